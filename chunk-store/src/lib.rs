@@ -1,0 +1,1 @@
+//! A content-addressed chunk store with safe concurrent insert and sweep.

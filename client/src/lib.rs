@@ -1,0 +1,1 @@
+//! The client half of the backup protocol: REST, backup writer, reader, chunkers, keys.

@@ -1,0 +1,1 @@
+//! Snapshots of deduplicated backups: namespaces, groups, indexes, manifests, verification.

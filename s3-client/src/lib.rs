@@ -1,0 +1,1 @@
+//! A small, predictable S3 client with honest retry behaviour.

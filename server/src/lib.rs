@@ -1,0 +1,1 @@
+//! The Coldkeep backup server and command line.
