@@ -1,0 +1,159 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::digest::Digest;
+
+fn vector(name: &str) -> Bytes {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/blob/");
+    std::fs::read(format!("{path}{name}")).unwrap().into()
+}
+
+/// Key and IV of the spec's vectors (`vectors/README.md`).
+fn key() -> CryptKey {
+    CryptKey::new(std::array::from_fn(|i| i as u8))
+}
+
+fn iv() -> [u8; IV_BYTES] {
+    std::array::from_fn(|i| 0x10 + i as u8)
+}
+
+#[test]
+fn plain_vectors_decode_and_encode_byte_for_byte() {
+    for (name, data) in [("abc.uncompressed.blob", &b"abc"[..]), ("empty.uncompressed.blob", b"")] {
+        let blob = Blob::parse(vector(name)).unwrap();
+        assert_eq!(blob.kind(), BlobKind::Plain);
+        assert_eq!(blob.decode(3).unwrap(), data);
+        assert_eq!(Blob::encode(data, Compression::None).unwrap(), blob);
+    }
+}
+
+#[test]
+fn compressed_vector_decodes() {
+    let blob = Blob::parse(vector("a1000.zstd.blob")).unwrap();
+    assert_eq!(blob.kind(), BlobKind::Zstd);
+    assert_eq!(blob.decode(1000).unwrap(), vec![b'A'; 1000]);
+    let again = Blob::encode(&[b'A'; 1000], Compression::Zstd).unwrap();
+    assert_eq!(again.kind(), BlobKind::Zstd);
+    assert_eq!(again.decode(1000).unwrap(), vec![b'A'; 1000]);
+}
+
+#[test]
+fn encrypted_vectors_decode_and_the_plain_one_encodes_byte_for_byte() {
+    let blob = Blob::parse(vector("abc.encrypted.blob")).unwrap();
+    assert_eq!((blob.kind(), blob.class()), (BlobKind::Encrypted, ChunkClass::Encrypted));
+    assert_eq!(blob.decode_with(&key(), 3).unwrap(), &b"abc"[..]);
+    assert_eq!(Blob::encode_with(b"abc", Compression::None, &key(), iv()).unwrap(), blob);
+    let blob = Blob::parse(vector("a1000.encrypted-zstd.blob")).unwrap();
+    assert_eq!(blob.kind(), BlobKind::EncryptedZstd);
+    assert_eq!(blob.decode_with(&key(), 1000).unwrap(), vec![b'A'; 1000]);
+}
+
+#[test]
+fn key_values_are_the_published_ones() {
+    let digest = |text: &str| text.replace(':', "").parse::<Digest>().unwrap();
+    assert_eq!(
+        key().fingerprint(),
+        digest(
+            "0e:ab:d4:46:0b:6e:b9:ca:34:50:23:de:e2:b7:78:c7:90:e5:4a:16:83:b9:65:9c:0a:57:ae:19:90:90:15:9b"
+        )
+    );
+    assert_eq!(
+        key().digest(b"abc"),
+        digest("ae52f0812a2f1ac3f368d9295cf6419bdff5fe1fe197e48052dd2f7e6d00a6fd")
+    );
+    let id_key = digest("7c2c013efd07f3b25717a485263343cd4d292a4b65c200bb3b18ea227abe225c");
+    assert_eq!(key().id_key(), id_key.as_bytes());
+}
+
+#[test]
+fn a_wrong_crc_is_an_error_and_can_be_put_right() {
+    let blob = Blob::parse(vector("abc.badcrc.blob")).unwrap();
+    assert!(matches!(blob.check_crc(), Err(BlobError::Crc { expected: 0, got: 0x3524_41c2 })));
+    assert!(matches!(blob.decode(3), Err(BlobError::Crc { .. })));
+    assert_eq!(blob.with_right_crc().as_bytes(), &vector("abc.uncompressed.blob"));
+}
+
+#[test]
+fn wrong_key_and_no_key_are_errors() {
+    let blob = Blob::parse(vector("abc.encrypted.blob")).unwrap();
+    assert!(matches!(blob.decode(3), Err(BlobError::KeyNeeded)));
+    assert!(matches!(blob.decode_with(&CryptKey::new([7; 32]), 3), Err(BlobError::Decrypt)));
+}
+
+#[test]
+fn data_beyond_the_limit_is_refused_for_every_kind() {
+    let data = vec![b'A'; 1000];
+    for compression in [Compression::None, Compression::Zstd] {
+        let plain = Blob::encode(&data, compression).unwrap();
+        assert!(matches!(plain.decode(999), Err(BlobError::TooLarge { max: 999 })));
+        let encrypted = Blob::encode_with(&data, compression, &key(), iv()).unwrap();
+        assert!(matches!(encrypted.decode_with(&key(), 999), Err(BlobError::TooLarge { max: 999 })));
+    }
+}
+
+#[test]
+fn several_frames_decode_as_one() {
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes.extend(::zstd::bulk::compress(b"abc", 1).unwrap());
+    bytes.extend(::zstd::bulk::compress(b"def", 1).unwrap());
+    seal(&mut bytes, BlobKind::Zstd);
+    assert_eq!(Blob::parse(bytes.into()).unwrap().decode(6).unwrap(), &b"abcdef"[..]);
+}
+
+#[test]
+fn a_compressed_blob_without_frames_is_an_error() {
+    let mut bytes = vec![0; HEADER_BYTES];
+    seal(&mut bytes, BlobKind::Zstd);
+    let blob = Blob::parse(bytes.into()).unwrap();
+    assert!(matches!(blob.decode(6), Err(BlobError::Decompress(_))));
+}
+
+#[test]
+fn data_that_does_not_shrink_is_stored_plain() {
+    let digests: Vec<u8> = (0..64_u8).flat_map(|i| *Digest::of(&[i]).as_bytes()).collect();
+    let blob = Blob::encode(&digests, Compression::Zstd).unwrap();
+    assert_eq!(blob.kind(), BlobKind::Plain);
+    assert_eq!(blob.decode(digests.len()).unwrap(), digests);
+}
+
+#[test]
+fn incomplete_headers_and_unknown_magics_are_refused() {
+    let whole = vector("abc.encrypted.blob");
+    for len in 0..HEADER_BYTES_ENCRYPTED {
+        assert!(matches!(Blob::parse(whole.slice(..len)), Err(BlobError::TooShort { .. })), "{len}");
+    }
+    assert!(matches!(Blob::parse(Bytes::from_static(&[0; 44])), Err(BlobError::UnknownMagic)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_value_or_an_error(
+        kind in 0_usize..5,
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        fix_crc: bool,
+    ) {
+        if let (Some(kind), Some(start)) = (BlobKind::ALL.get(kind), bytes.get_mut(..8)) {
+            start.copy_from_slice(&kind.magic());
+        }
+        if let Ok(mut blob) = Blob::parse(bytes.into()) {
+            if fix_crc {
+                blob = blob.with_right_crc();
+            }
+            if let Ok(data) = blob.decode_with(&key(), 1 << 16) {
+                prop_assert!(data.len() <= 1 << 16);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_decodes(data in proptest::collection::vec(any::<u8>(), 0..5000), repeat in 1_usize..5) {
+        let data = data.repeat(repeat);
+        for compression in [Compression::None, Compression::Zstd] {
+            let blob = Blob::encode(&data, compression).unwrap();
+            prop_assert_eq!(Blob::parse(blob.as_bytes().clone()).unwrap().decode(data.len()).unwrap(), data.clone());
+            let blob = Blob::encode_with(&data, compression, &key(), iv()).unwrap();
+            prop_assert_eq!(blob.decode_with(&key(), data.len()).unwrap(), data.clone());
+        }
+    }
+}
