@@ -25,8 +25,8 @@ const FETCH_BATCH: usize = 16;
 ///
 /// # Limits
 /// 65,536 tables of 24 bytes (1.5 MiB, from the first insert on), then 6 bytes a slot at a load between 0.70 and
-/// 0.875: 6.9 to 8.6 bytes a digest; 100 million digests fit in 1 GiB with room for the allocator's own overhead. A table
-/// grows by a quarter, and one at a time, so growth needs no second copy of the set.
+/// 0.875: 6.9 to 8.6 bytes a digest. A table grows by a quarter, and one at a time, so growth needs no second copy of
+/// the set. Measured with 100 million digests: 7.96 bytes a digest, and 9.2 bytes of resident memory in all, 0.86 GiB.
 ///
 /// Digests come from outside, and a client that encrypts chooses them freely. Tables and slots are therefore chosen by
 /// a keyed hash (SipHash-1-3) over the whole digest, with a key that the clients do not know when they choose: without
