@@ -1,0 +1,268 @@
+//! The command line of `cargo xtask`.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, anyhow, bail};
+use lexopt::prelude::*;
+
+/// What `cargo xtask help` and every usage error print.
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask VERB
+
+  test                              unit, integration and documentation tests of every crate
+  check                             formatting, clippy, docs, features, MSRV, licences, packaging
+  mutants [RULE…]                   switches each rule off; its hazard tests must notice
+  matrix [--tier quick] [--server NAME]
+                                    the store and server suites, once for each storage backend
+  crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
+  fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
+  bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
+                                    whole processes: wall time, CPU time, memory";
+
+/// The parsed command line.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Flags {
+    pub(crate) verb: Verb,
+}
+
+/// One chore with its flags.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verb {
+    Help,
+    Test,
+    Check,
+    Mutants(MutantsFlags),
+    Matrix(MatrixFlags),
+    Crash(CrashFlags),
+    Fuzz(FuzzFlags),
+    Bench(BenchFlags),
+}
+
+/// Flags of `mutants`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct MutantsFlags {
+    /// Only these rules (`r2`); empty means all.
+    pub(crate) rules: Vec<String>,
+}
+
+/// Flags of `matrix`. There is one tier so far, `quick`; the flag is checked and then implied.
+#[derive(Debug, PartialEq)]
+pub(crate) struct MatrixFlags {
+    /// Only this row of the table.
+    pub(crate) server: Option<String>,
+}
+
+/// Flags of `crash`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CrashFlags {
+    pub(crate) rounds: u32,
+}
+
+/// Flags of `fuzz`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct FuzzFlags {
+    pub(crate) seconds: u32,
+    pub(crate) target: Option<String>,
+}
+
+/// Flags of `bench`. All but `json` and `peers` are handed to the benchmark as they are; it validates them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct BenchFlags {
+    pub(crate) bench: String,
+    pub(crate) json: bool,
+    pub(crate) peers: Peers,
+    pub(crate) pass_on: Vec<OsString>,
+}
+
+/// What to do about other backup tools.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Peers {
+    /// Compare with those that are installed.
+    Use,
+    /// Install them first (Debian, root).
+    Install,
+    /// Compare with none.
+    None,
+}
+
+impl Flags {
+    /// Parses the process's own arguments.
+    pub(crate) fn from_env() -> Result<Flags> {
+        Flags::parse(lexopt::Parser::from_env())
+    }
+
+    fn parse(mut args: lexopt::Parser) -> Result<Flags> {
+        let verb = match args.next()? {
+            None | Some(Short('h') | Long("help")) => return Ok(Flags { verb: Verb::Help }),
+            Some(Value(verb)) => verb.string()?,
+            Some(other) => return Err(other.unexpected().into()),
+        };
+        let verb = match verb.as_str() {
+            "help" => Verb::Help,
+            "test" => end(&mut args).map(|()| Verb::Test)?,
+            "check" => end(&mut args).map(|()| Verb::Check)?,
+            "mutants" => Verb::Mutants(mutants(&mut args)?),
+            "matrix" => Verb::Matrix(matrix(&mut args)?),
+            "crash" => Verb::Crash(crash(&mut args)?),
+            "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
+            "bench" => Verb::Bench(bench(&mut args)?),
+            other => bail!("there is no verb `{other}`"),
+        };
+        Ok(Flags { verb })
+    }
+}
+
+impl Verb {
+    /// The name as typed, for the closing line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Verb::Help => "help",
+            Verb::Test => "test",
+            Verb::Check => "check",
+            Verb::Mutants(_) => "mutants",
+            Verb::Matrix(_) => "matrix",
+            Verb::Crash(_) => "crash",
+            Verb::Fuzz(_) => "fuzz",
+            Verb::Bench(_) => "bench",
+        }
+    }
+}
+
+fn end(args: &mut lexopt::Parser) -> Result<()> {
+    match args.next()? {
+        None => Ok(()),
+        Some(arg) => Err(arg.unexpected().into()),
+    }
+}
+
+fn mutants(args: &mut lexopt::Parser) -> Result<MutantsFlags> {
+    let mut rules = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(rule) => rules.push(rule.string()?.to_lowercase()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(MutantsFlags { rules })
+}
+
+fn matrix(args: &mut lexopt::Parser) -> Result<MatrixFlags> {
+    let mut server = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("tier") => match args.value()?.string()?.as_str() {
+                "quick" => {}
+                other => bail!("there is no tier `{other}` yet; there is `quick`"),
+            },
+            Long("server") => server = Some(args.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(MatrixFlags { server })
+}
+
+fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
+    let mut rounds = 50;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("rounds") => rounds = at_least_one("--rounds", args)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(CrashFlags { rounds })
+}
+
+fn fuzz(args: &mut lexopt::Parser) -> Result<FuzzFlags> {
+    let mut flags = FuzzFlags { seconds: 30, target: None };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("seconds") => flags.seconds = at_least_one("--seconds", args)?,
+            Long("target") => flags.target = Some(args.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(flags)
+}
+
+fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
+    let mut bench = None;
+    let mut flags = BenchFlags { bench: String::new(), json: false, peers: Peers::Use, pass_on: Vec::new() };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(name) if bench.is_none() => bench = Some(name.string()?),
+            Long("json") => flags.json = true,
+            Long("peers") => {
+                flags.peers = match args.value()?.string()?.as_str() {
+                    "use" => Peers::Use,
+                    "install" => Peers::Install,
+                    "none" => Peers::None,
+                    other => bail!("--peers takes use, install or none, not `{other}`"),
+                };
+            }
+            Long(name @ ("size" | "runs" | "case" | "chunks")) => {
+                let name = OsString::from(format!("--{name}"));
+                let value = args.value()?;
+                flags.pass_on.extend([name, value]);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    flags.bench = match bench.as_deref() {
+        Some("e2e") => "e2e".to_owned(),
+        Some(other) => bail!("there is no benchmark `{other}` yet; there is `e2e`"),
+        None => bail!("which benchmark? There is `e2e`"),
+    };
+    Ok(flags)
+}
+
+fn at_least_one(flag: &str, args: &mut lexopt::Parser) -> Result<u32> {
+    let number: u32 = args.value()?.parse()?;
+    if number == 0 { Err(anyhow!("{flag} must be at least 1")) } else { Ok(number) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Verb> {
+        Flags::parse(lexopt::Parser::from_args(line.split_whitespace())).map(|flags| flags.verb)
+    }
+
+    #[test]
+    fn verbs_take_their_flags() {
+        assert_eq!(parse("").unwrap(), Verb::Help);
+        assert_eq!(parse("test").unwrap(), Verb::Test);
+        assert_eq!(
+            parse("mutants R2 r13").unwrap(),
+            Verb::Mutants(MutantsFlags { rules: vec!["r2".to_owned(), "r13".to_owned()] })
+        );
+        assert_eq!(
+            parse("matrix --tier quick --server moto").unwrap(),
+            Verb::Matrix(MatrixFlags { server: Some("moto".to_owned()) })
+        );
+        assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(CrashFlags { rounds: 7 }));
+        assert_eq!(
+            parse("fuzz --seconds 5 --target blob").unwrap(),
+            Verb::Fuzz(FuzzFlags { seconds: 5, target: Some("blob".to_owned()) })
+        );
+    }
+
+    #[test]
+    fn bench_passes_its_sizes_on() {
+        let Verb::Bench(flags) = parse("bench e2e --json --size 64MiB --peers none").unwrap() else {
+            panic!("another verb")
+        };
+        assert!(flags.json);
+        assert_eq!(flags.peers, Peers::None);
+        assert_eq!(flags.pass_on, ["--size", "64MiB"]);
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused() {
+        for line in
+            ["sim --seeds 3", "model", "bench s3", "matrix --tier full", "test --fast", "crash --rounds 0"]
+        {
+            parse(line).unwrap_err();
+        }
+    }
+}

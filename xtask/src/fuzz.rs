@@ -1,0 +1,110 @@
+//! `cargo xtask fuzz`: coverage-guided fuzzing of everything that parses bytes from outside.
+//!
+//! The targets live in a workspace of their own (`xtask/fuzz`), so that no ordinary build needs libFuzzer. They are built with a stable
+//! compiler: the coverage pass is LLVM's own and needs no unstable flag (address sanitizing would, and our crates forbid `unsafe`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::flags::FuzzFlags;
+use crate::report::Report;
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// One fuzz target and the vectors below `docs/vectors` that its corpus starts from.
+struct Target {
+    name: &'static str,
+    seeds: &'static [&'static str],
+    /// No longer input is tried: the parsers' own limits lie above it, and short inputs run faster.
+    bytes_max: u32,
+}
+
+const TARGETS: &[Target] = &[
+    Target { name: "blob", seeds: &["blob"], bytes_max: 64 << 10 },
+    Target { name: "fixed_index", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "dynamic_index", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "manifest", seeds: &["manifest"], bytes_max: 16 << 10 },
+    Target { name: "names", seeds: &[], bytes_max: 512 },
+    Target { name: "request", seeds: &["json"], bytes_max: 4 << 10 },
+];
+
+const COVERAGE: &[&str] = &[
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Ccodegen-units=1",
+    "--cfg=fuzzing",
+];
+
+/// Builds the targets and runs each for the time asked for.
+pub(crate) fn run(workspace: &Workspace, flags: &FuzzFlags, report: &mut Report) -> Result<()> {
+    let targets: Vec<&Target> = TARGETS
+        .iter()
+        .filter(|target| flags.target.as_deref().is_none_or(|wanted| wanted == target.name))
+        .collect();
+    if targets.is_empty() {
+        let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+        bail!("there is no such fuzz target; there are {}", names.join(", "));
+    }
+    need_cpp_compiler()?;
+    let host = host()?;
+    let build_folder = workspace.target.join("fuzz");
+    report.step("build", || build(workspace, &build_folder, &host));
+    if report.has_failed() {
+        return Ok(());
+    }
+    let programs = build_folder.join(&host).join("release");
+    for target in targets {
+        report.step(target.name, || fuzz(workspace, target, &programs.join(target.name), flags.seconds));
+    }
+    Ok(())
+}
+
+fn need_cpp_compiler() -> Result<()> {
+    if shell::has("c++") || shell::has("g++") || shell::has("clang++") {
+        return Ok(());
+    }
+    shell::install(&["g++"]).context("libFuzzer needs a C++ compiler (Debian: `apt-get install g++`)")
+}
+
+/// The host's target triple. Naming it keeps build scripts and procedural macros free of the coverage pass.
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("cannot start rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc did not tell its host")
+}
+
+fn build(workspace: &Workspace, build_folder: &Path, host: &str) -> Result<()> {
+    let mut command = shell::cargo();
+    command.current_dir(workspace.root.join("xtask/fuzz"));
+    command.args(["build", "--release", "--bins", "--target", host]);
+    command.env("RUSTFLAGS", COVERAGE.join(" ")).env("CARGO_TARGET_DIR", build_folder);
+    shell::run(&mut command)
+}
+
+/// Runs one target. New inputs go to its corpus below the target folder; the vectors are read only.
+fn fuzz(workspace: &Workspace, target: &Target, program: &Path, seconds: u32) -> Result<()> {
+    let corpus = workspace.target.join("fuzz-corpus").join(target.name);
+    let crashes = workspace.target.join("fuzz-crashes").join(target.name);
+    for folder in [&corpus, &crashes] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let mut command = Command::new(program);
+    command.arg(&corpus).args(seeds(workspace, target));
+    command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={}", target.bytes_max));
+    command.arg(format!("-artifact_prefix={}/", crashes.display()));
+    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]);
+    shell::run(&mut command).with_context(|| format!("the input is in {}", crashes.display()))
+}
+
+fn seeds(workspace: &Workspace, target: &Target) -> Vec<PathBuf> {
+    let kept = workspace.root.join("xtask/fuzz/seeds").join(target.name);
+    let vectors = workspace.root.join("docs/vectors");
+    let vectors = target.seeds.iter().map(|folder| vectors.join(folder));
+    vectors.chain([kept]).filter(|folder| folder.is_dir()).collect()
+}

@@ -1,0 +1,148 @@
+//! `cargo xtask mutants`: switches each rule off and expects its hazard tests to notice.
+//!
+//! A rule of the design has a compile-time switch, `coldkeep_off="rN"`, absent from normal builds. First all named tests run with every
+//! rule in force and must pass; then, rule by rule, with that rule off, and each of them must fail. A test that passes without its rule
+//! shows nothing, so that is a failure here.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::flags::MutantsFlags;
+use crate::report::Report;
+use crate::shell::{self, Tally, TestRun};
+use crate::workspace::Workspace;
+
+mod rules;
+
+use rules::{Harness, RULES, Rule};
+
+/// No hazard test takes longer; a mutant that hangs is not caught in a way that a reader of the report could tell from a slow machine.
+const TEST_LIMIT: Duration = Duration::from_mins(5);
+
+/// Runs the hazard tests with and without each rule.
+pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Report) -> Result<()> {
+    let rules: Vec<&Rule> = RULES
+        .iter()
+        .filter(|rule| flags.rules.is_empty() || flags.rules.iter().any(|name| name == rule.name))
+        .collect();
+    if let Some(unknown) = flags.rules.iter().find(|name| !RULES.iter().any(|rule| rule.name == **name)) {
+        let names: Vec<_> = RULES.iter().map(|rule| rule.name).collect();
+        bail!("no switch for rule {unknown}; there are {}", names.join(", "));
+    }
+    shell::need_c_compiler()?;
+    let folder = workspace.target.join("mutants");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let bench = Bench { workspace, folder };
+    for rule in &rules {
+        report.step(&format!("{} in force", rule.name), || bench.all_pass(rule));
+    }
+    for rule in &rules {
+        report.step(&format!("{} off ({})", rule.name, rule.what), || bench.all_fail(rule));
+    }
+    Ok(())
+}
+
+/// Where mutants are built and run.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    /// The target folder of all mutants. Dependencies are built in it once.
+    folder: PathBuf,
+}
+
+impl Bench<'_> {
+    fn all_pass(&self, rule: &Rule) -> Result<()> {
+        for hazard in rule.hazards {
+            let mut command = self.test(&hazard.harness, &["--", hazard.test]);
+            match shell::run_tests(&mut command, Some(TEST_LIMIT))? {
+                TestRun::Ended { ok: true, tally: Tally { passed: 1.., .. } } => {}
+                TestRun::Ended { ok: true, .. } => bail!("no test is named {}", hazard.test),
+                TestRun::Ended { ok: false, .. } => {
+                    bail!("{} fails although the rule is in force", hazard.test)
+                }
+                TestRun::TimedOut => bail!("{} hangs although the rule is in force", hazard.test),
+            }
+        }
+        Ok(())
+    }
+
+    fn all_fail(&self, rule: &Rule) -> Result<()> {
+        let wrapper = self.wrapper(rule)?;
+        let mut missed = Vec::new();
+        for hazard in rule.hazards {
+            // Built apart from the run: a mutant that does not compile must not count as caught.
+            let mut build = self.test(&hazard.harness, &["--no-run"]);
+            shell::run(build.env("RUSTC_WORKSPACE_WRAPPER", &wrapper))
+                .context("the mutant does not build")?;
+            let mut command = self.test(&hazard.harness, &["--", hazard.test]);
+            command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
+            match shell::run_tests(&mut command, Some(TEST_LIMIT))? {
+                TestRun::Ended { ok: false, tally: Tally { failed: 1.., .. } } => {}
+                TestRun::Ended { .. } => missed.push(hazard.test),
+                TestRun::TimedOut => bail!("{} hangs", hazard.test),
+            }
+        }
+        if missed.is_empty() { Ok(()) } else { bail!("not caught by {}", missed.join(", ")) }
+    }
+
+    fn test(&self, harness: &Harness, rest: &[&str]) -> Command {
+        let mut command = shell::cargo();
+        command.current_dir(&self.workspace.root).env("CARGO_TARGET_DIR", &self.folder).arg("test");
+        match harness {
+            Harness::Unit(package) => command.args(["--package", package, "--lib"]),
+            Harness::Integration(package) => command.args(["--package", package, "--test", "it"]),
+        };
+        command.args(rest);
+        command
+    }
+
+    /// Writes the compiler wrapper of a rule. Cargo runs it for members of the workspace only and puts its path into their fingerprint,
+    /// so that dependencies are shared and the builds of two rules never mix. `RUSTFLAGS` would rebuild the world for each rule.
+    fn wrapper(&self, rule: &Rule) -> Result<PathBuf> {
+        let path = self.folder.join(format!("rustc-without-{}", rule.name));
+        write_script(&path, &wrapper_script(rule.name))?;
+        Ok(path)
+    }
+}
+
+fn wrapper_script(rule: &str) -> String {
+    format!("#!/bin/sh\nexec \"$@\" --cfg 'coldkeep_off=\"{rule}\"'\n")
+}
+
+fn write_script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapper_adds_the_switch_and_keeps_the_arguments() {
+        let folder = std::env::temp_dir().join(format!("coldkeep-xtask-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("wrapper");
+        write_script(&path, &wrapper_script("r2")).unwrap();
+        let output = Command::new(&path).args(["printf", "%s\n", "a b"]).output().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "a b\n--cfg\ncoldkeep_off=\"r2\"\n");
+    }
+
+    #[test]
+    fn each_rule_has_a_hazard_and_stands_once() {
+        for (position, rule) in RULES.iter().enumerate() {
+            assert!(!rule.hazards.is_empty(), "{}", rule.name);
+            assert!(
+                RULES[..position].iter().all(|other| other.name != rule.name),
+                "{} stands twice",
+                rule.name
+            );
+        }
+    }
+}
