@@ -246,17 +246,19 @@ fn home(rest: u64, slots_len: usize) -> usize {
 }
 
 fn decode(slot: Slot) -> u64 {
-    let [a, b, c, d, e, f] = slot;
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    let mut bytes = [0; 8];
+    bytes[..slot.len()].copy_from_slice(&slot);
+    u64::from_le_bytes(bytes)
 }
 
 fn encode(value: u64) -> Slot {
-    let [a, b, c, d, e, f, ..] = value.to_le_bytes();
-    [a, b, c, d, e, f]
+    let mut slot = Slot::default();
+    slot.copy_from_slice(&value.to_le_bytes()[..size_of::<Slot>()]);
+    slot
 }
 
-/// SipHash-1-3 of the whole digest (Aumasson and Bernstein, "SipHash: a fast short-input PRF"; one compression and
-/// three finalisation rounds, as in the standard library's hash maps).
+/// SipHash-1-3 of the whole digest (Aumasson and Bernstein, 2012; one compression and three finalisation rounds, as in
+/// the standard library's hash maps).
 fn keyed_hash(key: u64, digest: &Digest) -> u64 {
     // Any second half does: the secret of 64 bits is all that the argument needs.
     let key = [key, key.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15];
