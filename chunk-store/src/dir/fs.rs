@@ -1,0 +1,361 @@
+//! The chunk directory on a real disk.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use filetime::FileTime;
+use rustix::fs::OFlags;
+
+use super::{
+    ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, Shard, StateFile,
+};
+use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
+use crate::durable;
+use crate::locks::DigestGuard;
+use crate::time::StoreTime;
+
+/// Chunk files in `<store>/.chunks/<first 4 hex>/<64 hex>`, state files in `<store>/.coldkeep/`.
+///
+/// All work is done on the runtime's blocking threads. Needs a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct FsChunkDir {
+    paths: Arc<Paths>,
+}
+
+#[derive(Debug)]
+struct Paths {
+    chunks: PathBuf,
+    state: PathBuf,
+}
+
+/// Only the store's user may look into it (spec `formats.md` §10).
+const FOLDER_MODE: u32 = 0o750;
+const STATE_MODE: u32 = 0o640;
+
+impl FsChunkDir {
+    /// Takes the folders of the store at `store`; makes them if they are missing. Blocks.
+    ///
+    /// # Errors
+    /// [`DirError`] if a folder cannot be made.
+    pub fn create(store: &Path) -> Result<Self, DirError> {
+        let paths = Paths { chunks: store.join(".chunks"), state: store.join(".coldkeep") };
+        for folder in [&paths.chunks, &paths.state] {
+            make_folder(folder)?;
+        }
+        Ok(Self { paths: Arc::new(paths) })
+    }
+
+    /// Makes all 65,536 prefix folders, which a stock server expects to find. Blocks for seconds.
+    ///
+    /// # Errors
+    /// [`DirError`] if a folder cannot be made.
+    pub fn make_all_shards(&self) -> Result<(), DirError> {
+        (0..=u16::MAX).try_for_each(|prefix| make_folder(&self.paths.shard(Shard(prefix))))
+    }
+
+    /// Runs `work` on a blocking thread, which keeps `held` until it is done even if the caller stops waiting.
+    async fn run<T: Send + 'static>(
+        &self,
+        held: Option<&DigestGuard>,
+        work: impl FnOnce(&Paths) -> Result<T, DirError> + Send + 'static,
+    ) -> Result<T, DirError> {
+        let held = held.cloned();
+        let paths = Arc::clone(&self.paths);
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work(&paths);
+            drop(held);
+            result
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            Err(error) => Err(DirError::new("work on", self.paths.chunks.clone(), io::Error::other(error))),
+        }
+    }
+}
+
+impl Paths {
+    fn shard(&self, shard: Shard) -> PathBuf {
+        self.chunks.join(shard.to_string())
+    }
+
+    fn entry(&self, name: EntryName) -> PathBuf {
+        self.shard(name.shard()).join(name.to_string())
+    }
+
+    fn state_file(&self, file: StateFile) -> PathBuf {
+        self.state.join(file.file_name())
+    }
+}
+
+impl ChunkDir for FsChunkDir {
+    async fn stat(
+        &self,
+        held: &DigestGuard,
+        name: EntryName,
+    ) -> Result<Option<(EntryStat, Option<BlobKind>)>, DirError> {
+        self.run(Some(held), move |paths| {
+            let path = paths.entry(name);
+            let Some(file) = found("open", &path, open_keeping_atime(&path))? else { return Ok(None) };
+            let stat = || {
+                let metadata = file.metadata()?;
+                let mut head = Vec::with_capacity(HEADER_BYTES);
+                (&file).take(HEADER_BYTES as u64).read_to_end(&mut head)?;
+                Ok((stat_of(&metadata), BlobKind::from_magic(&head)))
+            };
+            found("read", &path, stat())
+        })
+        .await
+    }
+
+    async fn touch(
+        &self,
+        held: &DigestGuard,
+        names: Vec<EntryName>,
+        at: StoreTime,
+    ) -> Result<Vec<Option<EntryStat>>, DirError> {
+        let at = file_time(at);
+        self.run(Some(held), move |paths| {
+            let touch = |name: EntryName| {
+                let path = paths.entry(name);
+                let Some(before) = found("inspect", &path, path.symlink_metadata())? else { return Ok(None) };
+                found("touch", &path, filetime::set_file_atime(&path, at))?;
+                Ok(Some(stat_of(&before)))
+            };
+            names.into_iter().map(touch).collect()
+        })
+        .await
+    }
+
+    async fn set_times(&self, held: &DigestGuard, name: EntryName, at: StoreTime) -> Result<(), DirError> {
+        let at = file_time(at);
+        self.run(Some(held), move |paths| {
+            let path = paths.entry(name);
+            filetime::set_file_times(&path, at, at).map_err(|source| DirError::new("touch", path, source))
+        })
+        .await
+    }
+
+    async fn read(&self, name: EntryName) -> Result<Option<Bytes>, DirError> {
+        self.run(None, move |paths| {
+            let path = paths.entry(name);
+            let Some(file) = found("open", &path, open_keeping_atime(&path))? else { return Ok(None) };
+            let read = || {
+                // One byte more than any chunk: a longer file is damaged, and its reader finds that out.
+                let limit = BLOB_ENCODED_BYTES_MAX as u64 + 1;
+                let mut content = Vec::with_capacity(file.metadata()?.len().min(limit) as usize + 1);
+                file.take(limit).read_to_end(&mut content)?;
+                Ok(content)
+            };
+            Ok(found("read", &path, read())?.map(Bytes::from))
+        })
+        .await
+    }
+
+    async fn put(&self, held: &DigestGuard, entry: NewEntry, durability: Durability) -> Result<(), DirError> {
+        self.run(Some(held), move |paths| put(paths, &entry, durability)).await
+    }
+
+    async fn rename(&self, held: &DigestGuard, from: EntryName, to: EntryName) -> Result<bool, DirError> {
+        self.run(Some(held), move |paths| {
+            let path = paths.entry(from);
+            let renamed = found("rename", &path, std::fs::rename(&path, paths.entry(to)))?;
+            Ok(renamed.is_some())
+        })
+        .await
+    }
+
+    async fn remove_unused(
+        &self,
+        held: &DigestGuard,
+        names: Vec<EntryName>,
+        cutoff: StoreTime,
+    ) -> Result<Vec<bool>, DirError> {
+        self.run(Some(held), move |paths| {
+            let remove = |name: EntryName| {
+                let path = paths.entry(name);
+                let Some(metadata) = found("inspect", &path, path.symlink_metadata())? else {
+                    return Ok(true);
+                };
+                // R7: the decision that counts is this one, made while lock(d) keeps every user of the chunk out.
+                if stat_of(&metadata).used_at >= cutoff && !cfg!(coldkeep_off = "r7") {
+                    return Ok(false);
+                }
+                found("remove", &path, std::fs::remove_file(&path))?;
+                Ok(true)
+            };
+            names.into_iter().map(remove).collect()
+        })
+        .await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, DirError> {
+        self.run(None, |paths| {
+            let folder = &paths.chunks;
+            let failed = |source| DirError::new("list", folder, source);
+            let mut shards = Vec::new();
+            for entry in std::fs::read_dir(folder).map_err(failed)? {
+                shards.extend(entry.map_err(failed)?.file_name().to_str().and_then(Shard::parse));
+            }
+            shards.sort_unstable();
+            Ok(shards)
+        })
+        .await
+    }
+
+    async fn list(&self, shard: Shard) -> Result<Vec<Entry>, DirError> {
+        self.run(None, move |paths| {
+            let folder = paths.shard(shard);
+            let Some(listing) = found("list", &folder, std::fs::read_dir(&folder))? else {
+                return Ok(Vec::new());
+            };
+            let mut entries = Vec::new();
+            for item in listing {
+                let item = item.map_err(|source| DirError::new("list", &folder, source))?;
+                let Some(name) = item.file_name().to_str().and_then(EntryName::parse) else { continue };
+                if name.shard() != shard {
+                    continue;
+                }
+                // A file that went since the folder was read is simply not listed.
+                let Some(metadata) = found("inspect", &item.path(), item.metadata())? else { continue };
+                if metadata.is_file() {
+                    entries.push(Entry { name, stat: stat_of(&metadata) });
+                }
+            }
+            entries.sort_unstable_by_key(|entry| entry.name);
+            Ok(entries)
+        })
+        .await
+    }
+
+    async fn sync(&self) -> Result<(), DirError> {
+        self.run(None, |paths| {
+            let sync = || Ok(rustix::fs::syncfs(File::open(&paths.chunks)?)?);
+            sync().map_err(|source| DirError::new("sync the filesystem of", &paths.chunks, source))
+        })
+        .await
+    }
+
+    async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
+        self.run(None, move |paths| {
+            let path = paths.state.join("probe");
+            let probe = || {
+                std::fs::write(&path, b"probe")?;
+                filetime::set_file_times(&path, file_time(at), file_time(at))?;
+                // Reading is what would move the atime on a filesystem that does not keep it.
+                open_keeping_atime(&path)?.read_to_end(&mut Vec::new())?;
+                let stat = stat_of(&std::fs::metadata(&path)?);
+                std::fs::remove_file(&path)?;
+                Ok(stat.used_at == at && stat.written_at == at)
+            };
+            probe().map_err(|source| DirError::new("probe times with", &path, source))
+        })
+        .await
+    }
+
+    async fn load_state(&self, file: StateFile) -> Result<Option<Bytes>, DirError> {
+        self.run(None, move |paths| {
+            let path = paths.state_file(file);
+            Ok(found("read", &path, std::fs::read(&path))?.map(Bytes::from))
+        })
+        .await
+    }
+
+    async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
+        self.run(None, move |paths| durable::replace_file(&paths.state_file(file), &content, STATE_MODE))
+            .await
+    }
+}
+
+/// R4 on a filesystem: temporary file, sync by level, rename. The caller holds lock(d), so the name is free.
+fn put(paths: &Paths, entry: &NewEntry, durability: Durability) -> Result<(), DirError> {
+    let path = paths.entry(entry.name);
+    let temporary = paths.entry(EntryName::new(entry.name.digest, EntryKind::Temporary));
+    let target = if cfg!(coldkeep_off = "r4") { &path } else { &temporary };
+    let written =
+        write_new(target, entry, durability).map_err(|source| DirError::new("write", target, source));
+    let renamed = written.and_then(|()| {
+        std::fs::rename(target, &path).map_err(|source| DirError::new("rename to", &path, source))
+    });
+    if let Err(error) = renamed {
+        // A full disk is no place to leave half a chunk; a failure here leaves it to the next sweep.
+        let _ = std::fs::remove_file(target);
+        return Err(error);
+    }
+    if durability == Durability::Immediate {
+        durable::sync_folder(&paths.shard(entry.name.shard()))?;
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, entry: &NewEntry, durability: Durability) -> io::Result<()> {
+    let create = || OpenOptions::new().write(true).create(true).truncate(true).open(path);
+    let mut file = match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_shard_of(path, durability)?;
+            create()?
+        }
+        other => other?,
+    };
+    file.write_all(&entry.content)?;
+    let at = file_time(entry.at);
+    filetime::set_file_handle_times(&file, Some(at), Some(at))?;
+    if durability == Durability::Immediate {
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Prefix folders are made when first needed: all of them at once cost seconds on some filesystems.
+fn make_shard_of(path: &Path, durability: Durability) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    match folder.parent() {
+        Some(chunks) if durability == Durability::Immediate => File::open(chunks)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), DirError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(folder)
+        .map_err(|source| DirError::new("make the folder", folder, source))
+}
+
+/// R12: reading must not move the atime. Files of another owner refuse the flag; there the mount's rules apply, which
+/// at worst let a chunk look more recently used.
+fn open_keeping_atime(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOATIME | OFlags::NOFOLLOW).bits().cast_signed();
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
+        other => other,
+    }
+}
+
+/// Turns "not found" into `None` and gives every other error its verb and path.
+fn found<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<Option<T>, DirError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DirError::new(action, path, source)),
+    }
+}
+
+fn stat_of(metadata: &Metadata) -> EntryStat {
+    EntryStat {
+        len: metadata.len(),
+        used_at: StoreTime::from_unix(metadata.atime(), metadata.atime_nsec() as u32),
+        written_at: StoreTime::from_unix(metadata.mtime(), metadata.mtime_nsec() as u32),
+    }
+}
+
+fn file_time(at: StoreTime) -> FileTime {
+    FileTime::from_unix_time(at.unix_seconds(), at.subsec_nanos())
+}

@@ -1,0 +1,212 @@
+//! Open sessions and the run in progress: what the cutoff is made of (R13).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::digest_set::DigestSet;
+use crate::time::{StoreClock, StoreTime};
+
+/// All open sessions of a store, and whether a run is in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    sessions: BTreeMap<u64, Arc<State>>,
+    next_id: u64,
+    run: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    started_at: StoreTime,
+    told: Mutex<DigestSet>,
+    failed: Mutex<Option<SessionFailed>>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a session; its start is read while the registry is locked, so that no cutoff can fall in between.
+    pub(crate) fn begin_session(self: &Arc<Self>, clock: &StoreClock, set_key: u64) -> Session {
+        let mut inner = self.lock();
+        let state = Arc::new(State {
+            started_at: clock.now(),
+            told: Mutex::new(DigestSet::with_key(set_key)),
+            failed: Mutex::new(None),
+        });
+        let id = inner.next_id;
+        inner.next_id += 1;
+        inner.sessions.insert(id, Arc::clone(&state));
+        Session { id, state, registry: Arc::clone(self) }
+    }
+
+    /// Registers a run and evaluates its cutoff (R13); `None` while another run is in progress (R7).
+    pub(crate) fn begin_run(
+        self: &Arc<Self>,
+        clock: &StoreClock,
+        grace: Duration,
+        margin: Duration,
+    ) -> Option<Run> {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.run, true) {
+            return None;
+        }
+        let started_at = clock.now();
+        let oldest_session_at = inner.sessions.values().map(|state| state.started_at).min();
+        let mut bound = started_at.minus(grace);
+        if !cfg!(coldkeep_off = "r13") {
+            bound = oldest_session_at.map_or(bound, |oldest| oldest.min(bound));
+        }
+        let cutoff = bound.minus(margin);
+        Some(Run { started_at, oldest_session_at, cutoff, registry: Arc::clone(self) })
+    }
+
+    /// Fails every open session that was told that `digest` is stored; returns how many.
+    pub(crate) fn fail_told(&self, digest: &Digest) -> usize {
+        let inner = self.lock();
+        let told = inner.sessions.values().filter(|state| lock(&state.told).contains(digest));
+        told.map(|state| *lock(&state.failed) = Some(SessionFailed { digest: *digest })).count()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A chunk that this session relies on was found corrupt or missing (R14, R15); the backup must be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("chunk {digest}, which this session relies on, is damaged; run the backup again")]
+pub struct SessionFailed {
+    /// The chunk.
+    pub digest: Digest,
+}
+
+/// One backup writer or one pull, from its start to its end; dropping it ends the session.
+///
+/// While it is open, no chunk that it was told of is collected (I3): its start bounds the cutoff of every run (R13).
+#[derive(Debug)]
+pub struct Session {
+    id: u64,
+    state: Arc<State>,
+    registry: Arc<Registry>,
+}
+
+impl Session {
+    /// Returns when the session started, in the store clock.
+    pub fn started_at(&self) -> StoreTime {
+        self.state.started_at
+    }
+
+    /// Checks that nothing this session relies on was lost; a commit is acknowledged only after this (I3).
+    ///
+    /// # Errors
+    /// [`SessionFailed`]: the session must not be committed.
+    pub fn check_alive(&self) -> Result<(), SessionFailed> {
+        lock(&self.state.failed).map_or(Ok(()), Err)
+    }
+
+    /// Remembers that the session was told that `digests` are stored.
+    pub(crate) fn tell<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) {
+        let mut told = lock(&self.state.told);
+        for digest in digests {
+            told.insert(digest);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.registry.lock().sessions.remove(&self.id);
+    }
+}
+
+/// One collection run, from its start to its end; dropping it ends the run.
+#[derive(Debug)]
+pub struct Run {
+    started_at: StoreTime,
+    oldest_session_at: Option<StoreTime>,
+    cutoff: StoreTime,
+    registry: Arc<Registry>,
+}
+
+impl Run {
+    /// Returns when the run started.
+    pub fn started_at(&self) -> StoreTime {
+        self.started_at
+    }
+
+    /// Returns the instant before which an unreferenced chunk may be collected (R13).
+    pub fn cutoff(&self) -> StoreTime {
+        self.cutoff
+    }
+
+    /// Returns the start of the oldest session that was open when the run started.
+    pub fn oldest_session_at(&self) -> Option<StoreTime> {
+        self.oldest_session_at
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.registry.lock().run = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ManualClock;
+
+    fn clock() -> (Arc<ManualClock>, StoreClock) {
+        let source = Arc::new(ManualClock::at(StoreTime::from_unix(1_000_000, 0)));
+        (source.clone(), StoreClock::new(source, StoreTime::EPOCH))
+    }
+
+    #[test]
+    fn the_cutoff_is_bounded_by_grace_and_by_the_oldest_open_session() {
+        let (source, clock) = clock();
+        let registry = Arc::new(Registry::default());
+        let hour = Duration::from_secs(3600);
+        let old = registry.begin_session(&clock, 0);
+        source.advance(10 * hour);
+        let young = registry.begin_session(&clock, 0);
+        let run = registry.begin_run(&clock, hour, Duration::ZERO).unwrap();
+        assert_eq!(run.cutoff(), old.started_at());
+        drop((run, old));
+        source.advance(10 * hour);
+        let run = registry.begin_run(&clock, hour, Duration::from_secs(5)).unwrap();
+        assert_eq!(run.cutoff(), young.started_at().minus(Duration::from_secs(5)));
+        drop((run, young));
+        let run = registry.begin_run(&clock, hour, Duration::ZERO).unwrap();
+        assert_eq!(run.cutoff(), run.started_at().minus(hour));
+    }
+
+    #[test]
+    fn one_run_at_a_time() {
+        let (_, clock) = clock();
+        let registry = Arc::new(Registry::default());
+        let run = registry.begin_run(&clock, Duration::ZERO, Duration::ZERO);
+        assert!(registry.begin_run(&clock, Duration::ZERO, Duration::ZERO).is_none());
+        drop(run);
+        assert!(registry.begin_run(&clock, Duration::ZERO, Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn only_sessions_that_were_told_of_a_lost_chunk_fail() {
+        let (_, clock) = clock();
+        let registry = Arc::new(Registry::default());
+        let (told, other) = (registry.begin_session(&clock, 0), registry.begin_session(&clock, 0));
+        let digest = Digest::of(b"abc");
+        told.tell([&digest]);
+        assert_eq!(registry.fail_told(&digest), 1);
+        assert_eq!(told.check_alive(), Err(SessionFailed { digest }));
+        assert_eq!(other.check_alive(), Ok(()));
+    }
+}

@@ -1,0 +1,114 @@
+//! The collector's half of the protocol: cutoff, listing, removal (R7, R12, R13).
+
+use std::time::Duration;
+
+use super::{ChunkStore, StoreError};
+use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, Shard};
+use crate::session::Run;
+use crate::time::StoreTime;
+
+/// Most files whose locks are held at once by a removal.
+const REMOVE_BATCH: usize = 128;
+
+/// Why a run could not start; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Another run is in progress; wait for it or stop it.
+    #[error("a collection of this store is running already")]
+    Busy,
+    /// The filesystem does not keep the times that are set, so that uses of chunks cannot be seen (R12).
+    #[error(
+        "the filesystem of the store does not keep file times; collection would lose chunks and is refused"
+    )]
+    TimesNotKept,
+    /// A file operation failed.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// A file as the sweep sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedEntry {
+    /// The file.
+    pub name: EntryName,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its last use.
+    pub used_at: StoreTime,
+}
+
+impl<D: ChunkDir> ChunkStore<D> {
+    /// Starts a run and evaluates its cutoff: the earlier of its start less `grace` and the start of the oldest open
+    /// session, less `margin` (R13). Both may be zero: safety does not rest on them.
+    ///
+    /// # Errors
+    /// [`RunError`]: nothing was changed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future starts nothing.
+    pub async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<Run, RunError> {
+        let run = self.registry.begin_run(&self.clock, grace, margin).ok_or(RunError::Busy)?;
+        // An odd number of nanoseconds long ago shows both a coarse filesystem and one that ignores set times.
+        let probe = StoreTime::from_unix(1_000_000_001, 123_456_789);
+        if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(probe).await? {
+            return Err(RunError::TimesNotKept);
+        }
+        self.save_clock().await.map_err(|error| error.0)?;
+        Ok(run)
+    }
+
+    /// Lists the shards that exist, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the run must stop (I6).
+    pub async fn shards(&self) -> Result<Vec<Shard>, StoreError> {
+        Ok(self.dir.shards().await?)
+    }
+
+    /// Lists the files of a shard, ascending by name.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the run must stop (I6).
+    pub async fn list(&self, shard: Shard) -> Result<Vec<ListedEntry>, StoreError> {
+        let entries = self.dir.list(shard).await?;
+        let listed = entries.into_iter().map(|entry| ListedEntry {
+            name: entry.name,
+            len: entry.stat.len,
+            used_at: entry.stat.used_at,
+        });
+        Ok(listed.collect())
+    }
+
+    /// Removes files that are still unused, check and removal in one step under lock(d) (R7); returns for each
+    /// whether it is gone, in the order of `names`.
+    ///
+    /// The caller has made sure that nothing references their chunks.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some of them may have been removed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave some of them removed, all of which were garbage.
+    pub async fn remove(&self, run: &Run, names: &[EntryName]) -> Result<Vec<bool>, StoreError> {
+        let mut gone = Vec::with_capacity(names.len());
+        for batch in names.chunks(REMOVE_BATCH) {
+            let held = self.locks.lock_all(batch.iter().map(|name| &name.digest)).await;
+            // A temporary file is only there without lock(d) if its writer is gone.
+            let (leftovers, chunks): (Vec<_>, Vec<_>) =
+                batch.iter().partition(|name| name.kind == EntryKind::Temporary);
+            let mut by_name: Vec<(EntryName, bool)> = Vec::with_capacity(batch.len());
+            for (names, cutoff) in [(chunks, run.cutoff()), (leftovers, run.started_at())] {
+                if !names.is_empty() {
+                    let removed = self.dir.remove_unused(&held, names.clone(), cutoff).await?;
+                    by_name.extend(names.into_iter().zip(removed));
+                }
+            }
+            by_name.sort_unstable();
+            gone.extend(batch.iter().map(|name| {
+                by_name.binary_search_by_key(name, |(name, _)| *name).is_ok_and(|found| by_name[found].1)
+            }));
+        }
+        Ok(gone)
+    }
+}

@@ -1,0 +1,149 @@
+//! Insert and reference: the writers' half of the protocol (R2, R4, R5).
+
+use super::{ChunkStore, InsertError, TouchError, check_read};
+use crate::blob::{BlobKind, ChunkClass, HEADER_BYTES};
+use crate::checked::CheckedChunk;
+use crate::digest::Digest;
+use crate::dir::{ChunkDir, DirError, EntryName, EntryStat, NewEntry};
+use crate::locks::DigestGuard;
+use crate::session::Session;
+
+/// Most digests whose locks are held at once by a batch; bounds how long a batch keeps others waiting.
+const TOUCH_BATCH: usize = 128;
+
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// The chunk was written.
+    New {
+        /// Its encoded length.
+        encoded_bytes: u64,
+    },
+    /// The store had it already; its last use is now.
+    Known,
+}
+
+/// What an insert finds under the digest.
+enum Existing {
+    None,
+    Same,
+    Refused(InsertError),
+}
+
+impl<D: ChunkDir> ChunkStore<D> {
+    /// Stores a chunk, or refreshes it if the store has it.
+    ///
+    /// When this returns, the chunk stays until `session` ends (I3). Whether it survives power loss is up to
+    /// [`ChunkStore::sync`] (I4).
+    ///
+    /// # Errors
+    /// [`InsertError::ClassMismatch`] and [`InsertError::LengthMismatch`]: the upload is refused, nothing changed.
+    /// [`InsertError::Dir`]: nothing is stored under the digest that was not there before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the chunk stored; nobody was told, so the next run may collect it.
+    pub async fn insert(&self, session: &Session, chunk: CheckedChunk) -> Result<Inserted, InsertError> {
+        let digest = chunk.digest();
+        let held = self.locks.lock(&digest).await;
+        let inserted = match self.existing(&held, &chunk).await? {
+            Existing::Refused(error) => return Err(error),
+            Existing::Same => {
+                // R2: one step with the check as seen by the sweep, since lock(d) is held over both.
+                if !cfg!(coldkeep_off = "r2") {
+                    self.dir.touch(&held, vec![EntryName::chunk(digest)], self.clock.now()).await?;
+                }
+                Inserted::Known
+            }
+            Existing::None => {
+                let content = chunk.blob().as_bytes().clone();
+                let encoded_bytes = content.len() as u64;
+                let entry = NewEntry { name: EntryName::chunk(digest), content, at: self.clock.now() };
+                self.dir.put(&held, entry, self.durability()).await?;
+                Inserted::New { encoded_bytes }
+            }
+        };
+        session.tell([&digest]);
+        Ok(inserted)
+    }
+
+    async fn existing(&self, held: &DigestGuard, chunk: &CheckedChunk) -> Result<Existing, DirError> {
+        let digest = chunk.digest();
+        let Some((stat, kind)) = self.dir.stat(held, EntryName::chunk(digest)).await? else {
+            return Ok(Existing::None);
+        };
+        // Without a known magic it is no chunk: what a crash or a bad disk left is replaced.
+        let Some(kind) = kind else { return Ok(Existing::None) };
+        if !self.is_good(held, digest, &stat).await? {
+            return Ok(Existing::None);
+        }
+        Ok(if cfg!(coldkeep_off = "r2") { Existing::Same } else { compare(chunk, kind, stat.len) })
+    }
+
+    /// Refreshes chunks that an index names (R5); when this returns, they stay until `session` ends (I3).
+    ///
+    /// # Errors
+    /// [`TouchError::Missing`] names the first digest that the store has no good chunk of; the others may have been
+    /// refreshed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave some of the chunks refreshed.
+    pub async fn touch(&self, session: &Session, digests: &[Digest]) -> Result<(), TouchError> {
+        for batch in digests.chunks(TOUCH_BATCH) {
+            let held = self.locks.lock_all(batch).await;
+            let names = batch.iter().copied().map(EntryName::chunk).collect();
+            let found = if cfg!(coldkeep_off = "r5") {
+                continue;
+            } else {
+                self.dir.touch(&held, names, self.clock.now()).await?
+            };
+            for (digest, stat) in batch.iter().zip(found) {
+                let good = match stat {
+                    Some(stat) => self.is_good(&held, *digest, &stat).await?,
+                    None => false,
+                };
+                if !good {
+                    return Err(TouchError::Missing { digest: *digest });
+                }
+            }
+            session.tell(batch);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a chunk file counts as a chunk. After an unclean end one that was written since the last sync
+    /// is read and checked first (DESIGN "Filesystem stores", hazard H38).
+    async fn is_good(&self, held: &DigestGuard, digest: Digest, stat: &EntryStat) -> Result<bool, DirError> {
+        if stat.len < HEADER_BYTES as u64 {
+            return Ok(false);
+        }
+        if !self.suspects.contains(stat.written_at) || cfg!(coldkeep_off = "h38") {
+            return Ok(true);
+        }
+        let name = EntryName::chunk(digest);
+        let Some(content) = self.dir.read(name).await? else { return Ok(false) };
+        if check_read(digest, content).is_err() {
+            return Ok(false);
+        }
+        // A new mtime takes it out of the suspect span, so that it is read only once.
+        self.dir.set_times(held, name, self.clock.now()).await?;
+        Ok(true)
+    }
+}
+
+/// R2: what a stored chunk of `kind` and `len` means for a checked upload of the same digest.
+fn compare(chunk: &CheckedChunk, kind: BlobKind, len: u64) -> Existing {
+    let digest = chunk.digest();
+    let offered = chunk.blob().encoded_len() as u64;
+    match (kind.class(), chunk.blob().class()) {
+        (stored @ ChunkClass::Plain, ChunkClass::Encrypted) => {
+            Existing::Refused(InsertError::ClassMismatch { digest, stored })
+        }
+        // The upload proved that the digest is that of plain data: whoever claimed it with a blob that nobody could
+        // check makes room (hazard H37).
+        (ChunkClass::Encrypted, ChunkClass::Plain) => Existing::None,
+        _ if kind == BlobKind::Encrypted && chunk.blob().kind() == kind && len != offered => {
+            Existing::Refused(InsertError::LengthMismatch { digest, stored: len, offered })
+        }
+        _ => Existing::Same,
+    }
+}
