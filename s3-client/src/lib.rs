@@ -1,1 +1,45 @@
 //! A small, predictable S3 client with honest retry behaviour.
+//!
+//! # What it is
+//! The lowest layer of Coldkeep and a product of its own: for a Rust project that wants to know exactly which requests leave, how often
+//! they are repeated, and whether a request that got no answer may still take effect.
+//!
+//! This version holds what everything else stands on: validated configuration ([`Config`]) and the error type of requests
+//! ([`RequestError`]) with its classification.
+//!
+//! # What it is not
+//! It is no SDK: no other AWS services, no credential discovery in files or environment, no runtime of its own. It reads neither
+//! configuration files nor environment variables; its caller passes values.
+//!
+//! # Example
+//! ```
+//! use coldkeep_s3_client::{Addressing, BucketName, Config, Credentials, Endpoint, Region};
+//!
+//! # fn main() -> Result<(), coldkeep_s3_client::ConfigError> {
+//! let endpoint: Endpoint = "{{bucket}}.s3.{{region}}.example.com".parse()?;
+//! let credentials = Credentials::new("AKIDEXAMPLE", "secret")?;
+//! let config = Config::new(endpoint, "eu-central-1".parse()?, "backups".parse()?, credentials)?;
+//! assert_eq!(config.authority(), "backups.s3.eu-central-1.example.com");
+//!
+//! let config = config.with_addressing(Addressing::Path)?;
+//! assert_eq!(config.authority(), "s3.eu-central-1.example.com");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! None so far.
+//!
+//! # Invariants
+//! - A value of a configuration type is valid: its constructor is the only way to one, and nothing checks it again.
+//! - Plain `http://` is used only where the endpoint spells it out.
+//! - No secret is shown by `Debug` or by an error, and secrets are wiped from memory when they are dropped.
+
+mod config;
+mod error;
+
+pub use config::{
+    Addressing, BucketName, Config, ConfigError, Credentials, Endpoint, Region, RetryBudget, RetryPolicy,
+    Scheme, Timeouts,
+};
+pub use error::{ErrorCode, Operation, RequestError, ServiceError};
