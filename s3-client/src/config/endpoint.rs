@@ -123,7 +123,7 @@ impl FromStr for Endpoint {
                 None => return Err(ConfigError::InvalidPlaceholder { endpoint: given() }),
             },
         };
-        let (host, port) = split_port(rest).ok_or_else(|| ConfigError::InvalidPort { endpoint: given() })?;
+        let (host, port) = split_port(host).ok_or_else(|| ConfigError::InvalidPort { endpoint: given() })?;
         if host.replace(REGION_LABEL, "r").contains(['{', '}']) {
             return Err(ConfigError::InvalidPlaceholder { endpoint: given() });
         }
