@@ -1,0 +1,127 @@
+//! One run, from cutoff to report.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use coldkeep_chunk_store::DigestSet;
+
+use crate::control::{Control, Phase};
+use crate::mark::mark;
+use crate::missing::find_missing;
+use crate::options::Options;
+use crate::references::References;
+use crate::report::{End, Report, Tally};
+use crate::sweep::Sweep;
+use crate::target::SweepTarget;
+
+/// Why a run ended without a report. `T` is the error of the store, `R` that of the references.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CollectError<T, R> {
+    /// The run did not begin: another one is under way, or the store cannot tell when chunks were used.
+    #[error("could not begin the collection")]
+    Begin(#[source] T),
+    /// Some indexes may be unknown (I6).
+    #[error("could not list all indexes, so nothing was removed; repair the cause and collect again")]
+    ListIndexes(#[source] R),
+    /// The chunks of an index are not known (I6).
+    #[error("could not read index {index}, so nothing was removed; repair it or forget its snapshot, then collect again")]
+    ReadIndex {
+        /// The index.
+        index: String,
+        /// The cause.
+        #[source]
+        source: R,
+    },
+    /// The reader of an index passed on another number of digests than the index states (I6).
+    #[error(
+        "index {index} states {stated} references, {read} came through, so nothing was removed; repair it or forget its snapshot, then collect again"
+    )]
+    IndexCut {
+        /// The index.
+        index: String,
+        /// References that it states to hold.
+        stated: u64,
+        /// References that came through.
+        read: u64,
+    },
+    /// An index is listed, but was gone each time it was to be read (I6).
+    #[error("index {index} is listed but cannot be found, so nothing was removed; collect again")]
+    IndexUnstable {
+        /// The index.
+        index: String,
+    },
+    /// Listing or removing failed; what was removed until then was garbage.
+    #[error("could not sweep the whole store; {count} chunks were removed before; repair the cause and collect again", count = removed.count)]
+    Sweep {
+        /// Chunks removed before.
+        removed: Tally,
+        /// The cause.
+        #[source]
+        source: T,
+    },
+    /// The sweep is complete, and chunks that an index refers to may be missing: looking for them failed.
+    #[error("could not look again for chunks that may be missing; garbage was removed; repair the cause and collect again")]
+    FindMissing(#[source] T),
+}
+
+/// Collects: marks what `references` name, then removes from `target` what is neither marked nor recently used.
+///
+/// A run that is cancelled through `control` ends soon, and its report says [`End::Cancelled`].
+///
+/// # Errors
+/// - [`CollectError::Begin`]: nothing was done.
+/// - [`CollectError::ListIndexes`], [`CollectError::ReadIndex`], [`CollectError::IndexCut`],
+///   [`CollectError::IndexUnstable`]: nothing was removed (I6); the message says what to do.
+/// - [`CollectError::Sweep`], [`CollectError::FindMissing`]: what was removed was garbage; collecting again goes on.
+///
+/// # Cancel safety
+/// Dropping the future at any point loses no chunk in use: each removal stands on its own, after a complete mark.
+pub async fn collect<T: SweepTarget, R: References>(
+    target: &T,
+    references: &R,
+    options: &Options,
+    control: &Control,
+) -> Result<Report, CollectError<T::Error, R::Error>> {
+    let result = collect_phases((target, references), options, control).await;
+    control.begin_phase(Phase::Ended, 0, target.monotonic());
+    result
+}
+
+async fn collect_phases<T: SweepTarget, R: References>(
+    (target, references): (&T, &R),
+    options: &Options,
+    control: &Control,
+) -> Result<Report, CollectError<T::Error, R::Error>> {
+    control.begin_phase(Phase::Starting, 0, target.monotonic());
+    // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
+    let run = target.begin_run(options.grace, options.margin).await.map_err(CollectError::Begin)?;
+    let times = T::times(&run);
+    let mut report = Report::new(times, options.dry_run);
+    let parallel = options.mark_parallel.max(1);
+    // Whoever chose the digests did so before this instant was known.
+    let set = DigestSet::with_key(times.started_at.unix_nanos().cast_unsigned());
+    let Some(referenced) = mark((target, references), (set, parallel), control, &mut report).await? else {
+        return Ok(report);
+    };
+    let sweep = Sweep {
+        target,
+        run: &run,
+        cutoff: times.cutoff,
+        options,
+        control,
+        referenced: Mutex::new(referenced),
+        failed: AtomicBool::new(false),
+    };
+    let swept = sweep.run(&mut report).await;
+    let referenced = sweep.referenced.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
+    if control.is_cancelled() {
+        return Ok(report);
+    }
+    find_missing((target, references), (referenced, parallel), control, &mut report).await?;
+    if !control.is_cancelled() {
+        report.end = End::Completed;
+    }
+    Ok(report)
+}

@@ -1,0 +1,110 @@
+//! The references that keep chunks, as the collector sees them.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coldkeep_chunk_store::{Digest, DigestSet};
+
+use crate::control::Control;
+use crate::missing::Findings;
+
+/// The indexes of a store: what refers to chunks.
+pub trait References: Send + Sync {
+    /// Names one index; the text is what the report shows.
+    type Index: Clone + Ord + Display + Send + Sync;
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Lists every index there is, with or without a manifest beside it, in any order.
+    ///
+    /// # Errors
+    /// Anything that may hide an index, such as a folder that cannot be read or an index that a manifest names and that
+    /// is not there. The run ends (I6).
+    fn list(&self) -> impl Future<Output = Result<Vec<Self::Index>, Self::Error>> + Send;
+
+    /// Reads one index and pushes all its digests into `sink`, in slices of some hundred or thousand.
+    ///
+    /// Answers [`Outcome::Gone`] only if the index is no longer there *and* its whole snapshot is gone; the collector asks
+    /// [`list`](Self::list) again whether that is so. When [`Sink::push`] answers `Break` the rest need not be read.
+    ///
+    /// # Errors
+    /// Anything that keeps a digest from being read. The run ends (I6).
+    fn read(
+        &self,
+        index: &Self::Index,
+        sink: Sink,
+    ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
+}
+
+/// How the reading of an index ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it was read.
+    Read {
+        /// Digests that the index states to hold; the collector compares it with what it got (I6).
+        references: u64,
+        /// Bytes of the archive that the index describes.
+        data_bytes: u64,
+    },
+    /// Its snapshot was removed in the meantime.
+    Gone,
+}
+
+/// Takes the digests of one index.
+///
+/// Owned, so that it can move to a thread that does the reading.
+#[derive(Debug)]
+pub struct Sink {
+    purpose: Purpose,
+    passed: Arc<AtomicU64>,
+    control: Control,
+}
+
+/// The set that a mark fills; `None` once the mark has ended, however it did.
+pub(crate) type Marking = Arc<Mutex<Option<DigestSet>>>;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    Mark(Marking),
+    FindMissing(Arc<Findings>),
+}
+
+impl Sink {
+    pub(crate) fn new(purpose: Purpose, control: &Control) -> (Self, Passed) {
+        let passed = Arc::new(AtomicU64::new(0));
+        (Self { purpose, passed: passed.clone(), control: control.clone() }, Passed(passed))
+    }
+
+    /// Takes some digests; `Break` says that the run has ended or was cancelled, so that reading on is of no use.
+    ///
+    /// Each call takes a lock: push slices of some hundred or thousand digests, at best as they come from the file.
+    pub fn push(&mut self, digests: &[Digest]) -> ControlFlow<()> {
+        if self.control.is_cancelled() {
+            return ControlFlow::Break(());
+        }
+        match &self.purpose {
+            Purpose::Mark(set) => {
+                let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(set) = set.as_mut() else { return ControlFlow::Break(()) };
+                set.insert_all(digests);
+                self.control.note_references(digests.len() as u64);
+            }
+            Purpose::FindMissing(findings) => findings.look_at(digests),
+        }
+        self.passed.fetch_add(digests.len() as u64, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many digests a sink was given.
+pub(crate) struct Passed(Arc<AtomicU64>);
+
+impl Passed {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,206 @@
+//! What a run found and did.
+
+use std::fmt;
+use std::time::Duration;
+
+use coldkeep_chunk_store::Digest;
+use serde::Serialize;
+
+use crate::control::{Phase, per_second};
+use crate::target::RunTimes;
+
+/// Files or objects, and the bytes that they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Stored bytes of all of them.
+    pub bytes: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, size: u64) {
+        self.count += 1;
+        self.bytes += size;
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// All was looked at.
+    Completed,
+    /// It was cancelled; what it did until then stands.
+    #[default]
+    Cancelled,
+}
+
+/// What a run found and did. The names of the fields are stable; times are Unix seconds of the store clock.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Whether all was looked at.
+    pub end: End,
+    /// Whether nothing was removed; `removed` and its like then say what would have been.
+    pub dry_run: bool,
+    /// Start of the run.
+    pub started_at: i64,
+    /// Chunks used at this instant or later stay (R13).
+    pub cutoff: i64,
+    /// Start of the oldest session that was open when the run began.
+    pub oldest_session_at: Option<i64>,
+
+    /// Indexes read.
+    pub indexes: u64,
+    /// Indexes whose snapshot was removed while they were being read.
+    pub vanished_indexes: u64,
+    /// References in these indexes.
+    pub references: u64,
+    /// Distinct chunks that they refer to.
+    pub distinct_chunks: u64,
+    /// Bytes of the archives that the indexes describe.
+    pub index_data_bytes: u64,
+    /// `index_data_bytes` for each stored byte of the chunks that stay; 1 for an empty store.
+    pub dedup_factor: f64,
+    /// Most memory that the set of referenced chunks took.
+    pub set_memory_bytes: u64,
+
+    /// Chunks found in the store.
+    pub listed: Tally,
+    /// Chunks that an index refers to.
+    pub kept: Tally,
+    /// Chunks that no index refers to, used too recently to be removed.
+    pub pending: Tally,
+    /// Chunks removed.
+    pub removed: Tally,
+    /// Bad copies that stay (R15).
+    pub bad_kept: Tally,
+    /// Bad copies removed.
+    pub bad_removed: Tally,
+    /// Temporary files that are too young to be called left over.
+    pub temporary_kept: Tally,
+    /// Left-over temporary files removed.
+    pub temporary_removed: Tally,
+
+    /// Chunks that an index refers to and that the store does not have.
+    pub missing: Missing,
+
+    /// Time of each phase, in order.
+    pub phases: Vec<PhaseTime>,
+    /// References read a second.
+    pub references_per_second: f64,
+    /// Files or objects listed a second, judged and removed where due.
+    pub listed_per_second: f64,
+}
+
+/// Chunks that an index refers to and that the store does not have: data that is lost unless it is backed up again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Missing {
+    /// How many distinct chunks.
+    pub chunks: u64,
+    /// The first of them in ascending order, at most [`MISSING_SAMPLE_MAX`](crate::MISSING_SAMPLE_MAX).
+    pub sample: Vec<Digest>,
+    /// Indexes that refer to them, in the order of their names, at most
+    /// [`BROKEN_INDEXES_MAX`](crate::BROKEN_INDEXES_MAX).
+    pub broken_indexes: Vec<BrokenIndex>,
+    /// Broken indexes beyond those named.
+    pub broken_indexes_unnamed: u64,
+    /// Indexes that could not be read a second time, so that it is not known whether they are broken.
+    pub unread_indexes: u64,
+}
+
+/// An index that refers to missing chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BrokenIndex {
+    /// Its name.
+    pub index: String,
+    /// References to missing chunks in it.
+    pub missing_references: u64,
+}
+
+/// How long a phase took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PhaseTime {
+    /// The phase.
+    pub phase: Phase,
+    /// Its time in seconds.
+    pub seconds: f64,
+}
+
+impl Report {
+    pub(crate) fn new(times: RunTimes, dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            started_at: times.started_at.unix_seconds(),
+            cutoff: times.cutoff.unix_seconds(),
+            oldest_session_at: times.oldest_session_at.map(coldkeep_chunk_store::StoreTime::unix_seconds),
+            dedup_factor: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the stored bytes of the chunks that stay.
+    pub const fn stored_bytes(&self) -> u64 {
+        self.kept.bytes + self.pending.bytes
+    }
+
+    pub(crate) fn note_mark(&mut self, elapsed: Duration) {
+        self.phases.push(PhaseTime { phase: Phase::Mark, seconds: elapsed.as_secs_f64() });
+        self.references_per_second = per_second(self.references, elapsed);
+    }
+
+    pub(crate) fn note_sweep(&mut self, elapsed: Duration) {
+        self.phases.push(PhaseTime { phase: Phase::Sweep, seconds: elapsed.as_secs_f64() });
+        self.listed_per_second = per_second(self.listed.count, elapsed);
+        if self.stored_bytes() > 0 {
+            self.dedup_factor = self.index_data_bytes as f64 / self.stored_bytes() as f64;
+        }
+    }
+
+    pub(crate) fn note_find_missing(&mut self, elapsed: Duration) {
+        self.phases.push(PhaseTime { phase: Phase::FindMissing, seconds: elapsed.as_secs_f64() });
+    }
+}
+
+impl fmt::Display for Report {
+    /// Some lines for a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed = if self.dry_run { "would remove" } else { "removed" };
+        if self.end == End::Cancelled {
+            writeln!(f, "cancelled; what was done until then:")?;
+        }
+        writeln!(
+            f,
+            "marked {} references to {} chunks in {} indexes ({:.0}/s)",
+            self.references, self.distinct_chunks, self.indexes, self.references_per_second
+        )?;
+        writeln!(f, "listed {} chunks, {} bytes ({:.0}/s)", self.listed.count, self.listed.bytes, self.listed_per_second)?;
+        writeln!(f, "kept {} chunks, {} bytes", self.kept.count, self.kept.bytes)?;
+        writeln!(f, "pending (used too recently) {} chunks, {} bytes", self.pending.count, self.pending.bytes)?;
+        writeln!(f, "{removed} {} chunks, {} bytes", self.removed.count, self.removed.bytes)?;
+        if self.bad_kept.count + self.bad_removed.count > 0 {
+            writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
+        }
+        if self.temporary_removed.count > 0 {
+            writeln!(f, "left-over temporary files: {removed} {}", self.temporary_removed.count)?;
+        }
+        if self.missing.chunks > 0 {
+            writeln!(
+                f,
+                "MISSING {} referenced chunks; broken: {} indexes",
+                self.missing.chunks,
+                self.missing.broken_indexes.len() as u64 + self.missing.broken_indexes_unnamed
+            )?;
+            for broken in &self.missing.broken_indexes {
+                writeln!(f, "  {}: {} references to missing chunks", broken.index, broken.missing_references)?;
+            }
+        }
+        write!(f, "deduplication factor {:.2}", self.dedup_factor)
+    }
+}

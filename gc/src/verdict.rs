@@ -1,0 +1,121 @@
+//! What becomes of one listed file or object: a pure decision.
+
+use coldkeep_chunk_store::StoreTime;
+use coldkeep_chunk_store::dir::EntryKind;
+
+/// What is known about one listed file or object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the file or object is.
+    pub kind: EntryKind,
+    /// Whether an index refers to its digest.
+    pub referenced: bool,
+    /// Last use: the atime of the chunk's local file, or the time of the last write to a temporary file.
+    pub used_at: Option<StoreTime>,
+    /// Start of the latest upload of the digest (atime of the upload marker), where there is an object backend.
+    pub upload_started_at: Option<StoreTime>,
+    /// Last write of the object in the store's own clock, corrected for skew, where there is an object backend.
+    pub modified_at: Option<StoreTime>,
+}
+
+/// What becomes of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Stays: an index refers to it.
+    Keep,
+    /// Stays for now: not referenced, but used or written at or after the cutoff, or its age is not known.
+    Pending,
+    /// Goes.
+    Condemn,
+}
+
+/// Decides about one candidate (R7, R15); what it does not know, it keeps.
+///
+/// A bad copy stays while an index refers to its digest. A temporary file and an upload marker matter only to the one
+/// upload that made them, so only their age counts.
+pub fn verdict(candidate: &Candidate, cutoff: StoreTime) -> Verdict {
+    let protects = match candidate.kind {
+        EntryKind::Chunk | EntryKind::Bad(_) => candidate.referenced,
+        EntryKind::Temporary | EntryKind::UploadMarker => false,
+    };
+    if protects {
+        return Verdict::Keep;
+    }
+    // R7: each of these is a sign of life; the newest one counts.
+    let seen = [candidate.upload_started_at, candidate.used_at, candidate.modified_at];
+    match seen.into_iter().flatten().max() {
+        Some(seen_at) if seen_at < cutoff => Verdict::Condemn,
+        _ => Verdict::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUTOFF: StoreTime = StoreTime::from_unix(1000, 0);
+
+    fn times() -> [Option<StoreTime>; 5] {
+        [
+            None,
+            Some(StoreTime::EPOCH),
+            Some(StoreTime::from_unix_nanos(CUTOFF.unix_nanos() - 1)),
+            Some(CUTOFF),
+            Some(StoreTime::from_unix(2000, 0)),
+        ]
+    }
+
+    fn candidates() -> impl Iterator<Item = Candidate> {
+        let kinds = [EntryKind::Chunk, EntryKind::Bad(3), EntryKind::Temporary, EntryKind::UploadMarker];
+        kinds.into_iter().flat_map(|kind| {
+            [false, true].into_iter().flat_map(move |referenced| {
+                times().into_iter().flat_map(move |used_at| {
+                    times().into_iter().flat_map(move |upload_started_at| {
+                        times().into_iter().map(move |modified_at| Candidate {
+                            kind,
+                            referenced,
+                            used_at,
+                            upload_started_at,
+                            modified_at,
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn every_combination_gets_the_verdict_of_the_rules() {
+        // Goal: the whole decision table. Method: all 1,000 combinations against the rules stated the other way round.
+        let mut seen = [0; 3];
+        for candidate in candidates() {
+            let times = [candidate.used_at, candidate.upload_started_at, candidate.modified_at];
+            let alive = times.iter().any(|time| time.is_some_and(|time| time >= CUTOFF));
+            let age_known = times.iter().any(Option::is_some);
+            let needed = candidate.referenced && matches!(candidate.kind, EntryKind::Chunk | EntryKind::Bad(_));
+            let expected = match (needed, alive || !age_known) {
+                (true, _) => Verdict::Keep,
+                (false, true) => Verdict::Pending,
+                (false, false) => Verdict::Condemn,
+            };
+            assert_eq!(verdict(&candidate, CUTOFF), expected, "{candidate:?}");
+            seen[expected as usize] += 1;
+        }
+        assert_eq!(seen.iter().sum::<i32>(), 1000);
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    }
+
+    #[test]
+    fn use_at_the_cutoff_itself_protects() {
+        let mut candidate = Candidate {
+            kind: EntryKind::Chunk,
+            referenced: false,
+            used_at: Some(CUTOFF),
+            upload_started_at: None,
+            modified_at: None,
+        };
+        assert_eq!(verdict(&candidate, CUTOFF), Verdict::Pending);
+        candidate.used_at = Some(StoreTime::from_unix_nanos(CUTOFF.unix_nanos() - 1));
+        assert_eq!(verdict(&candidate, CUTOFF), Verdict::Condemn);
+    }
+}
