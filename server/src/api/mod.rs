@@ -1,0 +1,57 @@
+//! The REST API below `/api2/json`, and the endpoint mechanism that upgraded connections share with it.
+
+mod endpoint;
+mod error;
+mod param;
+mod params;
+pub(crate) mod path;
+mod reply;
+mod root;
+mod router;
+mod upload;
+
+pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
+pub use error::{ApiError, chain};
+pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};
+pub use params::Params;
+pub(crate) use reply::refusal;
+pub use reply::{Reply, ResponseBody};
+pub use router::{Admit, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
+pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
+
+use crate::Server;
+
+/// Makes the router of the REST API: every table of this module.
+pub fn router() -> Router<Server> {
+    Router::new(&["api2", "json"], &[root::ENDPOINTS])
+}
+
+/// Panics unless each endpoint describes its path variables as required parameters, each name once.
+#[cfg(test)]
+pub(crate) fn assert_tables_are_sound<S: ?Sized>(endpoints: &'static [Endpoint<S>]) {
+    for endpoint in endpoints {
+        for variable in path::Pattern::parse(endpoint.path).names() {
+            let described = endpoint.params.iter().find(|param| param.name == variable);
+            assert_eq!(
+                described.map(|param| param.presence),
+                Some(Presence::Required),
+                "{endpoint:?}: {variable}"
+            );
+        }
+        for (i, param) in endpoint.params.iter().enumerate() {
+            assert!(
+                endpoint.params[..i].iter().all(|other| other.name != param.name),
+                "{endpoint:?}: {}",
+                param.name
+            );
+            if let Presence::Default(text) = param.presence {
+                assert_eq!(
+                    param.kind.normalise(text.to_owned()).as_deref(),
+                    Ok(text),
+                    "{endpoint:?}: {}",
+                    param.name
+                );
+            }
+        }
+    }
+}

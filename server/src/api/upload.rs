@@ -1,0 +1,216 @@
+//! Request bodies that carry data: read only while the session has room for them.
+//!
+//! Memory is bounded in two steps. A body is read only while its reader holds as many permits of the session's
+//! [`UploadRoom`] as the body has bytes; what arrives before that sits in the stream's receive window. All windows
+//! together are no larger than the connection's (`http::h2`), so bodies that wait can never block the one that is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::ApiError;
+
+/// The body of every request, whatever connection it came by.
+pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How many bytes of uploads a session (or the REST side of the server) holds in memory at once, and for how long a
+/// body may take.
+#[derive(Debug, Clone)]
+pub struct UploadRoom {
+    permits: Arc<Semaphore>,
+    bytes_max: usize,
+    deadline: Duration,
+}
+
+impl UploadRoom {
+    /// Makes room for `bytes_max` bytes; a body, once it is being read, must be complete within `deadline`.
+    pub fn new(bytes_max: usize, deadline: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(bytes_max)), bytes_max, deadline }
+    }
+
+    async fn enter(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.permits).acquire_many_owned(weight).await;
+        permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
+    }
+}
+
+/// A body that has not been read yet.
+pub struct Upload {
+    body: RequestBody,
+    room: UploadRoom,
+    bytes_max: usize,
+}
+
+/// A body in memory. The room it takes is free again when this is dropped, so keep it until the bytes are gone too.
+#[derive(Debug)]
+pub struct Uploaded {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Uploaded {
+    /// Returns the body.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Upload {
+    pub(super) fn new(body: RequestBody, room: UploadRoom, bytes_max: usize) -> Self {
+        Self { body, room, bytes_max }
+    }
+
+    /// Reads a body that must have exactly `bytes` bytes; waits for room first.
+    ///
+    /// # Errors
+    /// 400 if it is longer or shorter, larger than the endpoint takes, or not complete in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the room back; the rest of the body is lost.
+    pub async fn read_exact(self, bytes: usize) -> Result<Uploaded, ApiError> {
+        if bytes > self.bytes_max {
+            return Err(ApiError::bad_request(format!(
+                "body of {bytes} bytes, more than {}",
+                self.bytes_max
+            )));
+        }
+        let uploaded = self.read(bytes).await?;
+        if uploaded.bytes.len() != bytes {
+            return Err(ApiError::bad_request(format!(
+                "body has {} bytes, announced were {bytes}",
+                uploaded.bytes.len()
+            )));
+        }
+        Ok(uploaded)
+    }
+
+    /// Reads a body of unknown size, up to what the endpoint takes; waits for that much room first.
+    ///
+    /// # Errors
+    /// 400 if it is larger, or not complete in time.
+    ///
+    /// # Cancel safety
+    /// As for [`Upload::read_exact`].
+    pub async fn read_to_end(self) -> Result<Uploaded, ApiError> {
+        let bytes = self.bytes_max;
+        self.read(bytes).await
+    }
+
+    /// Reads and drops the body, block by block; returns its size.
+    ///
+    /// # Errors
+    /// 400 if it is larger than the endpoint takes, or not complete in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the rest of the body.
+    pub async fn discard(mut self) -> Result<u64, ApiError> {
+        let (mut seen, bytes_max) = (0, self.bytes_max as u64);
+        let reading = async {
+            while let Some(frame) = self.body.frame().await {
+                seen += frame.map_err(|error| cut(&*error))?.data_ref().map_or(0, Bytes::len) as u64;
+                if seen > bytes_max {
+                    return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
+                }
+            }
+            Ok(seen)
+        };
+        tokio::time::timeout(self.room.deadline, reading).await.map_err(|_| too_slow())?
+    }
+
+    async fn read(self, bytes_max: usize) -> Result<Uploaded, ApiError> {
+        let room = self.room.enter(bytes_max).await?;
+        let reading = collect(self.body, bytes_max);
+        let bytes = tokio::time::timeout(self.room.deadline, reading).await.map_err(|_| too_slow())??;
+        Ok(Uploaded { bytes, _room: room })
+    }
+}
+
+/// Reads a body of at most `bytes_max` bytes into memory.
+pub(super) async fn collect(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let mut whole = BytesMut::new();
+    let mut first = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(block) = frame.map_err(|error| cut(&*error))?.into_data() else { continue };
+        if whole.len() + first.as_ref().map_or(0, Bytes::len) + block.len() > bytes_max {
+            return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
+        }
+        // A body that comes in one block is passed on without a copy. Memory is reserved at once but only touched by
+        // what arrives, so a peer that announces much and sends little costs little.
+        match first.take() {
+            None if whole.is_empty() => first = Some(block),
+            head => {
+                whole.reserve(bytes_max - whole.len());
+                whole.extend_from_slice(head.as_deref().unwrap_or_default());
+                whole.extend_from_slice(&block);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+fn cut(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
+    ApiError::bad_request(format!("body was cut short: {error}"))
+}
+
+fn too_slow() -> ApiError {
+    ApiError::bad_request("body took too long")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt};
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+
+    use super::*;
+
+    fn body(blocks: &[&'static [u8]]) -> RequestBody {
+        let blocks: Vec<_> =
+            blocks.iter().map(|b| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b)))).collect();
+        StreamBody::new(stream::iter(blocks)).map_err(|never| match never {}).boxed_unsync()
+    }
+
+    fn upload(blocks: &[&'static [u8]], room: &UploadRoom) -> Upload {
+        Upload::new(body(blocks), room.clone(), 8)
+    }
+
+    #[tokio::test]
+    async fn bodies_must_have_the_announced_size() {
+        let room = UploadRoom::new(8, Duration::from_secs(5));
+        assert_eq!(upload(&[b"abc", b"", b"de"], &room).read_exact(5).await.unwrap().bytes(), &b"abcde"[..]);
+        for (blocks, announced) in [(&[&b"abc"[..]][..], 4), (&[b"abc", b"de"], 4), (&[b"abc"], 9), (&[], 1)]
+        {
+            assert_eq!(upload(blocks, &room).read_exact(announced).await.unwrap_err().status(), 400);
+        }
+        assert_eq!(upload(&[b"abcd", b"efgh", b"i"], &room).discard().await.unwrap_err().status(), 400);
+        assert_eq!(upload(&[b"abcd", b"efgh"], &room).discard().await.unwrap(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_body_waits_until_those_before_it_are_dropped() {
+        let room = UploadRoom::new(8, Duration::from_secs(5));
+        let first = upload(&[b"abcde"], &room).read_exact(5).await.unwrap();
+        let mut second = Box::pin(upload(&[b"abcde"], &room).read_exact(5));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        assert_eq!(second.await.unwrap().bytes().len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let room = UploadRoom::new(8, Duration::from_secs(5));
+        let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>().boxed());
+        let body = stalled.map_err(|never| match never {}).boxed_unsync();
+        let error = Upload::new(body, room.clone(), 8).read_exact(5).await.unwrap_err();
+        assert!(error.message().contains("too long"), "{error}");
+        let whole = Full::new(Bytes::from_static(b"abcdefgh")).map_err(|never| match never {}).boxed_unsync();
+        assert!(Upload::new(whole, room, 8).read_exact(8).await.is_ok(), "the room was not given back");
+    }
+}

@@ -1,0 +1,13 @@
+//! Tasks: long work that outlives the request that started it, with a log, a result, and a way to stop it.
+
+mod handle;
+mod history;
+mod log;
+mod registry;
+mod upid;
+
+pub use handle::TaskHandle;
+pub use history::{Finished, TASKS_KEPT};
+pub use log::{LogLine, LogPart};
+pub use registry::{TaskError, TaskInfo, TaskSpec, Tasks};
+pub use upid::{Upid, UpidError};
