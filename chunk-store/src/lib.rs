@@ -1,5 +1,6 @@
 //! A content-addressed chunk store with safe concurrent insert and sweep.
 
+pub mod backend;
 pub mod blob;
 mod checked;
 mod digest;

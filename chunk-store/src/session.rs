@@ -173,7 +173,7 @@ mod tests {
     fn the_cutoff_is_bounded_by_grace_and_by_the_oldest_open_session() {
         let (source, clock) = clock();
         let registry = Arc::new(Registry::default());
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let old = registry.begin_session(&clock, 0);
         source.advance(10 * hour);
         let young = registry.begin_session(&clock, 0);

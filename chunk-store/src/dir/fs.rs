@@ -359,3 +359,55 @@ fn stat_of(metadata: &Metadata) -> EntryStat {
 fn file_time(at: StoreTime) -> FileTime {
     FileTime::from_unix_time(at.unix_seconds(), at.subsec_nanos())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::locks::DigestLocks;
+    use crate::testing::check_chunk_dir;
+
+    #[tokio::test]
+    async fn conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        check_chunk_dir(&FsChunkDir::create(folder.path()).unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn foreign_names_and_folders_are_left_out_of_a_listing() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        let digest = Digest::of(b"abc");
+        let shard = folder.path().join(".chunks/ba78");
+        std::fs::create_dir_all(shard.join(digest.to_string())).unwrap();
+        std::fs::write(shard.join("notes.txt"), b"x").unwrap();
+        // A digest of another shard was never put here by us.
+        std::fs::write(shard.join(Digest::of(b"other").to_string()), b"x").unwrap();
+        assert_eq!(dir.list(Shard(0xba78)).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_names_the_file_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        let digest = Digest::of(b"abc");
+        // A file where the prefix folder should be.
+        std::fs::write(folder.path().join(".chunks/ba78"), b"x").unwrap();
+        let held = DigestLocks::new().lock(&digest).await;
+        let at = StoreTime::from_unix(1000, 0);
+        let entry = NewEntry { name: EntryName::chunk(digest), content: Bytes::from_static(b"x"), at };
+        let error = dir.put(&held, entry, Durability::Deferred).await.unwrap_err();
+        assert!(error.to_string().contains(&digest.to_string()), "{error}");
+    }
+
+    #[test]
+    fn all_shards_are_made_on_request() {
+        // 65,536 folders cost seconds to minutes on a busy disk, next to nothing in memory.
+        let in_memory = Path::new("/dev/shm");
+        let folder =
+            if in_memory.is_dir() { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() }.unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        dir.make_all_shards().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path().join(".chunks")).unwrap().count(), 65_536);
+    }
+}

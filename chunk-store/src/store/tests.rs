@@ -1,1 +1,421 @@
+use std::path::PathBuf;
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::*;
+use crate::CheckedChunk;
+use crate::blob::{ChunkClass, Compression, CryptKey};
+use crate::dir::Shard;
+use crate::testing::{ManualClock, MemoryDir};
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn manual_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(StoreTime::from_unix(1_700_000_000, 0)))
+}
+
+fn plain(data: &[u8]) -> CheckedChunk {
+    let blob = Blob::encode(data, Compression::Zstd).unwrap();
+    CheckedChunk::check(Digest::of(data), data.len() as u64, blob.into_bytes()).unwrap()
+}
+
+/// A blob that claims `digest` although nobody without the key can say what is in it.
+fn encrypted(digest: Digest, data: &[u8]) -> CheckedChunk {
+    let blob = Blob::encode_with(data, Compression::None, &CryptKey::new([1; 32]), [2; 16]).unwrap();
+    CheckedChunk::check(digest, data.len() as u64, blob.into_bytes()).unwrap()
+}
+
+/// A store on a real folder with a clock of its own.
+struct Fixture {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: manual_clock() }
+    }
+
+    async fn open(&self) -> Arc<ChunkStore> {
+        ChunkStore::open(self.folder.path(), StoreOptions::new(self.clock.clone())).await.unwrap()
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.path().join(format!(".chunks/{}/{digest}", Shard(digest.prefix())))
+    }
+
+    /// Replaces the content as power loss does: the name and its times survive, the data does not.
+    fn tear(&self, digest: Digest, content: &[u8]) {
+        let path = self.path(digest);
+        let metadata = std::fs::metadata(&path).unwrap();
+        std::fs::write(&path, content).unwrap();
+        let (atime, mtime) = (
+            filetime::FileTime::from_last_access_time(&metadata),
+            filetime::FileTime::from_last_modification_time(&metadata),
+        );
+        filetime::set_file_times(&path, atime, mtime).unwrap();
+    }
+}
+
+async fn memory_store() -> (Arc<ManualClock>, ChunkStore<MemoryDir>) {
+    let clock = manual_clock();
+    let store = ChunkStore::open_dir(MemoryDir::new(), StoreOptions::new(clock.clone())).await.unwrap();
+    (clock, store)
+}
+
+#[tokio::test]
+async fn an_inserted_chunk_can_be_read_and_is_known_the_second_time() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let session = store.begin_session().await.unwrap();
+    let chunk = plain(&vec![7; 100_000]);
+    let encoded_bytes = chunk.blob().encoded_len() as u64;
+    assert_eq!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::New { encoded_bytes });
+    assert_eq!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::Known);
+    assert_eq!(store.load(&chunk.digest()).await.unwrap().decode(100_000).unwrap(), vec![7; 100_000]);
+    assert_eq!(store.stored_len(&chunk.digest()).await.unwrap(), Some(encoded_bytes));
+    assert!(matches!(store.load(&Digest::of(b"x")).await, Err(LoadError::Missing { .. })));
+}
+
+#[tokio::test]
+async fn insert_of_known_digest_touches_it() {
+    let (clock, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    let first = store.begin_session().await.unwrap();
+    store.insert(&first, chunk.clone()).await.unwrap();
+    drop(first);
+    clock.advance(10 * DAY);
+    let second = store.begin_session().await.unwrap();
+    assert_eq!(store.insert(&second, chunk.clone()).await.unwrap(), Inserted::Known);
+    let listed = store.list(Shard(chunk.digest().prefix())).await.unwrap();
+    assert!(listed[0].used_at >= second.started_at());
+}
+
+/// H2: the sweep decides, then an insert dedups against the chunk, then the removal lands. The removal must see the
+/// insert's refresh.
+#[tokio::test]
+async fn h02_a_chunk_touched_after_the_sweep_decided_is_kept() {
+    for reference in [false, true] {
+        let fixture = Fixture::new();
+        let store = fixture.open().await;
+        let chunk = plain(b"abc");
+        let session = store.begin_session().await.unwrap();
+        store.insert(&session, chunk.clone()).await.unwrap();
+        drop(session);
+        fixture.clock.advance(10 * DAY);
+        let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
+        let listed = store.list(Shard(chunk.digest().prefix())).await.unwrap();
+        assert!(listed[0].used_at < run.cutoff(), "the sweep would condemn it");
+        let late = store.begin_session().await.unwrap();
+        if reference {
+            store.touch(&late, &[chunk.digest()]).await.unwrap();
+        } else {
+            assert_eq!(store.insert(&late, chunk.clone()).await.unwrap(), Inserted::Known);
+        }
+        assert_eq!(store.remove(&run, &[listed[0].name]).await.unwrap(), [false]);
+        store.load(&chunk.digest()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn unused_chunks_and_leftovers_are_removed() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let chunk = plain(b"abc");
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    let leftover = EntryName::new(chunk.digest(), EntryKind::Temporary);
+    std::fs::write(fixture.path(chunk.digest()).with_file_name(leftover.to_string()), b"half").unwrap();
+    fixture.clock.step_wall(StoreTime::from_unix(4_000_000_000, 0));
+    let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
+    let names = [EntryName::chunk(chunk.digest()), leftover];
+    assert_eq!(store.remove(&run, &names).await.unwrap(), [true, true]);
+    assert_eq!(store.list(Shard(chunk.digest().prefix())).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_reference_to_a_missing_chunk_is_refused_by_name() {
+    let (_, store) = memory_store().await;
+    let session = store.begin_session().await.unwrap();
+    let chunk = plain(b"abc");
+    store.insert(&session, chunk.clone()).await.unwrap();
+    let missing = Digest::of(b"missing");
+    let refused = store.touch(&session, &[chunk.digest(), missing]).await;
+    assert!(matches!(refused, Err(TouchError::Missing { digest }) if digest == missing));
+}
+
+/// H13: the clock steps back during a session, or before a run. Uses must not look older than they are.
+#[tokio::test]
+async fn h13_a_clock_that_steps_back_hides_no_use() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let session = store.begin_session().await.unwrap();
+    fixture.clock.step_wall(StoreTime::from_unix(1_000_000_000, 0));
+    let chunk = plain(b"abc");
+    store.insert(&session, chunk.clone()).await.unwrap();
+    let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
+    assert_eq!(store.remove(&run, &[EntryName::chunk(chunk.digest())]).await.unwrap(), [false]);
+    let started_at = session.started_at();
+    store.close().await.unwrap();
+    drop((run, session, store));
+    // The step survives a restart, too: the saved clock is the floor.
+    assert!(fixture.open().await.now() > started_at);
+}
+
+#[tokio::test]
+async fn collection_is_refused_where_times_are_not_kept() {
+    let (_, store) = memory_store().await;
+    store.dir().fail(&["keeps_times"]);
+    let refused = store.begin_run(Duration::ZERO, Duration::ZERO).await;
+    assert!(matches!(refused, Err(RunError::TimesNotKept)));
+    store.dir().fail(&[]);
+    let _run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
+    assert!(matches!(store.begin_run(Duration::ZERO, Duration::ZERO).await, Err(RunError::Busy)));
+}
+
+/// H37: a blob that the server cannot check must neither pass for a plain chunk nor keep its digest occupied.
+#[tokio::test]
+async fn h37_unchecked_blobs_do_not_claim_plain_chunks() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let session = store.begin_session().await.unwrap();
+    let chunk = plain(b"abc");
+    let hostile = encrypted(chunk.digest(), b"garbage");
+    store.insert(&session, chunk.clone()).await.unwrap();
+    let refused = store.insert(&session, hostile.clone()).await;
+    assert!(matches!(refused, Err(InsertError::ClassMismatch { stored: ChunkClass::Plain, .. })));
+    assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
+
+    // The other order: the plain chunk, which was checked, takes the place of the claim.
+    let chunk = plain(b"def");
+    store.insert(&session, encrypted(chunk.digest(), b"garbage")).await.unwrap();
+    assert!(matches!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::New { .. }));
+    assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
+}
+
+#[tokio::test]
+async fn encrypted_chunks_of_different_length_do_not_share_a_digest() {
+    let (_, store) = memory_store().await;
+    let session = store.begin_session().await.unwrap();
+    let digest = Digest::of(b"keyed");
+    store.insert(&session, encrypted(digest, b"1234")).await.unwrap();
+    assert_eq!(store.insert(&session, encrypted(digest, b"4321")).await.unwrap(), Inserted::Known);
+    let refused = store.insert(&session, encrypted(digest, b"12345")).await;
+    assert!(matches!(refused, Err(InsertError::LengthMismatch { stored: 48, offered: 49, .. })));
+}
+
+/// H38: power loss tears a chunk whose rename survived. The next session must not dedup against it.
+#[tokio::test]
+async fn h38_a_torn_chunk_does_not_count_as_known_after_an_unclean_end() {
+    type Tear = fn(&[u8]) -> Vec<u8>;
+    let torn: [(&str, Tear); 3] = [
+        ("cut to nothing", |_| Vec::new()),
+        ("cut in the middle", |whole| whole[..whole.len() / 2].to_vec()),
+        ("zeros of the right length", |whole| [&whole[..12], &vec![0; whole.len() - 12]].concat()),
+    ];
+    for (what, tear) in torn {
+        let fixture = Fixture::new();
+        let store = fixture.open().await;
+        let session = store.begin_session().await.unwrap();
+        let chunk = plain(&Digest::of(b"random").as_bytes().repeat(2));
+        store.insert(&session, chunk.clone()).await.unwrap();
+        drop((session, store));
+        fixture.tear(chunk.digest(), &tear(chunk.blob().as_bytes()));
+
+        let store = fixture.open().await;
+        let session = store.begin_session().await.unwrap();
+        let refused = store.touch(&session, &[chunk.digest()]).await;
+        assert!(matches!(refused, Err(TouchError::Missing { .. })), "{what}");
+        let inserted = store.insert(&session, chunk.clone()).await.unwrap();
+        assert!(matches!(inserted, Inserted::New { .. }), "{what}");
+        store.load(&chunk.digest()).await.unwrap();
+    }
+}
+
+/// Goal: an unclean end stays remembered until the chunk was checked, however often the process restarts meanwhile.
+/// Method: unclean end, clean use without touching the chunk, then touch it.
+#[tokio::test]
+async fn h38_a_suspect_chunk_stays_suspect_over_further_restarts() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let chunk = plain(&[5; 1000]);
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    drop(store);
+    fixture.tear(chunk.digest(), b"torn to more than a header");
+    for _ in 0..2 {
+        fixture.clock.advance(DAY);
+        let store = fixture.open().await;
+        store.sync().await.unwrap();
+        store.close().await.unwrap();
+    }
+    fixture.clock.advance(DAY);
+    let store = fixture.open().await;
+    let session = store.begin_session().await.unwrap();
+    let refused = store.touch(&session, &[chunk.digest()]).await;
+    assert!(matches!(refused, Err(TouchError::Missing { .. })));
+}
+
+#[tokio::test]
+async fn a_good_suspect_chunk_is_read_once_and_then_trusted() {
+    let clock = manual_clock();
+    let dir = MemoryDir::new();
+    let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
+    let chunk = plain(b"abc");
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    let ChunkStore { dir, .. } = store;
+    clock.advance(DAY);
+    let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
+    let session = store.begin_session().await.unwrap();
+    clock.advance(DAY);
+    store.touch(&session, &[chunk.digest()]).await.unwrap();
+    store.dir().fail(&["read"]);
+    store.touch(&session, &[chunk.digest()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn synced_chunks_are_not_suspect_after_an_unclean_end() {
+    let clock = manual_clock();
+    let store = ChunkStore::open_dir(MemoryDir::new(), StoreOptions::new(clock.clone())).await.unwrap();
+    let (synced, unsynced) = (plain(b"abc"), plain(b"def"));
+    let session = store.begin_session().await.unwrap();
+    store.insert(&session, synced.clone()).await.unwrap();
+    store.sync().await.unwrap();
+    store.insert(&session, unsynced.clone()).await.unwrap();
+    drop(session);
+    let ChunkStore { dir, .. } = store;
+    dir.lose_power();
+    let store = ChunkStore::open_dir(dir, StoreOptions::new(clock)).await.unwrap();
+    let session = store.begin_session().await.unwrap();
+    store.dir().fail(&["read"]);
+    store.touch(&session, &[synced.digest()]).await.unwrap();
+    assert!(matches!(store.touch(&session, &[unsynced.digest()]).await, Err(TouchError::Missing { .. })));
+}
+
+/// H29, H31: a corrupt chunk is set aside only after two complete bad reads, and whoever relies on it must not commit.
+#[tokio::test]
+async fn h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let chunk = plain(b"abc");
+    let relies = store.begin_session().await.unwrap();
+    let other = store.begin_session().await.unwrap();
+    store.insert(&relies, chunk.clone()).await.unwrap();
+    assert_eq!(store.quarantine(&chunk.digest()).await.unwrap(), Quarantined::Good);
+    for number in 0..2 {
+        fixture.tear(chunk.digest(), b"something else entirely");
+        assert!(matches!(store.load(&chunk.digest()).await, Err(LoadError::Corrupt { .. })));
+        let set_aside = store.quarantine(&chunk.digest()).await.unwrap();
+        assert_eq!(set_aside, Quarantined::SetAside { number, failed_sessions: 1 });
+        assert_eq!(store.quarantine(&chunk.digest()).await.unwrap(), Quarantined::Missing);
+        store.insert(&relies, chunk.clone()).await.unwrap();
+    }
+    assert!(relies.check_alive().is_err());
+    assert!(other.check_alive().is_ok());
+}
+
+#[tokio::test]
+async fn h31_a_failed_read_is_no_corruption() {
+    let (_, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    store.dir().fail(&["read"]);
+    store.quarantine(&chunk.digest()).await.unwrap_err();
+    assert!(matches!(store.load(&chunk.digest()).await, Err(LoadError::Dir(_))));
+    store.dir().fail(&[]);
+    store.load(&chunk.digest()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_has_one_owner() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let refused = ChunkStore::open(fixture.folder.path(), StoreOptions::new(fixture.clock.clone())).await;
+    assert!(refused.is_err_and(|error| error.is_owned()));
+    drop(store);
+    fixture.open().await;
+}
+
+#[tokio::test]
+async fn a_damaged_clock_file_is_an_error_that_says_so() {
+    let fixture = Fixture::new();
+    drop(fixture.open().await);
+    std::fs::write(fixture.folder.path().join(".coldkeep/clock"), b"{").unwrap();
+    let refused = ChunkStore::open(fixture.folder.path(), StoreOptions::new(fixture.clock.clone())).await;
+    assert!(matches!(refused, Err(OpenError::State { .. })));
+}
+
+#[tokio::test]
+async fn a_failed_write_is_reported_and_leaves_nothing_known() {
+    let (_, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    let session = store.begin_session().await.unwrap();
+    store.dir().fail(&["put"]);
+    assert!(matches!(store.insert(&session, chunk.clone()).await, Err(InsertError::Dir(_))));
+    store.dir().fail(&["sync"]);
+    assert!(matches!(store.touch(&session, &[chunk.digest()]).await, Err(TouchError::Missing { .. })));
+    store.sync().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn every_sync_level_stores_readable_chunks() {
+    for level in [SyncLevel::None, SyncLevel::Filesystem, SyncLevel::File] {
+        let fixture = Fixture::new();
+        let options = StoreOptions::new(fixture.clock.clone()).with_sync_level(level);
+        let store = ChunkStore::open(fixture.folder.path(), options).await.unwrap();
+        let chunk = plain(b"abc");
+        store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+        store.sync().await.unwrap();
+        store.load(&chunk.digest()).await.unwrap();
+    }
+}
+
+/// R4 at level `file`: what was acknowledged survives power loss without any sync.
+#[tokio::test]
+async fn level_file_makes_each_chunk_durable() {
+    let clock = manual_clock();
+    let options = StoreOptions::new(clock).with_sync_level(SyncLevel::File);
+    let store = ChunkStore::open_dir(MemoryDir::new(), options).await.unwrap();
+    let chunk = plain(b"abc");
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    store.dir().lose_power();
+    store.load(&chunk.digest()).await.unwrap();
+}
+
+/// R4: a reader never sees half a chunk, whenever it looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h08_readers_see_whole_chunks_or_none() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let session = Arc::new(store.begin_session().await.unwrap());
+    let data: Vec<Vec<u8>> = (0..20_u8).map(|i| Digest::of(&[i]).as_bytes().repeat(1 << 16)).collect();
+    for data in data {
+        let chunk = plain(&data);
+        let digest = chunk.digest();
+        let writer = tokio::spawn({
+            let (store, session) = (Arc::clone(&store), Arc::clone(&session));
+            async move { store.insert(&session, chunk).await.unwrap() }
+        });
+        loop {
+            match store.load(&digest).await {
+                Ok(_) => break,
+                Err(LoadError::Missing { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_blob_is_replaced() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let session = store.begin_session().await.unwrap();
+    let chunk = plain(b"abc");
+    std::fs::create_dir_all(fixture.path(chunk.digest()).parent().unwrap()).unwrap();
+    for content in [&b""[..], b"short", b"long enough for a header but no blob"] {
+        std::fs::write(fixture.path(chunk.digest()), Bytes::from_static(content)).unwrap();
+        assert!(matches!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::New { .. }));
+        assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
+    }
+}

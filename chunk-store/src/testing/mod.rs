@@ -1,5 +1,16 @@
 //! In-memory implementations of the traits and their conformance suites (feature `testing`).
+//!
+//! Each suite is one `async fn` that panics with a description of what does not hold; it runs on memory, disk,
+//! simulated and real implementations alike.
 
 mod clock;
+mod memory_backend;
+mod memory_dir;
+mod suite_backend;
+mod suite_dir;
 
 pub use clock::ManualClock;
+pub use memory_backend::MemoryBackend;
+pub use memory_dir::MemoryDir;
+pub use suite_backend::check_object_backend;
+pub use suite_dir::check_chunk_dir;

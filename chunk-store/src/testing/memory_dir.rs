@@ -1,0 +1,197 @@
+//! A chunk directory in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::blob::BlobKind;
+use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
+use crate::locks::DigestGuard;
+use crate::time::StoreTime;
+
+/// A chunk directory in memory, which forgets unsynced changes on [`MemoryDir::lose_power`] and fails on demand.
+#[derive(Debug, Default)]
+pub struct MemoryDir {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Content,
+    durable: Content,
+    failing: BTreeSet<&'static str>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    files: BTreeMap<EntryName, File>,
+    state: BTreeMap<StateFile, Bytes>,
+}
+
+#[derive(Debug, Clone)]
+struct File {
+    content: Bytes,
+    stat: EntryStat,
+}
+
+impl MemoryDir {
+    /// Makes an empty directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns to the last synced content.
+    pub fn lose_power(&self) {
+        let mut state = self.lock();
+        state.now = state.durable.clone();
+    }
+
+    /// Lets every later call of the named methods fail, until called again with other names.
+    pub fn fail(&self, methods: &[&'static str]) {
+        self.lock().failing = methods.iter().copied().collect();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
+        let state = self.lock();
+        if state.failing.contains(method) {
+            return Err(DirError::new(method, "memory", io::Error::other("told to fail")));
+        }
+        Ok(state)
+    }
+}
+
+fn assert_held(held: &DigestGuard, name: EntryName) {
+    assert!(held.covers(&name.digest), "lock(d) of {name} is not held");
+}
+
+impl ChunkDir for MemoryDir {
+    async fn stat(
+        &self,
+        held: &DigestGuard,
+        name: EntryName,
+    ) -> Result<Option<(EntryStat, Option<BlobKind>)>, DirError> {
+        assert_held(held, name);
+        let state = self.call("stat")?;
+        Ok(state.now.files.get(&name).map(|file| (file.stat, BlobKind::from_magic(&file.content))))
+    }
+
+    async fn touch(
+        &self,
+        held: &DigestGuard,
+        names: Vec<EntryName>,
+        at: StoreTime,
+    ) -> Result<Vec<Option<EntryStat>>, DirError> {
+        let mut state = self.call("touch")?;
+        let touch = |name: EntryName| {
+            assert_held(held, name);
+            let stat = &mut state.now.files.get_mut(&name)?.stat;
+            let before = *stat;
+            stat.used_at = at;
+            Some(before)
+        };
+        Ok(names.into_iter().map(touch).collect())
+    }
+
+    async fn set_times(&self, held: &DigestGuard, name: EntryName, at: StoreTime) -> Result<(), DirError> {
+        assert_held(held, name);
+        let mut state = self.call("set_times")?;
+        let missing = || DirError::new("touch", name.to_string(), io::ErrorKind::NotFound.into());
+        let stat = &mut state.now.files.get_mut(&name).ok_or_else(missing)?.stat;
+        (stat.used_at, stat.written_at) = (at, at);
+        Ok(())
+    }
+
+    async fn read(&self, name: EntryName) -> Result<Option<Bytes>, DirError> {
+        Ok(self.call("read")?.now.files.get(&name).map(|file| file.content.clone()))
+    }
+
+    async fn put(&self, held: &DigestGuard, entry: NewEntry, durability: Durability) -> Result<(), DirError> {
+        assert_held(held, entry.name);
+        let mut state = self.call("put")?;
+        let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
+        let file = File { content: entry.content, stat };
+        if durability == Durability::Immediate {
+            state.durable.files.insert(entry.name, file.clone());
+        }
+        state.now.files.insert(entry.name, file);
+        Ok(())
+    }
+
+    async fn rename(&self, held: &DigestGuard, from: EntryName, to: EntryName) -> Result<bool, DirError> {
+        assert_held(held, from);
+        assert_held(held, to);
+        let mut state = self.call("rename")?;
+        let Some(file) = state.now.files.remove(&from) else { return Ok(false) };
+        state.now.files.insert(to, file);
+        Ok(true)
+    }
+
+    async fn remove_unused(
+        &self,
+        held: &DigestGuard,
+        names: Vec<EntryName>,
+        cutoff: StoreTime,
+    ) -> Result<Vec<bool>, DirError> {
+        let mut state = self.call("remove_unused")?;
+        let remove = |name: EntryName| {
+            assert_held(held, name);
+            let used = state.now.files.get(&name).is_some_and(|file| file.stat.used_at >= cutoff);
+            if used {
+                return false;
+            }
+            state.now.files.remove(&name);
+            true
+        };
+        Ok(names.into_iter().map(remove).collect())
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, DirError> {
+        let state = self.call("shards")?;
+        Ok(state.now.files.keys().map(EntryName::shard).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    async fn list(&self, shard: Shard) -> Result<Vec<Entry>, DirError> {
+        let state = self.call("list")?;
+        let files = state.now.files.iter().filter(|(name, _)| name.shard() == shard);
+        Ok(files.map(|(name, file)| Entry { name: *name, stat: file.stat }).collect())
+    }
+
+    async fn sync(&self) -> Result<(), DirError> {
+        let mut state = self.call("sync")?;
+        state.durable = state.now.clone();
+        Ok(())
+    }
+
+    async fn keeps_times(&self, _at: StoreTime) -> Result<bool, DirError> {
+        // Told to fail, it plays a filesystem that does not keep times.
+        Ok(self.call("keeps_times").is_ok())
+    }
+
+    async fn load_state(&self, file: StateFile) -> Result<Option<Bytes>, DirError> {
+        Ok(self.call("load_state")?.now.state.get(&file).cloned())
+    }
+
+    async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
+        let mut state = self.call("save_state")?;
+        state.durable.state.insert(file, content.clone());
+        state.now.state.insert(file, content);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_chunk_dir;
+
+    #[tokio::test]
+    async fn conforms() {
+        check_chunk_dir(&MemoryDir::new()).await;
+    }
+}
