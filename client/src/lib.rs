@@ -1,1 +1,20 @@
-//! The client half of the backup protocol: REST, backup writer, reader, chunkers, keys.
+//! The client half of the backup protocol.
+mod api;
+mod client;
+mod connect;
+mod credentials;
+mod encoding;
+mod error;
+mod http;
+mod limits;
+mod progress;
+mod repository;
+mod zeros;
+pub use repository::*;
+pub use api::*;
+pub use client::*;
+pub use connect::*;
+pub use credentials::*;
+pub use error::*;
+pub use limits::*;
+pub use progress::*;

@@ -1,0 +1,17 @@
+//! The plain calls of the REST interface, typed.
+
+mod datastore;
+pub(crate) mod envelope;
+mod node;
+mod task;
+mod types;
+
+pub use datastore::{PruneKeep, Store, VerifyScope};
+pub use task::{TaskError, TaskLine, TaskLog};
+pub use types::{
+    DatastoreItem, DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
+    TaskItem, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, Version,
+};
+
+#[cfg(test)]
+mod tests;
