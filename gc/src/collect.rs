@@ -25,7 +25,9 @@ pub enum CollectError<T, R> {
     #[error("could not list all indexes, so nothing was removed; repair the cause and collect again")]
     ListIndexes(#[source] R),
     /// The chunks of an index are not known (I6).
-    #[error("could not read index {index}, so nothing was removed; repair it or forget its snapshot, then collect again")]
+    #[error(
+        "could not read index {index}, so nothing was removed; repair it or forget its snapshot, then collect again"
+    )]
     ReadIndex {
         /// The index.
         index: String,
@@ -61,7 +63,9 @@ pub enum CollectError<T, R> {
         source: T,
     },
     /// The sweep is complete, and chunks that an index refers to may be missing: looking for them failed.
-    #[error("could not look again for chunks that may be missing; garbage was removed; repair the cause and collect again")]
+    #[error(
+        "could not look again for chunks that may be missing; garbage was removed; repair the cause and collect again"
+    )]
     FindMissing(#[source] T),
 }
 

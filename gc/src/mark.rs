@@ -30,13 +30,14 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     let mut indexes = references.list().await.map_err(CollectError::ListIndexes)?;
     control.begin_phase(Phase::Mark, indexes.len() as u64, started);
     for round in 1.. {
-        let mut vanished = read_all(references, &marking, (indexes, parallel), control, &mut |count, bytes| {
-            control.note_done(target.monotonic());
-            report.indexes += 1;
-            report.references += count;
-            report.index_data_bytes += bytes;
-        })
-        .await?;
+        let mut vanished =
+            read_all(references, &marking, (indexes, parallel), control, &mut |count, bytes| {
+                control.note_done(target.monotonic());
+                report.indexes += 1;
+                report.references += count;
+                report.index_data_bytes += bytes;
+            })
+            .await?;
         if control.is_cancelled() {
             report.note_mark(target.monotonic().saturating_sub(started));
             return Ok(None);
@@ -118,8 +119,7 @@ pub(crate) async fn read_one<E, R: References>(
     if control.is_cancelled() {
         return Ok(None);
     }
-    let outcome =
-        outcome.map_err(|source| CollectError::ReadIndex { index: index.to_string(), source })?;
+    let outcome = outcome.map_err(|source| CollectError::ReadIndex { index: index.to_string(), source })?;
     if let Outcome::Read { references: stated, .. } = outcome
         && stated != passed.count()
     {

@@ -141,7 +141,10 @@ async fn look_through<T: SweepTarget, R: References>(
 }
 
 /// Returns those of `sample` whose chunk is there after all.
-async fn confirm<T: SweepTarget>(target: &T, sample: &BTreeSet<Digest>) -> Result<BTreeSet<Digest>, T::Error> {
+async fn confirm<T: SweepTarget>(
+    target: &T,
+    sample: &BTreeSet<Digest>,
+) -> Result<BTreeSet<Digest>, T::Error> {
     let mut there = BTreeSet::new();
     for digest in sample {
         if target.is_stored(digest).await? {

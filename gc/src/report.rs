@@ -180,9 +180,17 @@ impl fmt::Display for Report {
             "marked {} references to {} chunks in {} indexes ({:.0}/s)",
             self.references, self.distinct_chunks, self.indexes, self.references_per_second
         )?;
-        writeln!(f, "listed {} chunks, {} bytes ({:.0}/s)", self.listed.count, self.listed.bytes, self.listed_per_second)?;
+        writeln!(
+            f,
+            "listed {} chunks, {} bytes ({:.0}/s)",
+            self.listed.count, self.listed.bytes, self.listed_per_second
+        )?;
         writeln!(f, "kept {} chunks, {} bytes", self.kept.count, self.kept.bytes)?;
-        writeln!(f, "pending (used too recently) {} chunks, {} bytes", self.pending.count, self.pending.bytes)?;
+        writeln!(
+            f,
+            "pending (used too recently) {} chunks, {} bytes",
+            self.pending.count, self.pending.bytes
+        )?;
         writeln!(f, "{removed} {} chunks, {} bytes", self.removed.count, self.removed.bytes)?;
         if self.bad_kept.count + self.bad_removed.count > 0 {
             writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
@@ -198,7 +206,11 @@ impl fmt::Display for Report {
                 self.missing.broken_indexes.len() as u64 + self.missing.broken_indexes_unnamed
             )?;
             for broken in &self.missing.broken_indexes {
-                writeln!(f, "  {}: {} references to missing chunks", broken.index, broken.missing_references)?;
+                writeln!(
+                    f,
+                    "  {}: {} references to missing chunks",
+                    broken.index, broken.missing_references
+                )?;
             }
         }
         write!(f, "deduplication factor {:.2}", self.dedup_factor)

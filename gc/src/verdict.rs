@@ -92,7 +92,8 @@ mod tests {
             let times = [candidate.used_at, candidate.upload_started_at, candidate.modified_at];
             let alive = times.iter().any(|time| time.is_some_and(|time| time >= CUTOFF));
             let age_known = times.iter().any(Option::is_some);
-            let needed = candidate.referenced && matches!(candidate.kind, EntryKind::Chunk | EntryKind::Bad(_));
+            let needed =
+                candidate.referenced && matches!(candidate.kind, EntryKind::Chunk | EntryKind::Bad(_));
             let expected = match (needed, alive || !age_known) {
                 (true, _) => Verdict::Keep,
                 (false, true) => Verdict::Pending,
