@@ -152,7 +152,11 @@ impl Client {
     }
 
     /// Opens a connection of its own and upgrades it.
-    pub(crate) async fn upgrade(&self, upgrade: Upgrade, parameters: &Parameters) -> Result<Session, RequestError> {
+    pub(crate) async fn upgrade(
+        &self,
+        upgrade: Upgrade,
+        parameters: &Parameters,
+    ) -> Result<Session, RequestError> {
         let call = Call::new(Method::GET, upgrade.path());
         let mut headers = self.inner.proof().await?;
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -217,7 +221,12 @@ impl Inner {
         }
     }
 
-    async fn exchange(&self, call: &Call, outgoing: &Outgoing, proof: HeaderMap) -> Result<Bytes, RequestError> {
+    async fn exchange(
+        &self,
+        call: &Call,
+        outgoing: &Outgoing,
+        proof: HeaderMap,
+    ) -> Result<Bytes, RequestError> {
         let mut request = self.request(call, outgoing, proof)?;
         within(call, async {
             while let Some(mut connection) = self.take_idle() {
@@ -226,7 +235,9 @@ impl Inner {
                     // The server closed it meanwhile and saw nothing of this request.
                     Err(error) => match error.unsent {
                         Some(unsent) => request = unsent,
-                        None => return Err(RequestError::Transport { call: call.clone(), source: error.source }),
+                        None => {
+                            return Err(RequestError::Transport { call: call.clone(), source: error.source });
+                        }
                     },
                 }
             }
@@ -281,7 +292,8 @@ impl Inner {
     ) -> Result<Request<Full<Bytes>>, RequestError> {
         let failed = |source: http::Error| RequestError::transport(call.clone(), source);
         let query = if outgoing.query.is_empty() { String::new() } else { format!("?{}", outgoing.query) };
-        let host = HeaderValue::from_str(self.connector.authority()).map_err(|source| failed(source.into()))?;
+        let host =
+            HeaderValue::from_str(self.connector.authority()).map_err(|source| failed(source.into()))?;
         headers.insert(header::HOST, host);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(outgoing.content_type));
@@ -310,7 +322,10 @@ impl Inner {
                     Some(ticket) if ticket.is_fresh() => ticket,
                     _ => self.log_in().await?,
                 };
-                headers.insert(header::COOKIE, sensitive(&call, &format!("PBSAuthCookie={}", ticket.ticket.reveal()))?);
+                headers.insert(
+                    header::COOKIE,
+                    sensitive(&call, &format!("PBSAuthCookie={}", ticket.ticket.reveal()))?,
+                );
                 headers.insert("csrfpreventiontoken", sensitive(&call, ticket.csrf.reveal())?);
             }
         }
@@ -324,7 +339,10 @@ impl Inner {
     /// Logs in with the ticket at hand, else, or if it is refused, with the password.
     async fn log_in(self: &Arc<Self>) -> Result<Ticket, RequestError> {
         let Credentials::User { user, secret } = &self.credentials else {
-            return Err(RequestError::answer(Call::new(Method::POST, LOGIN_PATH), "these credentials need no login"));
+            return Err(RequestError::answer(
+                Call::new(Method::POST, LOGIN_PATH),
+                "these credentials need no login",
+            ));
         };
         let user = user.to_string();
         let fresh = match self.ticket() {
@@ -399,7 +417,8 @@ async fn within<T>(
 }
 
 fn sensitive(call: &Call, text: &str) -> Result<HeaderValue, RequestError> {
-    let mut value = HeaderValue::from_str(text).map_err(|source| RequestError::transport(call.clone(), source))?;
+    let mut value =
+        HeaderValue::from_str(text).map_err(|source| RequestError::transport(call.clone(), source))?;
     value.set_sensitive(true);
     Ok(value)
 }

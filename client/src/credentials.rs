@@ -64,6 +64,9 @@ mod tests {
         let credentials = Credentials::new("joe@pbs!ci".parse().unwrap(), Secret::new("hush"));
         assert!(matches!(credentials, Credentials::Token { .. }));
         assert!(!format!("{credentials:?}").contains("hush"));
-        assert!(matches!(Credentials::new("joe@pbs".parse().unwrap(), Secret::new("x")), Credentials::User { .. }));
+        assert!(matches!(
+            Credentials::new("joe@pbs".parse().unwrap(), Secret::new("x")),
+            Credentials::User { .. }
+        ));
     }
 }

@@ -5,7 +5,9 @@ use coldkeep_datastore::{BackupId, BackupType, GroupName, Namespace, Owner, Snap
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::types::{DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus};
+use super::types::{
+    DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
+};
 use crate::client::Client;
 use crate::encoding::{Parameters, path_component};
 use crate::error::RequestError;
@@ -186,7 +188,11 @@ impl Store {
     }
 
     /// Starts a verification and returns its task; with `ignore_verified` snapshots verified before are skipped.
-    pub async fn start_verify(&self, scope: &VerifyScope, ignore_verified: bool) -> Result<String, RequestError> {
+    pub async fn start_verify(
+        &self,
+        scope: &VerifyScope,
+        ignore_verified: bool,
+    ) -> Result<String, RequestError> {
         let parameters = match scope {
             VerifyScope::All => self.scope(),
             VerifyScope::Group(group) => self.group(group),
@@ -198,8 +204,9 @@ impl Store {
     /// Lists this namespace and those below it, at most `max_depth` levels deep (7 at most).
     pub async fn namespaces(&self, max_depth: Option<usize>) -> Result<Vec<NamespaceItem>, RequestError> {
         let parent = (!self.namespace.is_root()).then(|| self.namespace.to_string());
-        let parameters =
-            Parameters::new().with_some("parent", parent).with_some("max-depth", max_depth.map(|depth| depth as u64));
+        let parameters = Parameters::new()
+            .with_some("parent", parent)
+            .with_some("max-depth", max_depth.map(|depth| depth as u64));
         self.get("namespace", parameters).await
     }
 
@@ -222,7 +229,11 @@ impl Store {
         self.client.post_bytes(&self.path("upload-backup-log"), &self.snapshot(snapshot), blob).await
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, name: &str, parameters: Parameters) -> Result<T, RequestError> {
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        parameters: Parameters,
+    ) -> Result<T, RequestError> {
         self.call(Method::GET, name, parameters).await
     }
 

@@ -9,8 +9,8 @@ mod types;
 pub use datastore::{PruneKeep, Store, VerifyScope};
 pub use task::{TaskError, TaskLine, TaskLog};
 pub use types::{
-    DatastoreItem, DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
-    TaskItem, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, Version,
+    DatastoreItem, DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,
+    StoreStatus, TaskItem, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, Version,
 };
 
 #[cfg(test)]

@@ -116,7 +116,11 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future ends the waiting only, see [`stop_task`](Self::stop_task).
-    pub async fn wait_task(&self, upid: &str, mut on_line: impl FnMut(&str)) -> Result<TaskStatus, TaskError> {
+    pub async fn wait_task(
+        &self,
+        upid: &str,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<TaskStatus, TaskError> {
         let mut next = 1;
         let mut pause = POLL_FIRST;
         let mut end_polls = 0;

@@ -65,7 +65,10 @@ fn namespaces_prune_and_removals_decode() {
     let prune: Vec<PruneItem> = data("prune");
     assert_eq!(prune.iter().map(|item| item.keep).collect::<Vec<_>>(), [false, true]);
     let stats: Option<DeleteStats> = data("delete-stats");
-    assert_eq!(stats.unwrap(), DeleteStats { removed_groups: 1, protected_snapshots: 0, removed_snapshots: 2 });
+    assert_eq!(
+        stats.unwrap(),
+        DeleteStats { removed_groups: 1, protected_snapshots: 0, removed_snapshots: 2 }
+    );
     let none: Option<DeleteStats> = data("null-response");
     assert_eq!(none, None);
 }

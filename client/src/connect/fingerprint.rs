@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         let text = Fingerprint::of(b"abc").to_string();
-        for bad in ["", "ba", &text[3..], &format!("{text}:00"), &text.replace(':', ""), &text.replace("ba", "gg")] {
+        for bad in
+            ["", "ba", &text[3..], &format!("{text}:00"), &text.replace(':', ""), &text.replace("ba", "gg")]
+        {
             assert_eq!(bad.parse::<Fingerprint>(), Err(ParseFingerprintError), "{bad}");
         }
     }

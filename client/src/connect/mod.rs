@@ -77,7 +77,9 @@ pub enum ConnectError {
     #[error("no certificate authorities found on this system; give the server's fingerprint")]
     NoRoots,
     /// The system's certificate authorities do not vouch for the server.
-    #[error("the certificate of {authority} is not trusted; if its fingerprint {fingerprint} is right, pin it")]
+    #[error(
+        "the certificate of {authority} is not trusted; if its fingerprint {fingerprint} is right, pin it"
+    )]
     Untrusted {
         /// Where to.
         authority: String,

@@ -14,7 +14,7 @@ use super::verifier::{Check, Verifier};
 use super::{BoxedStream, Connect, ConnectError, Connecting};
 
 /// Longest time for TCP connection and TLS handshake together (spec `backup-protocol.md` §1).
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which certificate a server must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub struct TlsConnector {
 impl TlsConnector {
     /// Makes a connector to a DNS name, an IPv4 address or an IPv6 address (without brackets).
     pub fn new(host: &str, port: u16, trust: Trust) -> Self {
-        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         Self { host: host.to_owned(), port, authority, trust, authorities: OnceLock::new() }
     }
 
@@ -171,7 +172,9 @@ mod tests {
         let wrong = Fingerprint::of(b"another");
         let error = TlsConnector::new("localhost", port, Trust::Pinned(wrong)).connect().await.err().unwrap();
         match error {
-            ConnectError::FingerprintMismatch { expected, got, .. } => assert_eq!((expected, got), (wrong, fingerprint)),
+            ConnectError::FingerprintMismatch { expected, got, .. } => {
+                assert_eq!((expected, got), (wrong, fingerprint))
+            }
             other => panic!("{other:?}"),
         }
         task.await.unwrap();

@@ -47,7 +47,10 @@ impl RestConnection {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, SendError> {
         if let Err(source) = self.sender.ready().await {
             return Err(SendError { unsent: Some(request), source: source.into() });
         }

@@ -154,7 +154,11 @@ impl Session {
 }
 
 /// Reads the body of an answer; a status other than 2xx is an error with the body as its message.
-pub(crate) async fn read(call: &Call, response: Response<Incoming>, limit: usize) -> Result<Bytes, RequestError> {
+pub(crate) async fn read(
+    call: &Call,
+    response: Response<Incoming>,
+    limit: usize,
+) -> Result<Bytes, RequestError> {
     let status = response.status();
     if status.is_success() {
         return collect(call, response.into_body(), limit).await;
