@@ -50,13 +50,17 @@ pub(super) async fn open<D: ChunkDir>(
         ),
         None => None,
     };
+    if saved.as_ref().is_some_and(|saved| !saved.clean) {
+        // If only the process died, what it wrote is still on its way to the disk: from here on it is durable, so that
+        // `synced_at` below is true at every sync level.
+        dir.sync().await?;
+    }
     let floor = saved.as_ref().map_or(StoreTime::EPOCH, |saved| StoreTime::from_unix_nanos(saved.clock));
     let clock = StoreClock::new(source, floor);
     let now = clock.now();
     let suspects = Suspects {
         span: saved.as_ref().and_then(|saved| suspect_span(saved, now)),
-        // A clean end synced everything; without a file there is nothing of ours that could be torn. What was not
-        // synced when an unclean end came stays suspect through `span`.
+        // Without a file there is nothing of ours that could be torn. What power loss tore stays suspect in `span`.
         synced_at: Mutex::new(now),
         saving: AsyncMutex::default(),
     };
