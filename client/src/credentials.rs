@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use coldkeep_datastore::Owner;
 use zeroize::Zeroizing;
+
+use crate::auth_id::AuthId;
 
 /// A password, ticket or token secret: not shown by `Debug`, wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,14 +36,14 @@ pub enum Credentials {
     /// A user with a password or a ticket that is still valid; the client logs in with the first call.
     User {
         /// `user@realm`.
-        user: Owner,
+        user: AuthId,
         /// Password or ticket.
         secret: Secret,
     },
     /// An API token, shown with every call.
     Token {
         /// `user@realm!token`.
-        id: Owner,
+        id: AuthId,
         /// The token's secret.
         secret: Secret,
     },
@@ -50,8 +51,8 @@ pub enum Credentials {
 
 impl Credentials {
     /// Picks token or user by the form of the id.
-    pub fn new(id: Owner, secret: Secret) -> Self {
-        if id.token().is_some() { Self::Token { id, secret } } else { Self::User { user: id, secret } }
+    pub fn new(id: AuthId, secret: Secret) -> Self {
+        if id.is_token() { Self::Token { id, secret } } else { Self::User { user: id, secret } }
     }
 }
 

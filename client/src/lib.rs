@@ -1,6 +1,7 @@
 //! The client half of the backup protocol.
 mod api;
 mod archive;
+mod auth_id;
 mod backup;
 mod client;
 mod connect;
@@ -21,6 +22,7 @@ pub use api::{
     TypeCount, TypeCounts, Verification, VerifyScope, Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
+pub use auth_id::{AuthId, ParseAuthIdError};
 pub use backup::{BackupError, BackupSession, ImageSource, Uploaded};
 pub use client::{Client, Ticket};
 pub use connect::{

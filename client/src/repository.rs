@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use coldkeep_datastore::{NameError, Owner, StoreName};
+use coldkeep_datastore::{NameError, StoreName};
+
+use crate::auth_id::{AuthId, ParseAuthIdError};
 
 /// Longest repository string in characters (spec `client.md` §1).
 pub const REPOSITORY_CHARS_MAX: usize = 256;
@@ -26,7 +28,7 @@ const DEFAULT_AUTH_ID: &str = "root@pam";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     /// User or token; `root@pam` if none is written.
-    pub auth_id: Owner,
+    pub auth_id: AuthId,
     /// DNS name or address, an IPv6 address without its brackets; `localhost` if none is written.
     pub host: String,
     /// Port; 8007 if none is written.
@@ -54,7 +56,7 @@ pub enum ParseRepositoryError {
     Store(#[source] NameError),
     /// The part before the last `@` is no user or token.
     #[error("repository: bad user or token")]
-    AuthId(#[source] NameError),
+    AuthId(#[source] ParseAuthIdError),
     /// The host is neither DNS name nor address (an IPv6 address needs square brackets).
     #[error("repository: {host:?} is no host name or address (write IPv6 addresses in square brackets)")]
     Host {
