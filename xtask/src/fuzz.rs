@@ -28,7 +28,7 @@ const TARGETS: &[Target] = &[
     Target { name: "dynamic_index", seeds: &["index"], bytes_max: 16 << 10 },
     Target { name: "manifest", seeds: &["manifest"], bytes_max: 16 << 10 },
     Target { name: "names", seeds: &[], bytes_max: 512 },
-    Target { name: "request", seeds: &["json"], bytes_max: 4 << 10 },
+    Target { name: "request", seeds: &[], bytes_max: 4 << 10 },
 ];
 
 const COVERAGE: &[&str] = &[

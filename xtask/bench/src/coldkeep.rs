@@ -1,0 +1,188 @@
+//! The commands of the `coldkeep` binary that are measured.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::data::Data;
+use crate::process::{Server, tail};
+
+/// Archive names of the two files of [`Data`].
+pub(crate) const IMAGE: &str = "disk.img";
+pub(crate) const STREAM: &str = "dump.bin";
+
+/// The binary.
+pub(crate) struct Coldkeep<'a> {
+    pub(crate) program: &'a Path,
+}
+
+/// A server with a fresh data folder, and how to reach it.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    data_dir: PathBuf,
+    port: u16,
+    password: String,
+    fingerprint: String,
+}
+
+impl Coldkeep<'_> {
+    /// Starts a server and waits until it takes connections.
+    pub(crate) fn serve(&self, folder: &Path) -> Result<Running> {
+        let data_dir = folder.join("data");
+        // Free now; if another process takes it before the server does, the server says so and the benchmark fails.
+        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+        let port = probe.local_addr().context("cannot find a free port")?.port();
+        drop(probe);
+        let log = folder.join("server.log");
+        let mut command = Command::new(self.program);
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(&data_dir)
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{port}"));
+        let mut server = Server::start(&mut command, &log)?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            server.check_alive().with_context(|| tail(&log))?;
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            if let (Some(fingerprint), Some(password)) = (fingerprint(&text), password(&text))
+                && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+            {
+                return Ok(Running { server, data_dir, port, password, fingerprint });
+            }
+            if Instant::now() > deadline {
+                bail!("the server was not ready within 30 s: {}", tail(&log));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A backup of both files to a running server, as the group `host/ID`.
+    pub(crate) fn backup(&self, running: &Running, id: &str, data: &Data) -> Command {
+        let mut command = self.remote(running, "backup");
+        command.args(["--backup-id", id]).arg(item(IMAGE, &data.image)).arg(item(STREAM, &data.stream));
+        command
+    }
+
+    /// A restore of one archive.
+    pub(crate) fn restore(&self, running: &Running, snapshot: &str, archive: &str, target: &Path) -> Command {
+        let mut command = self.remote(running, "restore");
+        command.arg(snapshot).arg(archive).arg(target);
+        command
+    }
+
+    /// A backup of one file into a local folder: the embedded server makes the folder and its default store.
+    pub(crate) fn backup_embedded(&self, data_dir: &Path, file: &Path) -> Command {
+        let mut command = self.embedded(data_dir, "backup");
+        command.arg(item("seed.conf", file));
+        command
+    }
+
+    /// A collection in a local folder.
+    pub(crate) fn collect_embedded(&self, data_dir: &Path) -> Command {
+        self.embedded(data_dir, "gc")
+    }
+
+    fn embedded(&self, data_dir: &Path, verb: &str) -> Command {
+        let mut command = Command::new(self.program);
+        command.arg(verb).arg("--repository").arg(data_dir);
+        command
+    }
+
+    fn remote(&self, running: &Running, verb: &str) -> Command {
+        let mut command = Command::new(self.program);
+        command.arg(verb).args(["--repository", &format!("root@pam@127.0.0.1:{}:default", running.port)]);
+        command.env("PBS_PASSWORD", &running.password).env("PBS_FINGERPRINT", &running.fingerprint);
+        command
+    }
+}
+
+impl Running {
+    /// The folder of the store `default`.
+    pub(crate) fn store(&self) -> Result<PathBuf> {
+        store(&self.data_dir)
+    }
+
+    /// The newest snapshot of the group `host/ID`.
+    pub(crate) fn newest(&self, id: &str) -> Result<String> {
+        let group = self.store()?.join("host").join(id);
+        let context = || format!("cannot list {}", group.display());
+        let mut newest = None;
+        for entry in fs::read_dir(&group).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            if entry.path().is_dir() {
+                // Times are written so that they sort as text.
+                newest = newest.max(Some(entry.file_name().to_string_lossy().into_owned()));
+            }
+        }
+        let newest = newest.with_context(|| format!("{} has no snapshot", group.display()))?;
+        Ok(format!("host/{id}/{newest}"))
+    }
+}
+
+/// Finds the one datastore below a data folder: the folder that holds `.chunks`.
+pub(crate) fn store(data_dir: &Path) -> Result<PathBuf> {
+    let mut pending = vec![data_dir.to_owned()];
+    while let Some(folder) = pending.pop() {
+        if folder.join(".chunks").is_dir() {
+            return Ok(folder);
+        }
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        pending.extend(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()));
+    }
+    bail!("there is no datastore below {}", data_dir.display())
+}
+
+fn item(name: &str, path: &Path) -> OsString {
+    let mut item = OsString::from(format!("{name}:"));
+    item.push(path);
+    item
+}
+
+/// The certificate's fingerprint in what the server printed: 32 pairs of hex digits with colons.
+fn fingerprint(text: &str) -> Option<String> {
+    let is_fingerprint = |word: &&str| {
+        word.len() == 95
+            && word
+                .split(':')
+                .all(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    text.split_whitespace().find(is_fingerprint).map(str::to_owned)
+}
+
+/// The administrator's password, the last word of the line that speaks of it.
+fn password(text: &str) -> Option<String> {
+    let complete = text.rfind('\n').map(|end| &text[..end])?;
+    let line = complete.lines().find(|line| line.to_lowercase().contains("password"))?;
+    line.split_whitespace().next_back().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_in_the_servers_output() {
+        let pairs = vec!["ab"; 32].join(":");
+        let text = format!("listening\ncertificate fingerprint: {pairs}\npassword of root@pam: s3cret\nmore");
+        assert_eq!(fingerprint(&text), Some(pairs));
+        assert_eq!(password(&text).as_deref(), Some("s3cret"));
+        assert_eq!(password("password of root@pam: s3c"), None, "the line is not complete yet");
+    }
+
+    #[test]
+    fn the_store_is_found_by_its_chunk_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("etc")).unwrap();
+        fs::create_dir_all(folder.path().join("stores/default/.chunks")).unwrap();
+        assert_eq!(store(folder.path()).unwrap(), folder.path().join("stores/default"));
+        assert!(store(&folder.path().join("etc")).is_err());
+    }
+}
