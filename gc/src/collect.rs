@@ -62,11 +62,6 @@ pub enum CollectError<T, R> {
         #[source]
         source: T,
     },
-    /// The sweep is complete, and chunks that an index refers to may be missing: looking for them failed.
-    #[error(
-        "could not look again for chunks that may be missing; garbage was removed; repair the cause and collect again"
-    )]
-    FindMissing(#[source] T),
 }
 
 /// Collects: marks what `references` name, then removes from `target` what is neither marked nor recently used.
@@ -77,7 +72,7 @@ pub enum CollectError<T, R> {
 /// - [`CollectError::Begin`]: nothing was done.
 /// - [`CollectError::ListIndexes`], [`CollectError::ReadIndex`], [`CollectError::IndexCut`],
 ///   [`CollectError::IndexUnstable`]: nothing was removed (I6); the message says what to do.
-/// - [`CollectError::Sweep`], [`CollectError::FindMissing`]: what was removed was garbage; collecting again goes on.
+/// - [`CollectError::Sweep`]: what was removed was garbage; collecting again goes on.
 ///
 /// # Cancel safety
 /// Dropping the future at any point loses no chunk in use: each removal stands on its own, after a complete mark.
@@ -123,7 +118,7 @@ async fn collect_phases<T: SweepTarget, R: References>(
     if control.is_cancelled() {
         return Ok(report);
     }
-    find_missing((target, references), (referenced, parallel), control, &mut report).await?;
+    find_missing((target, references), (referenced, parallel), control, &mut report).await;
     if !control.is_cancelled() {
         report.end = End::Completed;
     }

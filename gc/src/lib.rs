@@ -1,4 +1,102 @@
 //! Mark-and-sweep collection of unreferenced chunks that cannot lose one in use.
+//!
+//! [`collect`] reads every index of a store into one compact set, lists the store shard by shard, and removes what no
+//! index refers to and nobody used recently. It takes the references through a trait ([`References`]) and the store
+//! through another ([`SweepTarget`], implemented for
+//! [`ChunkStore`](coldkeep_chunk_store::ChunkStore)), so that every store shares one sweep.
+//!
+//! It is not a retention policy (which snapshots to forget is decided elsewhere, before), it does not know snapshots,
+//! and it starts nothing by itself: no schedule, no task, no clock of its own. It needs no async runtime beyond what the
+//! target needs.
+//!
+//! ```
+//! use coldkeep_chunk_store::StoreTime;
+//! use coldkeep_gc::testing::{MemoryReferences, MemoryStore};
+//! use coldkeep_gc::{Control, Options, collect};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::at(StoreTime::from_unix(1_700_000_000, 0));
+//! let references = MemoryReferences::new();
+//! let report = collect(&store, &references, &Options::default(), &Control::new()).await?;
+//! println!("{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `testing` | a store and references in memory |
+//!
+//! # Safety argument
+//!
+//! Rules (R…), invariants (I…) and hazards (H…) are those of the design. Below, all tests stand in `tests/it/` and run
+//! on the real [`ChunkStore`](coldkeep_chunk_store::ChunkStore).
+//!
+//! ## Definitions
+//!
+//! - A chunk is **referenced** if an index that [`References::list`] names holds its digest.
+//! - The **cutoff** is fixed when the run begins, in one step with the registration of sessions, and before the first
+//!   listing of indexes (R13): `min(run start − grace, start of the oldest open session) − margin`.
+//! - The **last use** of a chunk is the atime of its file, always set from the store clock, which never runs backwards
+//!   (R12).
+//!
+//! ## Claim (I1, I3)
+//!
+//! A run removes chunk d only if, at one instant under lock(d), its last use lies before the cutoff, and no index that
+//! existed when the mark read it holds d. Then nobody needs d:
+//!
+//! 1. *Snapshots committed before the run began.* Their indexes are listed and read to the end, or the run stops before
+//!    it condemns anything (I6): a failed listing, an unreadable index, an index that passes on fewer digests than it
+//!    states, and one that is listed but cannot be found are all errors ([`CollectError`]). An index that vanished is
+//!    tolerated only if a fresh listing does not name it. `h15_…` (switch `i6`).
+//! 2. *Sessions open when the run began.* Whatever such a session inserted or referenced was refreshed to a time at or
+//!    after its start (R2, R5), and the cutoff is no later than that start. So d stays, whatever becomes of the
+//!    snapshot it came from. `h07_…` (switches `r5`, `r13`).
+//! 3. *Sessions that began later.* They start after the cutoff was fixed, and refresh all they use to a time after it.
+//!    `h02_…` (switches `r2`, `r7`).
+//!
+//! Neither grace nor margin appears in the argument; both may be zero (`grace_and_margin_of_zero_…`).
+//!
+//! ## Interleavings
+//!
+//! | with | what happens | upheld by | test |
+//! |---|---|---|---|
+//! | insert of a new chunk | it is younger than the cutoff whenever it is listed | R13 | `h07_the_cutoff_…` |
+//! | insert or reference of a known chunk, before its shard is listed | it is listed with its new time: pending | R2, R5 | `h02_a_known_chunk_…`, `h07_a_reused_chunk_…` |
+//! | the same, between decision and removal | the removal looks again under lock(d), in one step with the unlink, and keeps it | R7 | `h02_a_chunk_used_between_…` |
+//! | the same, after the removal | the chunk is unknown then: uploaded again, or the reference is refused | R2, R5 | (chunk-store) |
+//! | load | needs no protection: it reads a chunk of a snapshot, which is referenced, or fails cleanly | I1 | `garbage_goes_…` |
+//! | forget of a snapshot during the mark | its indexes vanish; what only they named may go, now or in the next run | I6 | `a_snapshot_removed_…` |
+//! | forget and a new backup of the same name during the mark | the index is listed again, so it is read again | I6 | `an_index_that_was_replaced_…` |
+//! | a chunk set aside as bad | the bad copy stays while an index refers to the digest; the chunk is reported as missing | R15 | `bad_copies_stay_…` |
+//! | a wall clock that steps | last uses and cutoff follow the store clock | R12 | `h13_…` (switch `r12`) |
+//! | another run | does not begin | R7 | `one_run_at_a_time` |
+//! | cancel | between two batches; what was removed until then was garbage | | `a_cancelled_…` |
+//! | dropping the future, crash | each removal stands on its own, after a complete mark; the next run starts afresh. A removal that goes on for a moment on another thread keeps to the old cutoff, and that only keeps more | R7 | `dropping_a_run_…` |
+//! | an error in the middle of the sweep | the same as cancel; the other shards end, the error says how much was removed | | `a_failed_sweep_…` |
+//!
+//! Moving a group or namespace may hide an index from the mark: whoever implements [`References`] keeps moves and runs
+//! apart (R16).
+//!
+//! ## The set
+//!
+//! References are kept as 63 bits of a keyed hash ([`DigestSet`](coldkeep_chunk_store::DigestSet)). A digest that was
+//! marked is always found; a false match keeps a piece of garbage. The key is the start of the run in nanoseconds,
+//! which nobody knew when the digests were chosen.
+//!
+//! ## Garbage goes (I5)
+//!
+//! A complete run removes every chunk that is neither referenced nor used since the cutoff, bad copies of digests that
+//! no index refers to, and temporary files older than the cutoff (`a_second_run_…`, `temporary_files_…`). What is
+//! pending goes with the first run whose cutoff has passed its last use (`young_chunks_…`).
+//!
+//! ## The audit
+//!
+//! The sweep notes which referenced digests it met. If some are left, the indexes are read once more to name them and
+//! the indexes that they break; each is looked for again first, since a directory listing may overlook a file that is
+//! being replaced (`tests/it/missing.rs`).
+
 mod collect;
 mod control;
 mod mark;
@@ -22,3 +120,8 @@ pub use report::{BrokenIndex, End, Missing, PhaseTime, Report, Tally};
 pub use store::StoreSweepError;
 pub use target::{Description, Page, Removal, RunTimes, SweepTarget};
 pub use verdict::{Candidate, Verdict, verdict};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,6 @@ use coldkeep_chunk_store::{Digest, DigestSet};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::collect::CollectError;
 use crate::control::{Control, Phase};
 use crate::mark::read_one;
 use crate::references::{Purpose, References};
@@ -52,27 +51,28 @@ struct Pass {
     sample: BTreeSet<Digest>,
     broken: Vec<BrokenIndex>,
     unread: u64,
+    failure: Option<String>,
 }
 
 /// Names the digests of `referenced` that were not visited, and the indexes that refer to them.
 ///
-/// Nothing is removed any more, so an index that cannot be read is counted, not an error. A directory listing may
-/// overlook a file that is replaced while it is read; so each chunk of the sample is looked for once more.
+/// Nothing is removed any more, so what cannot be read or listed now is told in the report and is no error. A directory
+/// listing may overlook a file that is replaced while it is read; so each chunk of the sample is looked for once more.
 pub(crate) async fn find_missing<T: SweepTarget, R: References>(
     (target, references): (&T, &R),
     (mut referenced, parallel): (DigestSet, usize),
     control: &Control,
     report: &mut Report,
-) -> Result<(), CollectError<T::Error, R::Error>> {
+) {
     if referenced.unvisited() == 0 {
-        return Ok(());
+        return;
     }
     let started = target.monotonic();
     let mut pass = Pass::default();
     for _ in 0..PASSES_MAX {
         let shared = Arc::new(referenced);
-        pass = look_through((target, references), (&shared, parallel), control).await?;
-        let there = confirm(target, &pass.sample).await.map_err(CollectError::FindMissing)?;
+        pass = look_through((target, references), (&shared, parallel), control).await;
+        let there = confirm(target, &mut pass).await;
         referenced = Arc::try_unwrap(shared).unwrap_or_else(|shared| DigestSet::clone(&shared));
         if there.is_empty() || control.is_cancelled() {
             break;
@@ -80,10 +80,12 @@ pub(crate) async fn find_missing<T: SweepTarget, R: References>(
         for digest in &there {
             referenced.visit(digest);
         }
-        pass.sample.retain(|digest| !there.contains(digest));
     }
     // Below the bound the sample is complete, and does without digests whose snapshot was removed after the mark.
-    let complete = pass.sample.len() < MISSING_SAMPLE_MAX && pass.unread == 0 && !control.is_cancelled();
+    let complete = pass.sample.len() < MISSING_SAMPLE_MAX
+        && pass.unread == 0
+        && pass.failure.is_none()
+        && !control.is_cancelled();
     let chunks = if complete { pass.sample.len() as u64 } else { referenced.unvisited() };
     pass.broken.sort_unstable_by(|a, b| a.index.cmp(&b.index));
     let unnamed = pass.broken.len().saturating_sub(BROKEN_INDEXES_MAX) as u64;
@@ -94,17 +96,21 @@ pub(crate) async fn find_missing<T: SweepTarget, R: References>(
         broken_indexes: pass.broken,
         broken_indexes_unnamed: unnamed,
         unread_indexes: pass.unread,
+        failure: pass.failure,
     };
     report.note_find_missing(target.monotonic().saturating_sub(started));
-    Ok(())
 }
 
 async fn look_through<T: SweepTarget, R: References>(
     (target, references): (&T, &R),
     (referenced, parallel): (&Arc<DigestSet>, usize),
     control: &Control,
-) -> Result<Pass, CollectError<T::Error, R::Error>> {
-    let indexes = references.list().await.map_err(CollectError::ListIndexes)?;
+) -> Pass {
+    let mut pass = Pass::default();
+    let indexes = references.list().await.unwrap_or_else(|error| {
+        pass.failure = Some(error.to_string());
+        Vec::new()
+    });
     control.begin_phase(Phase::FindMissing, indexes.len() as u64, target.monotonic());
     let sample = Arc::new(Mutex::new(BTreeSet::new()));
     let mut reads = stream::iter(indexes)
@@ -123,7 +129,6 @@ async fn look_through<T: SweepTarget, R: References>(
             }
         })
         .buffer_unordered(parallel);
-    let mut pass = Pass::default();
     while let Some((findings, outcome)) = reads.next().await {
         control.note_done(target.monotonic());
         let missing_references = findings.missing_references.load(Ordering::Relaxed);
@@ -137,19 +142,24 @@ async fn look_through<T: SweepTarget, R: References>(
     }
     drop(reads);
     pass.sample = std::mem::take(&mut *sample.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(pass)
+    pass
 }
 
-/// Returns those of `sample` whose chunk is there after all.
-async fn confirm<T: SweepTarget>(
-    target: &T,
-    sample: &BTreeSet<Digest>,
-) -> Result<BTreeSet<Digest>, T::Error> {
+/// Takes those digests out of the sample whose chunk is there after all, and returns them.
+async fn confirm<T: SweepTarget>(target: &T, pass: &mut Pass) -> BTreeSet<Digest> {
     let mut there = BTreeSet::new();
-    for digest in sample {
-        if target.is_stored(digest).await? {
-            there.insert(*digest);
+    for digest in &pass.sample {
+        match target.is_stored(digest).await {
+            Ok(true) => {
+                there.insert(*digest);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                pass.failure = Some(error.to_string());
+                break;
+            }
         }
     }
-    Ok(there)
+    pass.sample.retain(|digest| !there.contains(digest));
+    there
 }

@@ -66,7 +66,7 @@ pub struct Report {
     pub distinct_chunks: u64,
     /// Bytes of the archives that the indexes describe.
     pub index_data_bytes: u64,
-    /// `index_data_bytes` for each stored byte of the chunks that stay; 1 for an empty store.
+    /// `index_data_bytes` for each stored byte of the chunks that stay; 1 where one of them is 0.
     pub dedup_factor: f64,
     /// Most memory that the set of referenced chunks took.
     pub set_memory_bytes: u64,
@@ -113,6 +113,8 @@ pub struct Missing {
     pub broken_indexes_unnamed: u64,
     /// Indexes that could not be read a second time, so that it is not known whether they are broken.
     pub unread_indexes: u64,
+    /// What kept the missing chunks from being looked for once more; they are then counted as the sweep found them.
+    pub failure: Option<String>,
 }
 
 /// An index that refers to missing chunks.
@@ -158,7 +160,7 @@ impl Report {
     pub(crate) fn note_sweep(&mut self, elapsed: Duration) {
         self.phases.push(PhaseTime { phase: Phase::Sweep, seconds: elapsed.as_secs_f64() });
         self.listed_per_second = per_second(self.listed.count, elapsed);
-        if self.stored_bytes() > 0 {
+        if self.stored_bytes() > 0 && self.index_data_bytes > 0 {
             self.dedup_factor = self.index_data_bytes as f64 / self.stored_bytes() as f64;
         }
     }

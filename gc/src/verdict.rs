@@ -35,7 +35,8 @@ pub enum Verdict {
 /// upload that made them, so only their age counts.
 pub fn verdict(candidate: &Candidate, cutoff: StoreTime) -> Verdict {
     let protects = match candidate.kind {
-        EntryKind::Chunk | EntryKind::Bad(_) => candidate.referenced,
+        EntryKind::Chunk => candidate.referenced,
+        EntryKind::Bad(_) => candidate.referenced && !cfg!(coldkeep_off = "r15"),
         EntryKind::Temporary | EntryKind::UploadMarker => false,
     };
     if protects {

@@ -11,26 +11,31 @@ use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, START, digest, optio
 /// H2 (R2, R7): the sweep decides, then a session dedups against the chunk, then the removal would land.
 #[tokio::test]
 async fn h02_a_chunk_used_between_decision_and_removal_stays() {
-    let fixture = OnDisk::new().await;
-    fixture.fill(10).await;
-    fixture.advance(2 * HOUR);
-    let session = tokio::sync::OnceCell::new();
-    let target = Meddle::new(&*fixture.store, |moment, _| {
-        let (fixture, session) = (&fixture, &session);
-        async move {
-            if moment == Moment::Remove {
-                let session =
-                    session.get_or_init(async || fixture.store.begin_session().await.unwrap()).await;
-                fixture.insert(session, 3).await;
-                fixture.store.touch(session, &[digest(3)]).await.unwrap();
+    for known_by_upload in [true, false] {
+        let fixture = OnDisk::new().await;
+        fixture.fill(1).await;
+        fixture.advance(2 * HOUR);
+        let session = tokio::sync::OnceCell::new();
+        let target = Meddle::new(&*fixture.store, |moment, _| {
+            let (fixture, session) = (&fixture, &session);
+            async move {
+                if moment == Moment::Remove {
+                    let session =
+                        session.get_or_init(async || fixture.store.begin_session().await.unwrap()).await;
+                    if known_by_upload {
+                        fixture.insert(session, 0).await;
+                    } else {
+                        fixture.store.touch(session, &[digest(0)]).await.unwrap();
+                    }
+                }
+                true
             }
-            true
-        }
-    });
-    let report = collect(&target, &MemoryReferences::new(), &options(), &Control::new()).await.unwrap();
-    assert!(fixture.holds(&digest(3)).await, "the session was told that it is stored (I3)");
-    assert_eq!(report.removed.count, 9);
-    assert_eq!(report.pending.count, 1);
+        });
+        let report = collect(&target, &MemoryReferences::new(), &options(), &Control::new()).await.unwrap();
+        assert!(session.get().is_some(), "the chunk was condemned");
+        assert!(fixture.holds(&digest(0)).await, "the session was told that it is stored (I3)");
+        assert_eq!((report.removed.count, report.pending.count), (0, 1));
+    }
 }
 
 /// H2 with a known chunk only: the refresh of R2 is all that protects it, there is no second step.

@@ -87,3 +87,21 @@ async fn an_index_that_turns_unreadable_after_the_mark_is_counted() {
     let report = collect(&target, &references, &options(), &Control::new()).await.unwrap();
     assert_eq!((report.missing.chunks, report.missing.unread_indexes), (1, 1));
 }
+
+#[tokio::test]
+async fn a_failed_second_look_is_told_and_the_run_stands() {
+    let (fixture, references) = filled::<OnDisk>().await;
+    fixture.lose(&digest(0)).await;
+    let target = Meddle::new(&*fixture.store, |moment, _| async move { moment != Moment::Look });
+    let report = collect(&target, &references, &options(), &Control::new()).await.unwrap();
+    assert_eq!((report.end, report.missing.chunks), (End::Completed, 1));
+    assert_eq!(report.missing.failure.as_deref(), Some("input/output error"));
+
+    let target = Meddle::new(&*fixture.store, |_, _| {
+        references.set_list_fails(true);
+        async { true }
+    });
+    let report = collect(&target, &references, &options(), &Control::new()).await.unwrap();
+    assert_eq!((report.end, report.missing.chunks), (End::Completed, 1));
+    assert_eq!(report.missing.failure.as_deref(), Some("input/output error"));
+}

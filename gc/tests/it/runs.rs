@@ -218,7 +218,7 @@ async fn dropping_a_run_ends_it<F: Fixture>() {
 }
 
 #[tokio::test]
-async fn a_long_index_and_many_shards_are_collected_in_parallel() {
+async fn a_spawned_task_collects_many_indexes_and_shards_in_parallel() {
     let fixture = OnDisk::new().await;
     fixture.fill(3000).await;
     fixture.advance(2 * HOUR);
@@ -227,8 +227,11 @@ async fn a_long_index_and_many_shards_are_collected_in_parallel() {
         references.add(&format!("vm/{index}/1/disk.fidx"), (0..2500).map(digest));
     }
     let control = Control::new();
-    let report =
-        collect(&*fixture.store, &references, &options().with_parallel(3, 3), &control).await.unwrap();
+    let (store, watched) = (fixture.store.clone(), control.clone());
+    let run = tokio::spawn(async move {
+        collect(&*store, &references, &options().with_parallel(3, 3), &watched).await.unwrap()
+    });
+    let report = run.await.unwrap();
     assert_eq!((report.references, report.distinct_chunks), (25_000, 2500));
     assert_eq!((report.kept.count, report.removed.count), (2500, 500));
     let progress = control.progress();
