@@ -1,90 +1,103 @@
-//! Durable writes and errors of file operations.
+//! Errors of file operations and small file work; the one durable write is `chunk_store::durable::replace_file`.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 
-/// A file operation that the system refused.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {verb} {}", path.display())]
-pub struct FileError {
-    /// What was attempted.
-    pub verb: &'static str,
-    /// On which file or folder.
-    pub path: PathBuf,
-    /// What the system answered.
-    pub source: io::Error,
-}
+use coldkeep_chunk_store::dir::DirError;
 
-impl FileError {
-    /// Tells whether the file or folder does not exist.
-    pub fn is_not_found(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
-    }
-
-    /// Tells whether the disk or a quota is full.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    }
-}
+/// Permission bits of files in the snapshot tree (spec `conversation.md` §6).
+pub(crate) const FILE_MODE: u32 = 0o644;
 
 /// Attaches verb and path to an `io::Error` where it happened.
 pub(crate) trait Context<T> {
-    fn context(self, verb: &'static str, path: &Path) -> Result<T, FileError>;
+    fn context(self, verb: &'static str, path: &Path) -> Result<T, DirError>;
 }
 
 impl<T> Context<T> for io::Result<T> {
-    fn context(self, verb: &'static str, path: &Path) -> Result<T, FileError> {
-        self.map_err(|source| FileError { verb, path: path.to_owned(), source })
+    fn context(self, verb: &'static str, path: &Path) -> Result<T, DirError> {
+        self.map_err(|source| DirError::new(verb, path, source))
     }
 }
 
-/// Replaces `target` by a file that holds `data`, durably: temporary file, fsync, rename, fsync of the folder.
-///
-/// The temporary name is fixed (`.NAME.tmp`), so that a crash leaves at most one, which the next write replaces;
-/// callers hold the lock that serialises writers of `target`.
-pub(crate) fn write_durably(target: &Path, data: &[u8]) -> Result<(), FileError> {
-    let temporary = temporary_beside(target);
-    let written = write_and_sync(&temporary, data)
-        .and_then(|()| fs::rename(&temporary, target).context("rename a temporary file to", target));
-    if let Err(error) = written {
-        // Best effort: a full disk must not keep the piece that did fit.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    sync_folder_of(target)
-}
-
-fn write_and_sync(path: &Path, data: &[u8]) -> Result<(), FileError> {
-    let mut file = File::create(path).context("create", path)?;
-    file.write_all(data).context("write", path)?;
-    file.sync_all().context("sync", path)
-}
-
-fn temporary_beside(target: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".tmp");
-    target.with_file_name(name)
-}
-
-/// Makes entries of a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).context("sync the folder", folder)
-}
-
-/// Makes the entry of `path` in its folder durable.
-pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
-    path.parent().map_or(Ok(()), sync_folder)
+/// Tells whether an operation failed because the file or folder does not exist.
+pub(crate) fn is_missing(error: &DirError) -> bool {
+    error.source.kind() == io::ErrorKind::NotFound
 }
 
 /// Removes a file; one that is gone already is fine.
-pub(crate) fn remove_if_there(path: &Path) -> Result<(), FileError> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), DirError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.context("remove", path),
     }
+}
+
+/// Reads a small file; `None` if there is none.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DirError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("read", path),
+    }
+}
+
+/// What is at a path, without following a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Folder,
+    File,
+    /// A symbolic link, a device or the like.
+    Other,
+}
+
+/// Looks what is at `path`.
+pub(crate) fn look(path: &Path) -> Result<Found, DirError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(Found::Folder),
+        Ok(metadata) if metadata.is_file() => Ok(Found::File),
+        Ok(_) => Ok(Found::Other),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Found::Nothing)
+        }
+        Err(error) => Err(error).context("look at", path),
+    }
+}
+
+/// Lists the names of a folder's entries, sorted, with what they are; `None` if there is no such folder.
+pub(crate) fn list_all(folder: &Path) -> Result<Option<Vec<(OsString, Found)>>, DirError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context("list", folder),
+    };
+    let mut listed = Vec::new();
+    for entry in entries {
+        let entry = entry.context("list", folder)?;
+        let ty = match entry.file_type() {
+            Ok(ty) => ty,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).context("look at", &entry.path()),
+        };
+        let found = match (ty.is_dir(), ty.is_file()) {
+            (true, _) => Found::Folder,
+            (_, true) => Found::File,
+            _ => Found::Other,
+        };
+        listed.push((entry.file_name(), found));
+    }
+    listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(Some(listed))
+}
+
+/// Like [`list_all`], without names that are not UTF-8: they are none of ours.
+pub(crate) fn list(folder: &Path) -> Result<Option<Vec<(String, Found)>>, DirError> {
+    let listed = list_all(folder)?.map(|listed| {
+        listed.into_iter().filter_map(|(name, found)| Some((name.into_string().ok()?, found))).collect()
+    });
+    Ok(listed)
 }
 
 #[cfg(test)]
@@ -92,30 +105,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_durable_write_replaces_the_file_and_leaves_no_other() {
+    fn listings_are_sorted_and_do_not_follow_links() {
         let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("owner");
-        write_durably(&target, b"one").unwrap();
-        write_durably(&target, b"two").unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::create_dir(folder.path().join("b")).unwrap();
+        fs::write(folder.path().join("c"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("b"), folder.path().join("a")).unwrap();
+        let listed = list(folder.path()).unwrap().unwrap();
+        let expected = [("a", Found::Other), ("b", Found::Folder), ("c", Found::File)];
+        assert!(listed.iter().map(|(name, found)| (name.as_str(), *found)).eq(expected));
+        assert_eq!(list(&folder.path().join("d")).unwrap(), None);
+        assert_eq!(look(&folder.path().join("a")).unwrap(), Found::Other);
+        assert_eq!(look(&folder.path().join("c/d")).unwrap(), Found::Nothing);
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_old_file() {
+    fn a_missing_file_is_told_from_one_that_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("owner");
-        fs::create_dir(&target).unwrap();
-        let error = write_durably(&target, b"one").unwrap_err();
-        assert_eq!(error.path, target);
-        assert!(!error.is_not_found() && !error.is_disk_full());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = write_durably(&folder.path().join("gone/owner"), b"one").unwrap_err();
-        assert!(error.is_not_found() && error.to_string().starts_with("could not create /"), "{error}");
+        assert_eq!(read_if_there(&folder.path().join("a")).unwrap(), None);
+        let error = read_if_there(folder.path()).unwrap_err();
+        assert!(!is_missing(&error) && error.path == folder.path());
+        remove_if_there(&folder.path().join("a")).unwrap();
     }
 }

@@ -69,7 +69,11 @@ pub struct PruneDecision {
 /// `offset_at` gives the offset of local time from UTC in seconds at a Unix time: periods are those of the operator's calendar.
 /// Protected snapshots always stay and count towards no rule. Of unfinished ones only the newest stays, and only if it is newer
 /// than every finished one (it may be a backup that is running). Without any rule everything stays (rest-api.md §4.5).
-pub fn plan(snapshots: &[PruneCandidate], keep: &KeepOptions, offset_at: impl Fn(i64) -> i64) -> Vec<PruneDecision> {
+pub fn plan(
+    snapshots: &[PruneCandidate],
+    keep: &KeepOptions,
+    offset_at: impl Fn(i64) -> i64,
+) -> Vec<PruneDecision> {
     let mut sorted: Vec<PruneCandidate> = snapshots.to_vec();
     sorted.sort_by_key(|candidate| std::cmp::Reverse(candidate.time));
     let mut verdicts: Vec<Option<bool>> =
@@ -84,8 +88,9 @@ pub fn plan(snapshots: &[PruneCandidate], keep: &KeepOptions, offset_at: impl Fn
         apply_rule(&sorted, &mut verdicts, count, bucket);
     }
     let decided = sorted.into_iter().zip(verdicts);
-    let mut plan: Vec<PruneDecision> =
-        decided.map(|(candidate, verdict)| PruneDecision { candidate, keep: verdict.unwrap_or(false) }).collect();
+    let mut plan: Vec<PruneDecision> = decided
+        .map(|(candidate, verdict)| PruneDecision { candidate, keep: verdict.unwrap_or(false) })
+        .collect();
     plan.reverse();
     plan
 }
@@ -107,7 +112,10 @@ fn apply_rule(
     bucket: impl Fn(&PruneCandidate) -> i64,
 ) {
     // A period that an earlier rule keeps a snapshot of is served already; a protected snapshot serves none.
-    let kept = newest_first.iter().zip(verdicts.iter()).filter(|(candidate, verdict)| **verdict == Some(true) && !candidate.protected);
+    let kept = newest_first
+        .iter()
+        .zip(verdicts.iter())
+        .filter(|(candidate, verdict)| **verdict == Some(true) && !candidate.protected);
     let served: BTreeSet<i64> = kept.map(|(candidate, _)| bucket(candidate)).collect();
     let mut chosen = BTreeSet::new();
     for (candidate, verdict) in newest_first.iter().zip(verdicts) {
@@ -159,7 +167,8 @@ fn month_number(day: i64) -> i64 {
     let shifted = day + 719_468;
     let cycle = shifted.div_euclid(146_097);
     let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
     let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     (cycle * 400 + year_of_cycle) * 12 + month_from_march + 2
@@ -174,13 +183,20 @@ mod tests {
     const MONDAY: i64 = 1_699_833_600;
 
     fn finished(unix_seconds: i64) -> PruneCandidate {
-        PruneCandidate { time: BackupTime::from_unix(unix_seconds).unwrap(), finished: true, protected: false }
+        PruneCandidate {
+            time: BackupTime::from_unix(unix_seconds).unwrap(),
+            finished: true,
+            protected: false,
+        }
     }
 
     fn kept(snapshots: &[PruneCandidate], keep: KeepOptions) -> Vec<i64> {
         let plan = plan(snapshots, &keep, |_| 0);
         assert_eq!(plan.len(), snapshots.len());
-        plan.iter().filter(|decision| decision.keep).map(|decision| decision.candidate.time.unix_seconds()).collect()
+        plan.iter()
+            .filter(|decision| decision.keep)
+            .map(|decision| decision.candidate.time.unix_seconds())
+            .collect()
     }
 
     #[test]
@@ -192,12 +208,20 @@ mod tests {
     #[test]
     fn keep_last_keeps_the_newest_and_lists_oldest_first() {
         let snapshots: Vec<_> = (0..5).map(|n| finished(MONDAY + n)).collect();
-        assert_eq!(kept(&snapshots, KeepOptions { last: Some(2), ..Default::default() }), [MONDAY + 3, MONDAY + 4]);
+        assert_eq!(
+            kept(&snapshots, KeepOptions { last: Some(2), ..Default::default() }),
+            [MONDAY + 3, MONDAY + 4]
+        );
     }
 
     #[test]
     fn a_day_keeps_its_newest_snapshot() {
-        let snapshots = [finished(MONDAY), finished(MONDAY + 3_600), finished(MONDAY + DAY), finished(MONDAY + DAY + 7_200)];
+        let snapshots = [
+            finished(MONDAY),
+            finished(MONDAY + 3_600),
+            finished(MONDAY + DAY),
+            finished(MONDAY + DAY + 7_200),
+        ];
         let keep = KeepOptions { daily: Some(7), ..Default::default() };
         assert_eq!(kept(&snapshots, keep), [MONDAY + 3_600, MONDAY + DAY + 7_200]);
     }
@@ -241,7 +265,8 @@ mod tests {
         let snapshots = [finished(MONDAY - 1), finished(MONDAY + 1)];
         let keep = KeepOptions { daily: Some(9), ..Default::default() };
         assert_eq!(kept(&snapshots, keep), [MONDAY - 1, MONDAY + 1]);
-        let east: Vec<_> = plan(&snapshots, &keep, |_| 7_200).into_iter().map(|decision| decision.keep).collect();
+        let east: Vec<_> =
+            plan(&snapshots, &keep, |_| 7_200).into_iter().map(|decision| decision.keep).collect();
         assert_eq!(east, [false, true]);
     }
 
@@ -249,15 +274,22 @@ mod tests {
     fn protected_snapshots_stay_and_use_up_nothing() {
         let protected = PruneCandidate { protected: true, ..finished(MONDAY + 9) };
         let snapshots = [finished(MONDAY), finished(MONDAY + 1), protected];
-        assert_eq!(kept(&snapshots, KeepOptions { last: Some(1), ..Default::default() }), [MONDAY + 1, MONDAY + 9]);
-        assert_eq!(kept(&snapshots, KeepOptions { daily: Some(1), ..Default::default() }), [MONDAY + 1, MONDAY + 9]);
+        assert_eq!(
+            kept(&snapshots, KeepOptions { last: Some(1), ..Default::default() }),
+            [MONDAY + 1, MONDAY + 9]
+        );
+        assert_eq!(
+            kept(&snapshots, KeepOptions { daily: Some(1), ..Default::default() }),
+            [MONDAY + 1, MONDAY + 9]
+        );
     }
 
     #[test]
     fn only_an_unfinished_snapshot_newer_than_all_finished_ones_stays() {
         let unfinished = |unix_seconds| PruneCandidate { finished: false, ..finished(unix_seconds) };
         let keep = KeepOptions { last: Some(1), ..Default::default() };
-        let snapshots = [unfinished(MONDAY), finished(MONDAY + 1), unfinished(MONDAY + 2), unfinished(MONDAY + 3)];
+        let snapshots =
+            [unfinished(MONDAY), finished(MONDAY + 1), unfinished(MONDAY + 2), unfinished(MONDAY + 3)];
         assert_eq!(kept(&snapshots, keep), [MONDAY + 1, MONDAY + 3]);
         assert_eq!(kept(&[unfinished(MONDAY), finished(MONDAY + 1)], keep), [MONDAY + 1]);
     }

@@ -1,9 +1,10 @@
 //! Why bytes are no index, or an index cannot be read or written.
 
 use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::dir::DirError;
 
 use super::IndexKind;
-use crate::file::FileError;
+use crate::file::is_missing;
 
 /// An index that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +70,13 @@ pub enum IndexError {
     },
     /// The file could not be read or written.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] DirError),
 }
 
 impl IndexError {
     /// Tells whether the index file does not exist.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::File(error) if error.is_not_found())
+        matches!(self, Self::File(error) if is_missing(error))
     }
 
     /// Tells whether the bytes are at fault, not the reading of them.

@@ -15,7 +15,7 @@ pub use dynamic::{DynamicHeader, DynamicIndex};
 pub use error::IndexError;
 pub use fixed::{FixedHeader, FixedIndex};
 pub use reader::{IndexReader, Spans};
-pub use writer::{DynamicIndexWriter, FixedIndexWriter, IndexOrigin, IndexSummary};
+pub use writer::{DynamicIndexWriter, FixedIndexWriter, IndexOrigin, IndexTotals};
 
 use coldkeep_chunk_store::{DIGEST_BYTES, Digest};
 

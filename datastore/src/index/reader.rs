@@ -1,6 +1,7 @@
 //! Streaming an index from its file.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ pub struct IndexReader {
 #[derive(Debug, Clone, Copy)]
 enum Header {
     Fixed(FixedHeader),
-    Dynamic(DynamicHeader),
+    Dynamic,
 }
 
 impl IndexReader {
@@ -45,7 +46,10 @@ impl IndexReader {
         file.read_exact_at(&mut header, 0).context("read", path)?;
         let header = match kind {
             IndexKind::Fixed => Header::Fixed(FixedHeader::parse(&header, file_bytes)?),
-            IndexKind::Dynamic => Header::Dynamic(DynamicHeader::parse(&header, file_bytes)?),
+            IndexKind::Dynamic => {
+                DynamicHeader::parse(&header, file_bytes)?;
+                Header::Dynamic
+            }
         };
         let chunk_count = (file_bytes - HEADER_BYTES as u64) / kind.entry_bytes() as u64;
         let mut reader = Self { file, path: path.to_owned(), header, chunk_count, size: 0 };
@@ -57,7 +61,7 @@ impl IndexReader {
     pub const fn kind(&self) -> IndexKind {
         match self.header {
             Header::Fixed(_) => IndexKind::Fixed,
-            Header::Dynamic(_) => IndexKind::Dynamic,
+            Header::Dynamic => IndexKind::Dynamic,
         }
     }
 
@@ -75,7 +79,7 @@ impl IndexReader {
     pub const fn chunk_size(&self) -> Option<u64> {
         match self.header {
             Header::Fixed(header) => Some(header.chunk_size),
-            Header::Dynamic(_) => None,
+            Header::Dynamic => None,
         }
     }
 
@@ -84,16 +88,22 @@ impl IndexReader {
         Spans { index: self, blocks: self.blocks(), buffer: Vec::new(), at: 0, entry: 0, start: 0 }
     }
 
-    /// Gives every digest to `sink`, in order: the collector's way, without a look at offsets.
+    /// Gives all digests to `sink`, in order and some ten thousand at a time: the collector's way, without a look at
+    /// offsets. `Break` ends the reading.
     ///
     /// # Errors
     /// [`IndexError::File`]; digests before the failing read were given already.
-    pub fn for_each_digest(&self, sink: &mut dyn FnMut(&Digest)) -> Result<(), IndexError> {
-        let mut buffer = Vec::new();
+    pub fn for_each_block(
+        &self,
+        sink: &mut dyn FnMut(&[Digest]) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        let (mut buffer, mut digests) = (Vec::new(), Vec::new());
         let mut blocks = self.blocks();
         while blocks.next_into(&mut buffer)? {
-            for entry in buffer.chunks_exact(self.kind().entry_bytes()) {
-                sink(&entry_digest(entry));
+            digests.clear();
+            digests.extend(buffer.chunks_exact(self.kind().entry_bytes()).map(entry_digest));
+            if sink(&digests).is_break() {
+                break;
             }
         }
         Ok(())
@@ -116,8 +126,8 @@ impl IndexReader {
     fn content_size(&self) -> Result<u64, IndexError> {
         match self.header {
             Header::Fixed(header) => Ok(header.size),
-            Header::Dynamic(_) if self.chunk_count == 0 => Ok(0),
-            Header::Dynamic(_) => {
+            Header::Dynamic if self.chunk_count == 0 => Ok(0),
+            Header::Dynamic => {
                 let mut end = [0; 8];
                 let entry_bytes = IndexKind::Dynamic.entry_bytes() as u64;
                 let offset = HEADER_BYTES as u64 + (self.chunk_count - 1) * entry_bytes;
@@ -186,9 +196,7 @@ impl Spans<'_> {
         let bytes = &self.buffer[self.at..self.at + self.index.kind().entry_bytes()];
         let span = match self.index.header {
             Header::Fixed(header) => header.span(self.entry, entry_digest(bytes)),
-            Header::Dynamic(_) => {
-                dynamic::span(self.entry, self.start, entry_end(bytes), entry_digest(bytes))?
-            }
+            Header::Dynamic => dynamic::span(self.entry, self.start, entry_end(bytes), entry_digest(bytes))?,
         };
         self.at += bytes.len();
         self.entry += 1;

@@ -1,4 +1,5 @@
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use coldkeep_chunk_store::Digest;
@@ -79,7 +80,11 @@ fn readers_stream_what_the_writers_wrote_over_several_blocks() {
     assert_eq!((reader.size(), reader.chunk_count()), (summary.size, 60_000));
     assert_eq!(reader.compute_csum().unwrap(), summary.csum);
     let mut digests = Vec::new();
-    reader.for_each_digest(&mut |digest| digests.push(*digest)).unwrap();
+    let mut collect = |block: &[Digest]| {
+        digests.extend_from_slice(block);
+        ControlFlow::Continue(())
+    };
+    reader.for_each_block(&mut collect).unwrap();
     assert!(digests.iter().eq(chunks.iter().map(|(digest, _)| digest)));
 }
 
@@ -201,7 +206,7 @@ fn a_file_cut_while_open_is_an_error() {
     fs::File::options().write(true).open(&path).unwrap().set_len(4100).unwrap();
     let outcomes: Vec<_> = reader.spans().collect();
     assert!(matches!(outcomes.as_slice(), [Err(IndexError::File(_))]));
-    assert!(reader.for_each_digest(&mut |_| ()).is_err());
+    assert!(reader.for_each_block(&mut |_| ControlFlow::Continue(())).is_err());
     assert!(IndexReader::open(&folder.path().join("b.didx"), IndexKind::Dynamic).unwrap_err().is_not_found());
 }
 

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::{DIGEST_BYTES, Digest, DigestBuilder};
 
 use super::reader::Blocks;
@@ -14,7 +15,7 @@ use super::{
     CONTENT_BYTES_MAX, DynamicHeader, FIXED_CHUNK_BYTES, FixedHeader, HEADER_BYTES, IndexError, IndexKind,
     IndexReader, READ_BYTES, dynamic,
 };
-use crate::file::{Context as _, FileError, remove_if_there};
+use crate::file::{Context as _, remove_if_there};
 
 /// What a new index says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct IndexOrigin {
 
 /// What a sealed index holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexSummary {
+pub struct IndexTotals {
     /// Number of entries.
     pub chunk_count: u64,
     /// Size of the archive in bytes.
@@ -46,7 +47,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn create(target: &Path, kind: IndexKind) -> Result<Self, FileError> {
+    fn create(target: &Path, kind: IndexKind) -> Result<Self, DirError> {
         let temporary = target.with_extension(match kind {
             IndexKind::Fixed => "tmp_fidx",
             IndexKind::Dynamic => "tmp_didx",
@@ -61,12 +62,12 @@ impl Draft {
         Ok(Self { file, temporary, target: target.to_owned(), committed: false })
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DirError> {
         self.file.write_all_at(bytes, offset).context("write", &self.temporary)
     }
 
     /// Writes the header, syncs the file and gives it its name; the folder is synced by the snapshot's commit.
-    fn commit(mut self, header: &[u8; HEADER_BYTES]) -> Result<(), FileError> {
+    fn commit(mut self, header: &[u8; HEADER_BYTES]) -> Result<(), DirError> {
         self.write_at(header, 0)?;
         self.file.sync_all().context("sync", &self.temporary)?;
         fs::rename(&self.temporary, &self.target).context("rename a temporary file to", &self.target)?;
@@ -136,15 +137,15 @@ impl DynamicIndexWriter {
     }
 
     /// Returns what the index holds now.
-    pub fn summary(&self) -> IndexSummary {
-        IndexSummary { chunk_count: self.chunk_count, size: self.end, csum: self.csum.clone().finish() }
+    pub fn summary(&self) -> IndexTotals {
+        IndexTotals { chunk_count: self.chunk_count, size: self.end, csum: self.csum.clone().finish() }
     }
 
     /// Writes the checksum, syncs the file and gives it its name.
     ///
     /// # Errors
     /// [`IndexError::File`]; the temporary file is gone then.
-    pub fn commit(self) -> Result<IndexSummary, IndexError> {
+    pub fn commit(self) -> Result<IndexTotals, IndexError> {
         let summary = self.summary();
         let IndexOrigin { uuid, created_at } = self.origin;
         self.draft.commit(&DynamicHeader { uuid, created_at, csum: summary.csum }.to_bytes())?;
@@ -245,7 +246,7 @@ impl FixedIndexWriter {
     /// # Errors
     /// [`IndexError::Hole`] for the first position that was never written, [`IndexError::ContentSize`] if nothing was
     /// appended, [`IndexError::File`].
-    pub fn summary(&self) -> Result<IndexSummary, IndexError> {
+    pub fn summary(&self) -> Result<IndexTotals, IndexError> {
         let size = self.size.unwrap_or(self.reached);
         if size == 0 {
             return Err(IndexError::ContentSize { size });
@@ -270,14 +271,14 @@ impl FixedIndexWriter {
             csum.update(&buffer);
             entry += (buffer.len() / DIGEST_BYTES) as u64;
         }
-        Ok(IndexSummary { chunk_count, size, csum: csum.finish() })
+        Ok(IndexTotals { chunk_count, size, csum: csum.finish() })
     }
 
     /// Writes the header of what [`Self::summary`] returned, syncs the file and gives it its name.
     ///
     /// # Errors
     /// [`IndexError::File`]; the temporary file is gone then.
-    pub fn commit(self, summary: &IndexSummary) -> Result<(), IndexError> {
+    pub fn commit(self, summary: &IndexTotals) -> Result<(), IndexError> {
         let IndexOrigin { uuid, created_at } = self.origin;
         let header = FixedHeader {
             uuid,

@@ -44,13 +44,17 @@ impl ArchiveName {
 
     /// Returns what the suffix says.
     pub fn kind(&self) -> ArchiveKind {
-        if self.0.ends_with(".fidx") {
-            ArchiveKind::Index(IndexKind::Fixed)
-        } else if self.0.ends_with(".didx") {
-            ArchiveKind::Index(IndexKind::Dynamic)
-        } else {
-            ArchiveKind::Blob
-        }
+        // Unreachable alternative: the constructor checked the suffix.
+        kind_of(&self.0).unwrap_or(ArchiveKind::Blob)
+    }
+}
+
+fn kind_of(name: &str) -> Option<ArchiveKind> {
+    match name.rsplit_once('.')?.1 {
+        "fidx" => Some(ArchiveKind::Index(IndexKind::Fixed)),
+        "didx" => Some(ArchiveKind::Index(IndexKind::Dynamic)),
+        "blob" => Some(ArchiveKind::Blob),
+        _ => None,
     }
 }
 
@@ -59,7 +63,7 @@ impl FromStr for ArchiveName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         check_safe_id("archive name", text, 1..=FILE_NAME_BYTES_MAX)?;
-        if [".fidx", ".didx", ".blob"].iter().any(|suffix| text.ends_with(suffix)) {
+        if kind_of(text).is_some() {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Suffix { text: excerpt(text) })

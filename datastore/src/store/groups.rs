@@ -1,0 +1,134 @@
+//! Groups: lists, owners, notes, removal.
+
+use super::{Datastore, Tree};
+use crate::name::{GroupName, Namespace, Owner};
+use crate::tree::{self, DeleteStats, GroupInfo, TreeError};
+
+impl Tree {
+    /// Removes a group but for its protected snapshots, under its lock and theirs.
+    pub(super) fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<DeleteStats, TreeError> {
+        let _held = self.lock_group(ns, group)?;
+        tree::remove_group(&self.layout, ns, group, |snapshot| self.lock_snapshot(ns, snapshot))
+    }
+}
+
+impl Datastore {
+    /// Lists the groups of a namespace, in order.
+    ///
+    /// # Errors
+    /// [`TreeError::NoNamespace`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn groups(&self, ns: &Namespace) -> Result<Vec<GroupInfo>, TreeError> {
+        let ns = ns.clone();
+        self.blocking(move |tree| {
+            let mut infos = Vec::new();
+            for group in tree::groups(&tree.layout, &ns)? {
+                match tree::group_info(&tree.layout, &ns, &group) {
+                    // Removed since the folder was listed.
+                    Err(error) if error.is_not_found() => {}
+                    info => infos.push(info?),
+                }
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    /// Removes the snapshots of a group, but for protected ones, and the group if none are left.
+    ///
+    /// # Errors
+    /// [`TreeError::NoGroup`], [`TreeError::GroupInUse`], [`TreeError::SnapshotInUse`] at the first one in use (older
+    /// ones are gone by then); with `error_on_protected` [`TreeError::ProtectedRemain`] after the others were removed.
+    ///
+    /// # Cancel safety
+    /// The removal goes on if the future is dropped.
+    pub async fn forget_group(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+        error_on_protected: bool,
+    ) -> Result<DeleteStats, TreeError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        self.blocking(move |tree| {
+            let stats = tree.remove_group(&ns, &group)?;
+            if error_on_protected && stats.protected_snapshots > 0 {
+                return Err(TreeError::ProtectedRemain { group, protected: stats.protected_snapshots });
+            }
+            Ok(stats)
+        })
+        .await
+    }
+
+    /// Returns the owner of a group.
+    ///
+    /// # Errors
+    /// [`TreeError::NoGroup`], [`TreeError::Owner`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn owner(&self, ns: &Namespace, group: &GroupName) -> Result<Owner, TreeError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        self.blocking(move |tree| tree::read_owner(&tree.layout, &ns, &group)).await
+    }
+
+    /// Gives a group another owner.
+    ///
+    /// # Errors
+    /// [`TreeError::NoGroup`], [`TreeError::GroupInUse`] while a backup of the group runs, [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// The group has the old or the new owner if the future is dropped.
+    pub async fn change_owner(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+        owner: &Owner,
+    ) -> Result<(), TreeError> {
+        let (ns, group, owner) = (ns.clone(), group.clone(), owner.clone());
+        self.blocking(move |tree| {
+            let _held = tree.lock_group(&ns, &group)?;
+            tree::check_group(&tree.layout, &ns, &group)?;
+            tree.metadata.write_owner(&tree.layout, (&ns, &group), &owner)
+        })
+        .await
+    }
+
+    /// Returns the notes of a group; empty if there are none.
+    ///
+    /// # Errors
+    /// [`TreeError::NoGroup`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn group_notes(&self, ns: &Namespace, group: &GroupName) -> Result<String, TreeError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        self.blocking(move |tree| {
+            tree::check_group(&tree.layout, &ns, &group)?;
+            tree::group_notes(&tree.layout, &ns, &group)
+        })
+        .await
+    }
+
+    /// Replaces the notes of a group; empty ones are removed.
+    ///
+    /// # Errors
+    /// [`TreeError::NoGroup`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// The group has the old or the new notes if the future is dropped.
+    pub async fn set_group_notes(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+        notes: &str,
+    ) -> Result<(), TreeError> {
+        let (ns, group, notes) = (ns.clone(), group.clone(), notes.to_owned());
+        self.blocking(move |tree| {
+            tree::check_group(&tree.layout, &ns, &group)?;
+            tree.metadata.write_group_notes(&tree.layout, (&ns, &group), &notes)
+        })
+        .await
+    }
+}

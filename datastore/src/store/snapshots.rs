@@ -1,0 +1,213 @@
+//! Snapshots: lists, files, notes, protection, removal.
+
+use bytes::Bytes;
+
+use super::{Datastore, Tree};
+use crate::manifest::Manifest;
+use crate::name::{ArchiveName, BackupId, BackupType, Namespace, SnapshotName};
+use crate::tree::{self, FileEntry, SnapshotInfo, TreeError};
+
+impl Datastore {
+    /// Lists snapshots, finished or not, by group and time; of one type, one id or both if given.
+    ///
+    /// # Errors
+    /// [`TreeError::NoNamespace`], [`TreeError::File`]. An unknown group gives an empty list.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn snapshots(
+        &self,
+        ns: &Namespace,
+        ty: Option<BackupType>,
+        id: Option<&BackupId>,
+    ) -> Result<Vec<SnapshotInfo>, TreeError> {
+        let (ns, id) = (ns.clone(), id.cloned());
+        self.blocking(move |tree| {
+            let mut groups = tree::groups(&tree.layout, &ns)?;
+            groups.retain(|group| {
+                ty.is_none_or(|ty| group.ty == ty) && id.as_ref().is_none_or(|id| group.id == *id)
+            });
+            let mut infos = Vec::new();
+            for group in groups {
+                match tree.snapshot_infos(&ns, &group) {
+                    // Removed since the folder was listed.
+                    Err(error) if error.is_not_found() => {}
+                    found => infos.extend(found?),
+                }
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    /// Lists the files of a finished snapshot.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is being made, [`TreeError::Unfinished`],
+    /// [`TreeError::Manifest`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn files(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<Vec<FileEntry>, TreeError> {
+        self.shared(ns, snapshot, |tree, ns, snapshot| tree::file_entries(&tree.layout, ns, snapshot)).await
+    }
+
+    /// Returns the manifest of a finished snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn manifest(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<Manifest, TreeError> {
+        self.shared(ns, snapshot, |tree, ns, snapshot| tree::load_manifest(&tree.layout, ns, snapshot)).await
+    }
+
+    /// Removes a snapshot, and its group with the last one.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is made, read, verified or built on (R5),
+    /// [`TreeError::Protected`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// The removal goes on if the future is dropped.
+    pub async fn forget(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<(), TreeError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.blocking(move |tree| {
+            let held = tree.lock_snapshot(&ns, &snapshot)?;
+            tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
+            if tree::is_protected(&tree.layout, &ns, &snapshot)? {
+                return Err(TreeError::Protected { snapshot });
+            }
+            tree::remove_snapshot(&tree.layout, &ns, &snapshot)?;
+            drop(held);
+            // A backup of the group that is running or removing itself cares for the group's folder.
+            if let Ok(_held) = tree.lock_group(&ns, &snapshot.group) {
+                tree::remove_group_if_empty(&tree.layout, &ns, &snapshot.group)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Returns the notes of a snapshot; empty if there are none.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn notes(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<String, TreeError> {
+        Ok(self.manifest(ns, snapshot).await?.notes().to_owned())
+    }
+
+    /// Replaces the notes of a snapshot; everything else in its manifest stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    ///
+    /// # Cancel safety
+    /// The snapshot has the old or the new notes if the future is dropped.
+    pub async fn set_notes(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        notes: &str,
+    ) -> Result<(), TreeError> {
+        let notes = notes.to_owned();
+        self.shared(ns, snapshot, move |tree, ns, snapshot| {
+            tree.metadata.update_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_notes(&notes))
+        })
+        .await
+    }
+
+    /// Tells whether a snapshot is protected from removal.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSnapshot`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn is_protected(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.blocking(move |tree| {
+            tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
+            tree::is_protected(&tree.layout, &ns, &snapshot)
+        })
+        .await
+    }
+
+    /// Protects a snapshot from removal, or no longer.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is made or removed, [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// The protection is set or not if the future is dropped.
+    pub async fn set_protected(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        protected: bool,
+    ) -> Result<(), TreeError> {
+        self.shared(ns, snapshot, move |tree, ns, snapshot| {
+            tree.metadata.write_protection(&tree.layout, (ns, snapshot), protected)
+        })
+        .await
+    }
+
+    /// Adds the client's log, an encoded blob, to a snapshot that has none.
+    ///
+    /// # Errors
+    /// [`TreeError::Blob`] if shape or CRC are wrong, [`TreeError::FileExists`], [`TreeError::NoSnapshot`],
+    /// [`TreeError::SnapshotInUse`].
+    ///
+    /// # Cancel safety
+    /// The log is there whole or not at all if the future is dropped.
+    pub async fn upload_log(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        body: Bytes,
+    ) -> Result<(), TreeError> {
+        self.shared(ns, snapshot, move |tree, ns, snapshot| {
+            tree.metadata.add_blob(&tree.layout, (ns, snapshot), (&ArchiveName::client_log(), body))
+        })
+        .await
+    }
+
+    /// Runs blocking work on a snapshot that exists, under its shared lock.
+    pub(crate) async fn shared<T: Send + 'static>(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        work: impl FnOnce(&Tree, &Namespace, &SnapshotName) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, TreeError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.blocking(move |tree| {
+            let _held = tree.share_snapshot(&ns, &snapshot)?;
+            tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
+            work(tree, &ns, &snapshot)
+        })
+        .await
+    }
+}
+
+impl Tree {
+    fn snapshot_infos(
+        &self,
+        ns: &Namespace,
+        group: &crate::name::GroupName,
+    ) -> Result<Vec<SnapshotInfo>, TreeError> {
+        let owner = tree::read_owner(&self.layout, ns, group).ok();
+        let mut infos = Vec::new();
+        for snapshot in tree::snapshots(&self.layout, ns, group)? {
+            match tree::snapshot_info(&self.layout, ns, &snapshot, owner.clone()) {
+                // Removed since the folder was listed.
+                Err(error) if error.is_not_found() => {}
+                info => infos.push(info?),
+            }
+        }
+        Ok(infos)
+    }
+}

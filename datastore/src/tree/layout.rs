@@ -1,0 +1,103 @@
+//! The one place that makes paths of names (spec `formats.md` §10).
+
+use std::path::{Path, PathBuf};
+
+use super::TreeError;
+use crate::file::{Found, look};
+use crate::name::{ArchiveName, BackupTime, BackupType, GroupName, Namespace, SnapshotName};
+
+/// Where things are in a datastore's folder.
+///
+/// All parts of a path come from validated types, so no path leads out of the folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    base: PathBuf,
+}
+
+impl Layout {
+    /// Folder that holds namespaces inside a namespace.
+    pub(super) const NAMESPACES: &str = "ns";
+    const OWNER: &str = "owner";
+    const NOTES: &str = "notes";
+    const PROTECTED: &str = ".protected";
+    const REMOVING: &str = ".removing-";
+
+    pub(crate) const fn new(base: PathBuf) -> Self {
+        Self { base }
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    pub(crate) fn chunks(&self) -> PathBuf {
+        self.base.join(".chunks")
+    }
+
+    pub(crate) fn namespace(&self, ns: &Namespace) -> PathBuf {
+        ns.components().fold(self.base.clone(), |path, component| path.join(Self::NAMESPACES).join(component))
+    }
+
+    pub(crate) fn child_namespaces(&self, ns: &Namespace) -> PathBuf {
+        self.namespace(ns).join(Self::NAMESPACES)
+    }
+
+    pub(crate) fn backup_type(&self, ns: &Namespace, ty: BackupType) -> PathBuf {
+        self.namespace(ns).join(ty.as_str())
+    }
+
+    pub(crate) fn group(&self, ns: &Namespace, group: &GroupName) -> PathBuf {
+        self.backup_type(ns, group.ty).join(group.id.as_str())
+    }
+
+    pub(crate) fn owner(&self, ns: &Namespace, group: &GroupName) -> PathBuf {
+        self.group(ns, group).join(Self::OWNER)
+    }
+
+    pub(crate) fn group_notes(&self, ns: &Namespace, group: &GroupName) -> PathBuf {
+        self.group(ns, group).join(Self::NOTES)
+    }
+
+    pub(crate) fn snapshot(&self, ns: &Namespace, snapshot: &SnapshotName) -> PathBuf {
+        self.group(ns, &snapshot.group).join(snapshot.time.to_string())
+    }
+
+    /// Where a snapshot's folder goes while it is being removed: hidden, so that it is in no listing.
+    pub(super) fn removing(&self, ns: &Namespace, snapshot: &SnapshotName) -> PathBuf {
+        self.group(ns, &snapshot.group).join(format!("{}{}", Self::REMOVING, snapshot.time))
+    }
+
+    /// Tells whether a name in a group's folder is one of [`Self::removing`].
+    pub(super) fn is_removing(name: &str) -> bool {
+        name.strip_prefix(Self::REMOVING).is_some_and(|time| time.parse::<BackupTime>().is_ok())
+    }
+
+    /// Tells whether a name in a group's folder is one of the small files that go with the group.
+    pub(super) fn is_group_file(name: &str) -> bool {
+        [Self::OWNER, Self::NOTES].contains(&name.strip_suffix(".tmp").unwrap_or(name))
+    }
+
+    pub(crate) fn file(&self, ns: &Namespace, snapshot: &SnapshotName, file: &ArchiveName) -> PathBuf {
+        self.snapshot(ns, snapshot).join(file.as_str())
+    }
+
+    pub(crate) fn manifest(&self, ns: &Namespace, snapshot: &SnapshotName) -> PathBuf {
+        self.snapshot(ns, snapshot).join(ArchiveName::MANIFEST)
+    }
+
+    pub(crate) fn protected(&self, ns: &Namespace, snapshot: &SnapshotName) -> PathBuf {
+        self.snapshot(ns, snapshot).join(Self::PROTECTED)
+    }
+
+    /// Checks that every folder from the datastore's down to `path` is a real folder, so that nothing outside the
+    /// datastore is removed through a symbolic link.
+    pub(super) fn check_folders_to(&self, path: &Path) -> Result<(), TreeError> {
+        let inside = path.ancestors().take_while(|ancestor| *ancestor != self.base);
+        for folder in inside {
+            if look(folder)? != Found::Folder {
+                return Err(TreeError::NotAFolder { path: folder.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
