@@ -31,7 +31,7 @@ const IDLE_CONNECTIONS_MAX: usize = 4;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Age at which a ticket is renewed; servers accept it for two hours (spec `conversation.md` §2).
-const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
+const RENEW_AFTER: Duration = Duration::from_mins(15);
 
 /// A client of one server; cloning shares connections and login.
 ///

@@ -162,7 +162,7 @@ mod tests {
         assert!(refused(http::StatusCode::UNAUTHORIZED).is_unauthorized());
         assert!(refused(http::StatusCode::NOT_FOUND).is_not_found());
         assert!(!refused(http::StatusCode::BAD_REQUEST).is_not_found());
-        let late = RequestError::TimedOut { call: call(), limit: Duration::from_secs(120) };
+        let late = RequestError::TimedOut { call: call(), limit: Duration::from_mins(2) };
         assert_eq!(late.status(), None);
         assert_eq!(late.to_string(), "GET /x was not answered within 120 s");
     }

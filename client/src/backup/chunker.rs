@@ -1,6 +1,6 @@
 //! Content-defined chunking of a byte stream.
 //!
-//! FastCDC (2020) with its usual sizes. The stream is scanned window by window as it is read, while its bytes are
+//! `FastCDC` (2020) with its usual sizes. The stream is scanned window by window as it is read, while its bytes are
 //! still in the processor's cache; the rolling hash starts afresh at every window, counted from the start of the
 //! chunk. So cut points depend on nothing but the chunk's own bytes, whatever sizes the reader returns, and equal
 //! data meets the same cut points again after the next common one.

@@ -47,7 +47,7 @@ pub enum BackupError {
         sent: usize,
         /// What the server said.
         #[source]
-        source: RequestError,
+        source: Box<RequestError>,
     },
     /// The source could not be read.
     #[error("cannot read the source of {archive}")]

@@ -210,7 +210,7 @@ impl<S: ChunkSink> Pipeline<S> {
                 archive: self.archive.clone(),
                 reused: batch.entries.len() - batch.sent,
                 sent: batch.sent,
-                source,
+                source: Box::new(source),
             },
             other => BackupError::Request(other),
         })

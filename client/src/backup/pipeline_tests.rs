@@ -109,7 +109,7 @@ const MIB: usize = 1 << 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_arrives_whole_and_repeated_chunks_are_sent_once() {
     let (a, b) = (noise(4 * MIB, 1), noise(4 * MIB, 2));
-    let data = [&a[..], &b, &a, &[0; 8 * MIB], &a, &b, &b[..1000]].concat();
+    let data = [&a[..], &b, &a, &vec![0; 8 * MIB], &a, &b, &b[..1000]].concat();
     let (sink, shared) = (Arc::new(Model::default()), Arc::new(Shared::default()));
     let source = ImageSource::reader(Cursor::new(data.clone()), data.len() as u64);
     let written = pipeline(IndexKind::Fixed, &sink, &shared).run(source).await.unwrap();

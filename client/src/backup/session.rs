@@ -9,7 +9,7 @@ use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, Blob, Compression, ENCO
 use coldkeep_datastore::index::IndexKind;
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
 use coldkeep_datastore::{ArchiveKind, ArchiveName, BackupTime, Manifest, SnapshotName};
-use http::{Method, Request};
+use http::Method;
 
 use super::chunker::Chunker;
 use super::error::BackupError;
@@ -314,7 +314,7 @@ impl BackupSession {
 
 async fn send_blob(session: &Session, archive: &ArchiveName, blob: Bytes) -> Result<(), RequestError> {
     let parameters = Parameters::new().with("file-name", archive.as_str()).with("encoded-size", blob.len());
-    session.upload(Request::builder().method(Method::POST), "/blob", &parameters, (OCTETS, blob)).await
+    session.upload(Method::POST, "/blob", &parameters, (OCTETS, blob)).await
 }
 
 async fn download_previous(
@@ -367,16 +367,14 @@ impl ChunkSink for IndexWriter {
             .with("digest", chunk.digest.to_string())
             .with("size", chunk.plain_len)
             .with("encoded-size", chunk.blob.len());
-        let builder = Request::builder().method(Method::POST);
         let _digest: serde::de::IgnoredAny =
-            self.session.upload(builder, self.paths.chunk, &parameters, (OCTETS, chunk.blob)).await?;
+            self.session.upload(Method::POST, self.paths.chunk, &parameters, (OCTETS, chunk.blob)).await?;
         Ok(())
     }
 
     async fn append(&self, entries: &[(Digest, u64)]) -> Result<(), RequestError> {
         let body = append_body(self.wid, entries);
-        let builder = Request::builder().method(Method::PUT);
-        self.session.upload(builder, self.paths.index, &Parameters::new(), (JSON, body)).await
+        self.session.upload(Method::PUT, self.paths.index, &Parameters::new(), (JSON, body)).await
     }
 }
 

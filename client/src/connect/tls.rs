@@ -173,7 +173,7 @@ mod tests {
         let error = TlsConnector::new("localhost", port, Trust::Pinned(wrong)).connect().await.err().unwrap();
         match error {
             ConnectError::FingerprintMismatch { expected, got, .. } => {
-                assert_eq!((expected, got), (wrong, fingerprint))
+                assert_eq!((expected, got), (wrong, fingerprint));
             }
             other => panic!("{other:?}"),
         }

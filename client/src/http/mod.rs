@@ -23,7 +23,7 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const OCTETS: &str = "application/octet-stream";
 
 /// Longest wait for a plain call, or for the answer to an upgrade (spec `backup-protocol.md` §1).
-pub(crate) const REST_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const REST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Longest answer to a call that returns JSON: a list of a million snapshots is well below it.
 pub(crate) const JSON_BYTES_MAX: usize = 256 << 20;

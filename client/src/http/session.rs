@@ -28,11 +28,11 @@ const AUTHORITY: &str = "https://localhost:8007";
 /// How often a silent connection is probed, and how long the probe may take: an upload over a slow line
 /// keeps the probe waiting behind up to some MiB of data.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(120);
+const PING_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Longest wait for one answer inside a session. Probes find dead connections much sooner; this bounds a server that
 /// answers probes only. A slow line may need minutes for the uploads in flight, `finish` for a sync.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// Where an upgrade goes and which protocol it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,22 +93,21 @@ impl Session {
         path: &'static str,
         parameters: &Parameters,
     ) -> Result<T, RequestError> {
-        self.upload(Request::builder().method(method), path, parameters, (FORM, Bytes::new())).await
+        self.upload(method, path, parameters, (FORM, Bytes::new())).await
     }
 
-    /// Makes a call with a body and returns its `data`; the builder bears the method.
+    /// Makes a call with a body of some content type and returns its `data`.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &self,
-        builder: http::request::Builder,
+        method: Method,
         path: &'static str,
         parameters: &Parameters,
-        (content_type, body): (&'static str, Bytes),
+        body: (&'static str, Bytes),
     ) -> Result<T, RequestError> {
-        let method = builder.method_ref().cloned().unwrap_or_default();
         let call = Call::new(method, path);
-        let builder = builder.header(header::CONTENT_TYPE, content_type);
-        let body = self.call(&call, builder, parameters, body, JSON_BYTES_MAX).await?;
-        envelope::data(&call, &body)
+        let request = request(&call, parameters, body)?;
+        let answer = self.call(&call, request, JSON_BYTES_MAX).await?;
+        envelope::data(&call, &answer)
     }
 
     /// Fetches a raw body of at most `limit` bytes.
@@ -119,31 +118,19 @@ impl Session {
         limit: usize,
     ) -> Result<Bytes, RequestError> {
         let call = Call::new(Method::GET, path);
-        let builder = Request::builder().method(Method::GET).header(header::CONTENT_TYPE, FORM);
-        self.call(&call, builder, parameters, Bytes::new(), limit).await
+        let request = request(&call, parameters, (FORM, Bytes::new()))?;
+        self.call(&call, request, limit).await
     }
 
     async fn call(
         &self,
         call: &Call,
-        builder: http::request::Builder,
-        parameters: &Parameters,
-        body: Bytes,
+        request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<Bytes, RequestError> {
-        let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.to_query()) };
-        let request = builder
-            .uri(format!("{AUTHORITY}{}{query}", call.path()))
-            .header(header::USER_AGENT, USER_AGENT)
-            .body(Full::new(body))
-            .map_err(|source| RequestError::transport(call.clone(), source))?;
         let exchange = async {
-            let response = self
-                .sender
-                .clone()
-                .send_request(request)
-                .await
-                .map_err(|source| RequestError::transport(call.clone(), source))?;
+            let response = self.sender.clone().send_request(request).await;
+            let response = response.map_err(|source| RequestError::transport(call.clone(), source))?;
             read(call, response, limit).await
         };
         match tokio::time::timeout(CALL_TIMEOUT, exchange).await {
@@ -151,6 +138,21 @@ impl Session {
             Err(_) => Err(RequestError::TimedOut { call: call.clone(), limit: CALL_TIMEOUT }),
         }
     }
+}
+
+fn request(
+    call: &Call,
+    parameters: &Parameters,
+    (content_type, body): (&'static str, Bytes),
+) -> Result<Request<Full<Bytes>>, RequestError> {
+    let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.to_query()) };
+    Request::builder()
+        .method(call.method().clone())
+        .uri(format!("{AUTHORITY}{}{query}", call.path()))
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONTENT_TYPE, content_type)
+        .body(Full::new(body))
+        .map_err(|source| RequestError::transport(call.clone(), source))
 }
 
 /// Reads the body of an answer; a status other than 2xx is an error with the body as its message.

@@ -116,7 +116,7 @@ impl<W: Write + Send + 'static> Target for WriterTarget<W> {
 
 /// Hands `len` zeros to `write`, a piece at a time.
 fn zeros(len: usize, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+    static PIECE: [u8; 64 << 10] = [0; 64 << 10];
     let mut left = len;
     while left > 0 {
         let now = left.min(PIECE.len());
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn zero_pages_become_holes_and_old_content_goes() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[9; 20_000]).unwrap();
+        file.write_all(&vec![9; 20_000]).unwrap();
         let mut data = vec![0; 1 << 20];
         data[5000] = 1;
         data[1_000_000] = 2;
