@@ -2,7 +2,13 @@
 
 pub mod api;
 pub mod auth;
+pub mod cli;
+pub mod embedded;
+pub mod http;
+mod limits;
 mod server;
+pub mod state;
 pub mod tasks;
 
-pub use server::Server;
+pub use limits::Limits;
+pub use server::{Server, ServerError, ServerOptions};

@@ -1,15 +1,269 @@
 //! What all requests share.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coldkeep_chunk_store::Clock;
+use coldkeep_datastore::{Datastore, StoreName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::Limits;
+use crate::api::{ApiError, UploadRoom};
+use crate::auth::{AuthId, Authenticator, PasswordHasher};
+use crate::state::{DataDir, Identities, StateError, StoreConfig, Stores, StoresError, load_ticket_key};
 use crate::tasks::Tasks;
 
-/// The state of a server: users and access list, datastores, tasks.
+/// How often the clocks of the stores are saved (R12).
+const TICK_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The state of a server: users and access list, datastores, tasks. Whatever serves it, on TLS or in memory, shares one.
 pub struct Server {
+    identities: Arc<Identities>,
+    authenticator: Authenticator,
+    stores: Stores,
     tasks: Tasks,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    cpu: Arc<Semaphore>,
+    rest_room: UploadRoom,
+    // Last, so that the folder is given free when everything else is gone.
+    data_dir: DataDir,
+}
+
+/// How a server is opened.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// The folder with everything; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What the server holds at once and how long it waits.
+    pub limits: Limits,
+}
+
+/// A server could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The data folder could not be used.
+    #[error("cannot open the data folder {}", folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: StateError,
+    },
+    /// The list of stores could not be used, or the first store not be made.
+    #[error("cannot open the datastores")]
+    Stores(#[from] StoresError),
+}
+
+impl ServerError {
+    /// Returns the id of the process that has the data folder open, if that is the reason; the inner `None` means unknown.
+    pub fn owner(&self) -> Option<Option<u32>> {
+        match self {
+            Self::State { source, .. } => source.owner(),
+            Self::Stores(_) => None,
+        }
+    }
 }
 
 impl Server {
+    /// Opens the data folder with everything in it; makes what is missing, but no users and no certificate.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the folder to the next opener.
+    pub async fn open(options: ServerOptions) -> Result<Arc<Self>, ServerError> {
+        let ServerOptions { data_dir: folder, clock, limits } = options;
+        let failed = |source| ServerError::State { folder: folder.clone(), source };
+        let open = {
+            let (folder, clock) = (folder.clone(), Arc::clone(&clock));
+            move || {
+                let data_dir = DataDir::open(&folder)?;
+                let identities = Arc::new(Identities::open(&data_dir, PasswordHasher::new())?);
+                let key = load_ticket_key(&data_dir)?;
+                let authenticator = Authenticator::new(Arc::clone(&identities), key, Arc::clone(&clock));
+                let authenticator = authenticator.map_err(StateError::Random)?;
+                let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
+                Ok((data_dir, identities, authenticator, tasks))
+            }
+        };
+        let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
+        let (data_dir, identities, authenticator, tasks) = opened.map_err(failed)?;
+        let stores = Stores::open(&data_dir, Arc::clone(&clock)).await?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let rest_room = UploadRoom::new(limits.rest_upload_bytes, limits.upload);
+        let cpu = Arc::new(Semaphore::new(cores));
+        Ok(Arc::new(Self {
+            identities,
+            authenticator,
+            stores,
+            tasks,
+            limits,
+            clock,
+            cpu,
+            rest_room,
+            data_dir,
+        }))
+    }
+
+    /// Returns a datastore.
+    ///
+    /// # Errors
+    /// 400 if there is none of that name, or it could not be opened.
+    pub fn datastore(&self, name: &StoreName) -> Result<Arc<Datastore>, ApiError> {
+        self.stores.get(name).map_err(|error| ApiError::failed(&error))
+    }
+
+    /// Lists the datastores that are open, by name.
+    pub fn datastores(&self) -> Vec<Arc<Datastore>> {
+        self.stores.opened()
+    }
+
+    /// Lists the entries of all datastores, also of those that could not be opened, by name.
+    pub fn datastore_configs(&self) -> Vec<StoreConfig> {
+        self.stores.configs()
+    }
+
+    /// Returns what somebody noted about a datastore.
+    pub fn comment_of(&self, name: &StoreName) -> Option<String> {
+        self.stores.configs().into_iter().find(|config| config.name == *name)?.comment
+    }
+
+    /// Returns how a datastore is to be collected.
+    pub fn collect_options(&self, name: &StoreName) -> coldkeep_gc::Options {
+        let config = self.stores.configs().into_iter().find(|config| config.name == *name);
+        let seconds = |of: fn(&StoreConfig) -> Option<u64>| config.as_ref().and_then(of).map(Duration::from_secs);
+        coldkeep_gc::Options::default()
+            .with_grace(seconds(|config| config.gc_grace).unwrap_or(self.limits.gc_grace))
+            .with_margin(seconds(|config| config.gc_margin).unwrap_or(self.limits.gc_margin))
+    }
+
+    /// Makes a datastore in `path` (default: below the data folder), or takes the one that is there, and lists it.
+    ///
+    /// # Errors
+    /// [`StoresError`].
+    ///
+    /// # Cancel safety
+    /// The store may be made without being listed; doing it again takes it.
+    pub async fn create_datastore(
+        &self,
+        name: StoreName,
+        path: Option<PathBuf>,
+        comment: Option<String>,
+    ) -> Result<(), StoresError> {
+        self.stores.create(name, path, comment).await
+    }
+
+    /// Takes a datastore off the list; its folder and content stay.
+    ///
+    /// # Errors
+    /// [`StoresError`].
+    ///
+    /// # Cancel safety
+    /// It is done or not.
+    pub async fn remove_datastore(&self, name: &StoreName) -> Result<(), StoresError> {
+        self.stores.remove(name).await
+    }
+
+    /// Returns the users, tokens and the access list.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// Refuses a user or token that does not exist.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_owner_exists(&self, who: &AuthId) -> Result<(), ApiError> {
+        let unknown = || ApiError::bad_request(format!("there is no user or token {who}"));
+        self.identities.exists(who).then_some(()).ok_or_else(unknown)
+    }
+
+    /// Returns what checks credentials.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
     /// Returns the running and ended tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
+    }
+
+    /// Returns the bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns the source of time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Returns the data folder.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data_dir
+    }
+
+    pub(crate) fn rest_room(&self) -> &UploadRoom {
+        &self.rest_room
+    }
+
+    /// Waits until one of the machine's cores is free for heavy work; it is taken until the result is dropped.
+    ///
+    /// # Errors
+    /// 400 while the server shuts down.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the queue up.
+    pub async fn cpu_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = Arc::clone(&self.cpu).acquire_owned().await;
+        permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
+    }
+
+    /// Runs heavy work on a blocking thread, no more at once in the whole server than the machine has cores.
+    ///
+    /// # Errors
+    /// 400 if the work panicked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop work that has begun.
+    pub async fn on_cpu<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.cpu_turn().await?;
+        // The turn goes with the thread, so that a caller who goes away does not let another one in early.
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::bad_request("the work was cut short"))
+    }
+
+    /// Does what is to be done now and then, until `stop`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future skips what was due.
+    pub async fn keep_house(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(TICK_INTERVAL)).await.is_some() {
+            self.stores.tick().await;
+        }
+    }
+
+    /// Waits up to [`Limits::shutdown`] for running tasks, stops the rest, and closes the datastores. Nothing may be served
+    /// any more when this is called.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves tasks running and stores open; call it again.
+    pub async fn shut_down(&self) {
+        self.tasks.shut_down(self.limits.shutdown).await;
+        self.stores.close().await;
     }
 }

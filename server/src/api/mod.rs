@@ -1,5 +1,6 @@
 //! The REST API below `/api2/json`, and the endpoint mechanism that upgraded connections share with it.
 
+mod access;
 mod endpoint;
 mod error;
 mod param;
@@ -14,7 +15,6 @@ pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
 pub use error::{ApiError, chain};
 pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};
 pub use params::Params;
-pub(crate) use reply::refusal;
 pub use reply::{Reply, ResponseBody};
 pub use router::{Admit, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
@@ -23,7 +23,7 @@ use crate::Server;
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    Router::new(&["api2", "json"], &[root::ENDPOINTS])
+    Router::new(&["api2", "json"], &[root::ENDPOINTS, access::ENDPOINTS])
 }
 
 /// Panics unless each endpoint describes its path variables as required parameters, each name once.

@@ -104,7 +104,7 @@ impl Reply {
         Self { status: StatusCode::OK, content_type, content_bytes: None, headers: Vec::new(), body }
     }
 
-    pub(super) fn into_response(self) -> Response<ResponseBody> {
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -117,7 +117,7 @@ impl Reply {
 
 /// Makes the response of a refusal: plain text, although the type says JSON, as stock clients know it. Refusals before
 /// dispatch (401) have no type.
-pub(crate) fn refusal(error: &ApiError) -> Response<ResponseBody> {
+pub(super) fn refusal(error: &ApiError) -> Response<ResponseBody> {
     let mut response = Response::new(full(Bytes::copy_from_slice(error.message().as_bytes())));
     *response.status_mut() = error.status();
     if error.status() != StatusCode::UNAUTHORIZED {

@@ -1,15 +1,20 @@
 //! Identity: users, API tokens, tickets, and what each may do.
 
 mod acl;
+mod authenticator;
 mod caller;
+mod cookie;
 mod id;
 mod password;
 mod privileges;
 mod ticket;
+mod token_cache;
 
 pub use acl::{Acl, AclEntry, AclPath, AclPathError};
+pub use authenticator::{Authenticator, Login};
 pub use caller::Caller;
 pub use id::{AuthId, is_root, root};
-pub use password::{PasswordError, PasswordHasher};
+pub(crate) use password::random_secret;
+pub use password::{PASSWORD_BYTES_MAX, PasswordError, PasswordHasher};
 pub use privileges::{Privileges, Role, UnknownRole};
-pub use ticket::{TicketKey, TicketRefused};
+pub use ticket::{TICKET_KEY_BYTES, TicketKey, TicketRefused};

@@ -70,9 +70,14 @@ impl Privileges {
         self.0 == 0
     }
 
+    /// Lists the privileges in the set, each with its name.
+    pub fn each(self) -> impl Iterator<Item = (Self, &'static str)> {
+        NAMES.iter().copied().filter(move |(bit, _)| self.has_any(*bit))
+    }
+
     /// Lists the names of the privileges in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        NAMES.iter().filter(move |(bit, _)| self.has_any(*bit)).map(|(_, name)| *name)
+        self.each().map(|(_, name)| name)
     }
 }
 

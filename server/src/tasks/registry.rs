@@ -22,6 +22,8 @@ use crate::auth::AuthId;
 const RUNNING_MAX: usize = 1024;
 /// Longest exit status kept, in bytes.
 const STATUS_BYTES_MAX: usize = 1024;
+/// How long tasks may take to stop when they are asked to.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often the logs of running tasks are written out.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -40,10 +42,12 @@ struct Inner {
     state: Mutex<State>,
     history: Mutex<History>,
     tracker: TaskTracker,
+    // Asks every task to stop.
     stop: CancellationToken,
 }
 
 struct State {
+    is_closing: bool,
     running: BTreeMap<Upid, Arc<Shared>>,
     ended: VecDeque<(Upid, Finished)>,
 }
@@ -109,7 +113,7 @@ impl Tasks {
         let now = clock.wall().unix_seconds();
         let failed = |source| TaskError::Io { action: "open the tasks in", path: folder.to_owned(), source };
         let (history, ended) = History::open(folder, now).map_err(failed)?;
-        let state = State { running: BTreeMap::new(), ended: ended.into() };
+        let state = State { is_closing: false, running: BTreeMap::new(), ended: ended.into() };
         Ok(Self {
             inner: Arc::new(Inner {
                 folder: folder.to_owned(),
@@ -139,9 +143,6 @@ impl Tasks {
         E: std::error::Error + Send + 'static,
     {
         let inner = &self.inner;
-        if inner.stop.is_cancelled() {
-            return Err(TaskError::ShuttingDown);
-        }
         let upid = Upid {
             node: inner.node.clone(),
             pid: std::process::id(),
@@ -161,6 +162,9 @@ impl Tasks {
         });
         {
             let mut state = inner.lock();
+            if state.is_closing {
+                return Err(TaskError::ShuttingDown);
+            }
             if state.running.len() >= RUNNING_MAX {
                 return Err(TaskError::TooMany { running: state.running.len() });
             }
@@ -244,18 +248,23 @@ impl Tasks {
         self.inner.lock().running.len()
     }
 
-    /// Waits up to `grace` for running tasks to end, then asks the rest to stop and waits until they have. Nothing can be
-    /// started from then on.
+    /// Waits up to `grace` for running tasks to end, then asks the rest to stop and gives them a few seconds for that.
+    /// Nothing can be started from the call on.
     ///
     /// # Cancel safety
     /// Dropping the future leaves tasks running; call it again.
     pub async fn shut_down(&self, grace: Duration) {
-        self.inner.tracker.close();
-        if tokio::time::timeout(grace, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = self.running_count(), "stopping tasks that still run");
+        let tracker = &self.inner.tracker;
+        self.inner.lock().is_closing = true;
+        tracker.close();
+        if tokio::time::timeout(grace, tracker.wait()).await.is_ok() {
+            return;
         }
+        tracing::warn!(tasks = self.running_count(), "stopping tasks that still run");
         self.inner.stop.cancel();
-        self.inner.tracker.wait().await;
+        if tokio::time::timeout(STOP_GRACE, tracker.wait()).await.is_err() {
+            tracing::error!(tasks = self.running_count(), "tasks did not stop when asked");
+        }
     }
 }
 

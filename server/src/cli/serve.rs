@@ -1,0 +1,105 @@
+//! `coldkeep serve`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use coldkeep_chunk_store::SystemClock;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::root;
+use crate::http::{DEFAULT_PORT, Listener, Service};
+use crate::state::{Certificate, load_certificate};
+use crate::{Limits, Server, ServerOptions};
+
+/// The arguments of `coldkeep serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT))]
+    listen: SocketAddr,
+    /// Seconds that running sessions and tasks may take to end after SIGTERM or SIGINT.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    shutdown_timeout: u64,
+    /// Seconds that chunks that nothing refers to stay after their last use; default 24 h 5 min.
+    #[arg(long, value_name = "SECONDS")]
+    gc_grace: Option<u64>,
+    /// Seconds taken off that cutoff once more; default 5 min.
+    #[arg(long, value_name = "SECONDS")]
+    gc_margin: Option<u64>,
+}
+
+impl Serve {
+    pub(super) async fn run(self, data_dir: PathBuf) -> anyhow::Result<()> {
+        let mut limits = Limits { shutdown: Duration::from_secs(self.shutdown_timeout), ..Limits::default() };
+        limits.gc_grace = self.gc_grace.map_or(limits.gc_grace, Duration::from_secs);
+        limits.gc_margin = self.gc_margin.map_or(limits.gc_margin, Duration::from_secs);
+        let stop = stop_on_signals().context("cannot listen for signals")?;
+        let clock = Arc::new(SystemClock::new());
+        let server = Server::open(ServerOptions { data_dir: data_dir.clone(), clock, limits }).await?;
+        let password =
+            server.identities().ensure_administrator().await.context("cannot make the administrator")?;
+        let certificate = certificate(Arc::clone(&server)).await?;
+        let fingerprint = certificate.fingerprint();
+        let listener = Listener::bind(self.listen, certificate).await?;
+
+        println!("data folder   {}", data_dir.display());
+        println!("listening on  {}", listener.address().context("cannot tell the address in use")?);
+        println!("fingerprint   {fingerprint}");
+        if let Some(password) = password {
+            println!("user          {}", root());
+            println!("password      {}   (shown only this once)", *password);
+        }
+        let house = {
+            let (server, stop) = (Arc::clone(&server), stop.clone());
+            tokio::spawn(async move { server.keep_house(&stop).await })
+        };
+        // Sessions are told at the same time as connections: both share one time to end.
+        let service = Service::new(Arc::clone(&server));
+        let serving = listener.serve(service, stop.clone());
+        let ending = async {
+            stop.cancelled().await;
+            tracing::info!(running = server.tasks().running_count(), "shutting down");
+            server.tasks().shut_down(server.limits().shutdown).await;
+        };
+        tokio::join!(serving, ending);
+        server.shut_down().await;
+        house.await.context("the housekeeping failed")?;
+        Ok(())
+    }
+}
+
+async fn certificate(server: Arc<Server>) -> anyhow::Result<Certificate> {
+    let load = move || load_certificate(server.data_dir(), &names());
+    Ok(tokio::task::spawn_blocking(load).await.context("cannot load the certificate")??)
+}
+
+/// The names that a certificate made here is good for.
+fn names() -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !host.is_empty() && !names.contains(&host) {
+        names.push(host);
+    }
+    names
+}
+
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let guard = stop.clone();
+    // Lives as long as the process; a second signal is then handled like the first, that is, ignored.
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => guard.cancel(),
+                _ = interrupt.recv() => guard.cancel(),
+            }
+        }
+    });
+    Ok(stop)
+}

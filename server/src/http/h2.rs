@@ -1,0 +1,125 @@
+//! The HTTP/2 half of upgraded connections.
+//!
+//! Flow control is what keeps many uploads at once from taking unbounded memory, or from blocking each other. A stream's
+//! window times the number of streams is the connection's window, so streams whose bodies are not read yet can fill only
+//! their own windows and the connection always has room for the one that is read. How many bodies are read at once is
+//! up to [`UploadRoom`]. A session therefore holds at most the connection's window plus its upload room.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::rt::{Executor, Read, Write};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::Limits;
+use crate::api::{ResponseBody, Router, UploadRoom};
+use crate::auth::Caller;
+
+/// Most requests at once on a connection; stock clients queue up to 100.
+pub const STREAMS_MAX: u32 = 128;
+/// What a client may send on one stream before the body is read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// What a client may send on all streams together; see the module's documentation.
+pub const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
+/// Largest frame taken, as in stock servers.
+const FRAME_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Most bytes of headers in one request: a URI of 3 KiB and a few short headers.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// Most bytes of one answer that wait to be sent.
+const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Serves the endpoints of a session on an upgraded connection until the client drops it, stops answering pings, or
+/// breaks the protocol. The caller was checked at the upgrade, so handlers see [`Caller::nobody`].
+///
+/// # Errors
+/// How the connection ended; stock clients just drop it when they are done, so this says little.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection and cancels the requests that are being handled. When it completes, none
+/// is handled any more.
+pub async fn serve_h2<S, I>(
+    io: I,
+    router: Arc<Router<S>>,
+    session: Arc<S>,
+    limits: &Limits,
+) -> Result<(), hyper::Error>
+where
+    S: ?Sized + Send + Sync + 'static,
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let requests = Requests::new();
+    let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, session, room) = (Arc::clone(&router), Arc::clone(&session), room.clone());
+        async move {
+            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            let response = router.dispatch(request, session, &Caller::nobody(), &room).await;
+            Ok::<Response<ResponseBody>, Infallible>(response)
+        }
+    });
+    let ended = http2::Builder::new(requests.executor.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
+        .serve_connection(io, service)
+        .await;
+    requests.end().await;
+    ended
+}
+
+/// The requests that a connection handles.
+struct Requests {
+    executor: OwningExecutor,
+    // Cancels them when the connection's future is dropped.
+    _cancel: DropGuard,
+}
+
+/// Spawns the handling of requests so that none outlives its connection.
+#[derive(Clone)]
+struct OwningExecutor {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Requests {
+    fn new() -> Self {
+        let stop = CancellationToken::new();
+        let executor = OwningExecutor { tracker: TaskTracker::new(), stop: stop.clone() };
+        Self { executor, _cancel: stop.drop_guard() }
+    }
+
+    async fn end(self) {
+        self.executor.stop.cancel();
+        self.executor.tracker.close();
+        self.executor.tracker.wait().await;
+    }
+}
+
+impl<F> Executor<F> for OwningExecutor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = future => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! The TCP listener: TLS, the redirect for plain HTTP, and an orderly end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, LOCATION};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::service::Service;
+use crate::auth::Caller;
+use crate::state::Certificate;
+
+/// The port that clients use if they are given none.
+pub const DEFAULT_PORT: u16 = 8007;
+/// The first byte of every TLS connection: a handshake record (RFC 8446 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long a connection is quiet before the system asks whether the peer is still there (backup-protocol.md 1).
+const KEEP_ALIVE_IDLE: Duration = Duration::from_mins(2);
+/// How long to wait after the system could not accept a connection, for want of file descriptors for example.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A listening socket with its certificate.
+pub struct Listener {
+    socket: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+/// The listener could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address could not be bound.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificate and key do not work together.
+    #[error("cannot use the certificate")]
+    Certificate(#[from] rustls::Error),
+}
+
+impl Listener {
+    /// Binds `address` for TLS 1.2 and 1.3 with this certificate.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(address: SocketAddr, certificate: Certificate) -> Result<Self, ListenError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
+        let config = config.with_no_client_auth().with_single_cert(certificate.chain, certificate.key)?;
+        let bound = TcpListener::bind(address).await;
+        let socket = bound.map_err(|source| ListenError::Bind { address, source })?;
+        Ok(Self { socket, acceptor: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    /// Returns the address in use, with the port that was chosen if none was asked for.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves connections until `stop`; then requests that are being handled are answered. Sessions of upgraded connections
+    /// are tasks of the server and live on ([`crate::Server::shut_down`]).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket and leaves connections to end by themselves.
+    pub async fn serve(self, service: Arc<Service>, stop: CancellationToken) {
+        let connections = TaskTracker::new();
+        let limits = service.server().limits().clone();
+        let slots = Arc::new(Semaphore::new(limits.connections_max));
+        let accepting = async {
+            loop {
+                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                match self.socket.accept().await {
+                    Ok((stream, peer)) => {
+                        let (service, acceptor, stop) =
+                            (Arc::clone(&service), self.acceptor.clone(), stop.clone());
+                        connections.spawn(async move {
+                            let _slot = slot;
+                            if let Err(error) = serve_stream(stream, acceptor, service, &stop).await {
+                                tracing::debug!(%peer, %error, "connection ended early");
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(accepting).await;
+        connections.close();
+        // Requests may take as long as sessions may; whoever is slower is cut off with the process.
+        let _ = tokio::time::timeout(limits.shutdown, connections.wait()).await;
+    }
+}
+
+async fn serve_stream(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    service: Arc<Service>,
+    stop: &CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let deadline = service.server().limits().handshake;
+    stream.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_IDLE)?;
+    let mut first = [0];
+    let seen = tokio::time::timeout(deadline, stream.peek(&mut first)).await??;
+    if seen > 0 && first[0] != TLS_HANDSHAKE {
+        return redirect(stream, deadline).await;
+    }
+    let stream = tokio::time::timeout(deadline, acceptor.accept(stream)).await??;
+    let checks = Arc::new(ServerAdmit(Arc::clone(service.server())));
+    service.serve_connection(stream, checks, stop).await?;
+    Ok(())
+}
+
+/// Checks credentials with the server's authenticator.
+struct ServerAdmit(Arc<crate::Server>);
+
+impl crate::api::Admit for ServerAdmit {
+    async fn admit(&self, head: &http::request::Parts) -> Result<Caller, crate::api::ApiError> {
+        self.0.authenticator().admit(head).await
+    }
+}
+
+/// Sends whoever speaks plain HTTP to the same host by TLS.
+async fn redirect(
+    stream: TcpStream,
+    deadline: Duration,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+        let status = if is_safe { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = status;
+        match host.and_then(|host| format!("https://{host}").parse().ok()) {
+            Some(location) => drop(response.headers_mut().insert(LOCATION, location)),
+            None => *response.status_mut() = StatusCode::BAD_REQUEST,
+        }
+        Ok::<_, Infallible>(response)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(deadline)
+        .max_header_size(8 * 1024)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::time::timeout(2 * deadline, connection).await??;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Connections: TLS, HTTP/1.1 with upgrade, HTTP/2 after it.
+
+mod h2;
+mod listener;
+mod service;
+
+pub use h2::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, serve_h2};
+pub use listener::{DEFAULT_PORT, ListenError, Listener};
+pub use service::Service;

@@ -1,0 +1,56 @@
+//! The bounds of a server: what it holds at once and how long it waits.
+
+use std::time::Duration;
+
+/// The bounds of a server. The defaults suit a server with a few hundred clients; tests shorten the waits.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most connections at once; further ones wait in the listen queue.
+    pub connections_max: usize,
+    /// Longest time for the first byte and the TLS handshake of a connection.
+    pub handshake: Duration,
+    /// Longest time for a complete request head, counted from the connection's start or the previous answer: so it
+    /// bounds both idle connections and heads that are sent slowly.
+    pub request_head: Duration,
+    /// Longest time for one uploaded body, once the server reads it (R18).
+    pub upload: Duration,
+    /// Most bytes of uploaded bodies that one session holds in memory; at least one chunk of the greatest size.
+    pub session_upload_bytes: usize,
+    /// The same for uploads to the REST API, all connections together.
+    pub rest_upload_bytes: usize,
+    /// How often an HTTP/2 client is asked for a sign of life (R18).
+    pub ping_interval: Duration,
+    /// How long that sign may take (R18).
+    pub ping_timeout: Duration,
+    /// How long an answer 401 is held back, so that guessing is slow; stock clients know of it.
+    pub unauthorized_delay: Duration,
+    /// How long an answer 403 is held back.
+    pub forbidden_delay: Duration,
+    /// How long chunks that nothing refers to stay after their last use, where the datastore's entry does not say (R13).
+    pub gc_grace: Duration,
+    /// What is taken off the cutoff once more, where the datastore's entry does not say (R13).
+    pub gc_margin: Duration,
+    /// How long running sessions and tasks may go on after the server was asked to end.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            handshake: Duration::from_secs(10),
+            request_head: Duration::from_mins(2),
+            upload: Duration::from_mins(10),
+            session_upload_bytes: 24 * 1024 * 1024,
+            rest_upload_bytes: 32 * 1024 * 1024,
+            ping_interval: Duration::from_mins(1),
+            ping_timeout: Duration::from_mins(1),
+            unauthorized_delay: Duration::from_secs(3),
+            forbidden_delay: Duration::from_millis(500),
+            gc_grace: coldkeep_gc::GRACE_DEFAULT,
+            gc_margin: coldkeep_gc::MARGIN_DEFAULT,
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}

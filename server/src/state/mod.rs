@@ -1,0 +1,14 @@
+//! What a server keeps on disk beside its datastores: one folder with users, keys, tasks and the list of stores.
+
+mod data_dir;
+mod identities;
+mod json_file;
+mod keys;
+mod stores;
+
+pub use data_dir::{DataDir, StateError};
+pub use identities::{Identities, IdentityError, Token, User};
+pub(crate) use keys::load_ticket_key;
+pub use keys::{Certificate, load_certificate};
+pub(crate) use stores::Stores;
+pub use stores::{StoreConfig, StoreSync, StoresError};
