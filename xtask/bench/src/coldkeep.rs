@@ -157,11 +157,11 @@ fn fingerprint(text: &str) -> Option<String> {
     text.split_whitespace().find(is_fingerprint).map(str::to_owned)
 }
 
-/// The administrator's password, the last word of the line that speaks of it.
+/// The administrator's password: the word behind `password` in a line that is complete.
 fn password(text: &str) -> Option<String> {
     let complete = text.rfind('\n').map(|end| &text[..end])?;
-    let line = complete.lines().find(|line| line.to_lowercase().contains("password"))?;
-    line.split_whitespace().next_back().map(str::to_owned)
+    let line = complete.lines().find(|line| line.starts_with("password"))?;
+    line.split_whitespace().nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn credentials_are_found_in_the_servers_output() {
         let pairs = vec!["ab"; 32].join(":");
-        let text = format!("listening\ncertificate fingerprint: {pairs}\npassword of root@pam: s3cret\nmore");
+        let text = format!("listening on  [::]:8007\nfingerprint   {pairs}\npassword      s3cret   (once)\nmore");
         assert_eq!(fingerprint(&text), Some(pairs));
         assert_eq!(password(&text).as_deref(), Some("s3cret"));
-        assert_eq!(password("password of root@pam: s3c"), None, "the line is not complete yet");
+        assert_eq!(password("user root@pam\npassword      s3c"), None, "the line is not complete yet");
     }
 
     #[test]
