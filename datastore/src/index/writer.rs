@@ -162,6 +162,7 @@ pub struct FixedIndexWriter {
     size: Option<u64>,
     /// End of the furthest chunk written.
     reached: u64,
+    prefilled: bool,
 }
 
 impl FixedIndexWriter {
@@ -178,7 +179,7 @@ impl FixedIndexWriter {
             return Err(IndexError::ContentSize { size });
         }
         let draft = Draft::create(target, IndexKind::Fixed)?;
-        Ok(Self { draft, origin, size, reached: 0 })
+        Ok(Self { draft, origin, size, reached: 0, prefilled: false })
     }
 
     /// Copies all digests of `previous`, which must describe an archive of the same size.
@@ -207,12 +208,18 @@ impl FixedIndexWriter {
         }
         self.draft.write_at(&block, offset)?;
         self.reached = announced;
+        self.prefilled = true;
         Ok(())
     }
 
     /// Returns the announced size, or the one that a short chunk fixed.
     pub const fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Tells whether the index began as a copy.
+    pub const fn is_prefilled(&self) -> bool {
+        self.prefilled
     }
 
     /// Writes one chunk at `offset`; overwrites what stood there.

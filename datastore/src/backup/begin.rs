@@ -1,0 +1,227 @@
+//! Opening a session: checks 4 to 11 of spec `backup-protocol.md` §2, in their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use coldkeep_chunk_store::StoreError;
+use coldkeep_chunk_store::durable::sync_folder;
+
+use super::footprint::{Footprint, SessionLocks};
+use super::known::KnownChunks;
+use super::{BackupWriter, Inner, Phase, State};
+use crate::file::{Context as _, Found, look};
+use crate::manifest::ChunkUploadStats;
+use crate::name::{BackupTime, BackupType, GroupName, Namespace, Owner, SnapshotName};
+use crate::store::{Datastore, Tree, run_blocking};
+use crate::tree::{self, Newest, TreeError};
+
+/// What a client asks for when it starts a backup.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    /// The namespace; it must exist.
+    pub ns: Namespace,
+    /// The snapshot to make.
+    pub snapshot: SnapshotName,
+    /// Who asks; becomes the owner of a new group.
+    pub caller: Owner,
+    /// Whether this is a benchmark, which leaves nothing behind.
+    pub benchmark: bool,
+}
+
+/// A backup that cannot be started; nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BeginError {
+    /// `benchmark` goes with the group `host/benchmark` and no other.
+    #[error(
+        "the group host/benchmark is for benchmarks, and benchmarks are for that group only; asked for {group}"
+    )]
+    Benchmark {
+        /// The group asked for.
+        group: GroupName,
+    },
+    /// The group belongs to someone else.
+    #[error("group {group} is owned by {owner}, not by {caller}")]
+    NotOwner {
+        /// The group.
+        group: GroupName,
+        /// Its owner.
+        owner: Owner,
+        /// Who asked.
+        caller: Owner,
+    },
+    /// The time is not after that of the last backup.
+    #[error("backup time {time} is not after the last backup of {group} at {last}: timestamp older or equal")]
+    NotNewer {
+        /// The group.
+        group: GroupName,
+        /// The time asked for.
+        time: BackupTime,
+        /// Time of the last backup.
+        last: BackupTime,
+    },
+    /// There is something at the snapshot's path.
+    #[error("snapshot {snapshot} exists already")]
+    Exists {
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// The chunk store cannot start a session.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tree refuses: no such namespace, group or snapshot in use, a file operation failed.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl BeginError {
+    /// Tells whether the namespace does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Tree(error) if error.is_not_found())
+    }
+
+    /// Tells whether another session or a removal is in the way: a later attempt may succeed.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Tree(error) if error.is_in_use())
+    }
+}
+
+impl Datastore {
+    /// Starts a backup: takes the group for itself, keeps the snapshot that it builds on from being removed, makes the
+    /// new snapshot's folder, and a new group with `request.caller` as its owner.
+    ///
+    /// # Errors
+    /// [`BeginError`], in the order of spec `backup-protocol.md` §2; nothing is left behind.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the session that it may have started, without a trace.
+    pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
+        // Before anything is looked up: what the session finds must stay from here on (R13).
+        let session = self.chunks().begin_session().await?;
+        let store = Arc::clone(self);
+        let prepare = move || {
+            let (base, footprint) = prepare(store.tree(), &request)?;
+            let state = State {
+                phase: Phase::Open,
+                session: Some(Arc::new(session)),
+                known: KnownChunks::default(),
+                indexes: BTreeMap::new(),
+                index_names: BTreeSet::new(),
+                writers_opened: 0,
+                busy: 0,
+                completed_files: 0,
+                stats: ChunkUploadStats::default(),
+                manifest: None,
+                task: None,
+            };
+            let footprint = Arc::new(footprint);
+            let (state, blob_writing) = (Mutex::new(state), Mutex::new(()));
+            Ok(BackupWriter {
+                inner: Arc::new(Inner { store, request, base, footprint, state, blob_writing }),
+            })
+        };
+        run_blocking(prepare).await.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))
+    }
+}
+
+fn prepare(
+    tree: &Arc<Tree>,
+    request: &BackupRequest,
+) -> Result<(Option<SnapshotName>, Footprint), BeginError> {
+    let BackupRequest { ns, snapshot, benchmark, .. } = request;
+    let group = &snapshot.group;
+    tree::check_namespace(&tree.layout, ns)?;
+    if *benchmark != (group.ty == BackupType::Host && group.id.as_str() == "benchmark") {
+        return Err(BeginError::Benchmark { group: group.clone() });
+    }
+    let group_lock = tree.lock_group(ns, group)?;
+    let group_is_new = make_group(tree, request)?;
+    let prepared = prepare_in_group(tree, request);
+    let (base, snapshot_lock, base_lock) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            if group_is_new {
+                // The first error says more than one of this clean-up would; an empty group does no harm.
+                let _ = tree::remove_group_if_empty(&tree.layout, ns, group);
+            }
+            return Err(error);
+        }
+    };
+    let locks = SessionLocks { _group: group_lock, _snapshot: snapshot_lock, _base: base_lock };
+    let place = (ns.clone(), snapshot.clone());
+    let footprint = Footprint::new(Arc::clone(tree), place, group_is_new, locks);
+    Ok((base, footprint))
+}
+
+/// Makes the group's folder and owner file if they are not there; returns whether it did.
+fn make_group(
+    tree: &Tree,
+    BackupRequest { ns, snapshot, caller, benchmark }: &BackupRequest,
+) -> Result<bool, BeginError> {
+    let group = &snapshot.group;
+    let folder = tree.layout.group(ns, group);
+    let is_new = match look(&folder)? {
+        Found::Nothing => true,
+        // A crash between folder and owner file left nothing that anyone could own.
+        _ => {
+            matches!(tree::read_owner(&tree.layout, ns, group), Err(TreeError::Owner { source: None, .. }))
+                && tree::snapshots(&tree.layout, ns, group)?.is_empty()
+        }
+    };
+    if is_new {
+        fs::create_dir_all(&folder).context("create the folder", &folder).map_err(TreeError::from)?;
+        tree.metadata.write_owner(&tree.layout, (ns, group), caller)?;
+        let ty = tree.layout.backup_type(ns, group.ty);
+        sync_folder(&ty).and_then(|()| sync_folder(&tree.layout.namespace(ns))).map_err(TreeError::from)?;
+        return Ok(true);
+    }
+    let owner = tree::read_owner(&tree.layout, ns, group)?;
+    if *benchmark || owner.is_owned_by(caller) {
+        return Ok(false);
+    }
+    Err(BeginError::NotOwner { group: group.clone(), owner, caller: caller.clone() })
+}
+
+type InGroup = (Option<SnapshotName>, crate::lock::LockGuard, Option<crate::lock::LockGuard>);
+
+fn prepare_in_group(
+    tree: &Tree,
+    BackupRequest { ns, snapshot, .. }: &BackupRequest,
+) -> Result<InGroup, BeginError> {
+    let group = &snapshot.group;
+    let (base, last) = match tree::newest_finished(&tree.layout, ns, group)? {
+        Newest::None => (None, None),
+        Newest::Usable(last) => (Some(last.clone()), Some(last)),
+        Newest::Failed(last) => (None, Some(last)),
+    };
+    if let Some(last) = last
+        && snapshot.time <= last.time
+    {
+        return Err(BeginError::NotNewer { group: group.clone(), time: snapshot.time, last: last.time });
+    }
+    let base_lock = match &base {
+        // R5: a snapshot that an open session builds on is not removed.
+        Some(base) if !cfg!(coldkeep_off = "r5") => Some(tree.share_snapshot(ns, base)?),
+        _ => None,
+    };
+    // It may have been removed between the listing and the lock.
+    if let Some(base) = &base {
+        tree::check_snapshot(&tree.layout, ns, base)?;
+    }
+    let snapshot_lock = tree.lock_snapshot(ns, snapshot)?;
+    let folder = tree.layout.snapshot(ns, snapshot);
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(BeginError::Exists { snapshot: snapshot.clone() });
+        }
+        made => made.context("create the folder", &folder).map_err(TreeError::from)?,
+    }
+    Ok((base, snapshot_lock, base_lock))
+}
+
+impl From<coldkeep_chunk_store::dir::DirError> for BeginError {
+    fn from(error: coldkeep_chunk_store::dir::DirError) -> Self {
+        Self::Tree(error.into())
+    }
+}

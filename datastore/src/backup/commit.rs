@@ -1,0 +1,163 @@
+//! The end of a session: commit, abort, or a writer that was dropped.
+
+use std::sync::Arc;
+
+use coldkeep_chunk_store::blob::Blob;
+use coldkeep_chunk_store::{durable, durable::sync_folder};
+
+use super::{BackupError, BackupWriter, Inner, Phase};
+use crate::file::{FILE_MODE, Found, look};
+use crate::manifest::{ChunkUploadStats, Manifest};
+use crate::store::run_blocking;
+use crate::tree::TreeError;
+
+impl BackupWriter {
+    /// Commits the snapshot: when this returns, it is whole on disk and survives power loss (as far as the sync level
+    /// of the chunk store goes).
+    ///
+    /// In this order (DESIGN "Filesystem stores", I4): indexes were synced when they were closed, blobs when they were
+    /// uploaded; now the chunks and the folder, then the manifest by rename and sync of the folder. Only then, if no
+    /// chunk that the session relies on was lost meanwhile (I3), is the commit acknowledged and the locks given free.
+    ///
+    /// # Errors
+    /// [`BackupError::StillOpen`], [`BackupError::NoFiles`], [`BackupError::NoManifest`], [`BackupError::Manifest`],
+    /// [`BackupError::PreviousGone`], [`BackupError::Benchmark`], and what the disk refuses: the session goes on.
+    /// [`BackupError::Failed`] and [`BackupError::Over`]: it has ended, without a snapshot.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the snapshot up; it is removed with the writer.
+    pub async fn finish(&self) -> Result<(), BackupError> {
+        let (manifest, stats, session) = {
+            let mut state = self.inner.open_state()?;
+            if self.inner.request.benchmark {
+                return Err(BackupError::Benchmark);
+            }
+            let open = state.indexes.len() + state.busy;
+            if open > 0 {
+                return Err(BackupError::StillOpen { open });
+            }
+            if state.completed_files == 0 {
+                return Err(BackupError::NoFiles);
+            }
+            let manifest = state.manifest.clone().ok_or(BackupError::NoManifest)?;
+            state.phase = Phase::Finishing;
+            (manifest, state.stats, state.session()?)
+        };
+        if let Err(error) = self.commit(manifest, stats).await {
+            let mut state = self.inner.state();
+            if state.phase == Phase::Finishing {
+                state.phase = Phase::Open;
+            }
+            return Err(error);
+        }
+        // Last, after the manifest is durable: whoever sets a chunk aside from here on finds a committed snapshot.
+        if let Err(failed) = session.check_alive() {
+            self.abort().await?;
+            return Err(failed.into());
+        }
+        drop(session);
+        let inner = Arc::clone(&self.inner);
+        let keep = move || {
+            let kept = inner.footprint.keep();
+            let mut state = inner.state();
+            if kept {
+                state.phase = Phase::Finished;
+                state.session = None;
+            }
+            kept
+        };
+        match run_blocking(keep).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(BackupError::Over { how: "was aborted" }),
+            None => Err(BackupError::Tree(TreeError::ShuttingDown)),
+        }
+    }
+
+    /// Gives the snapshot up: removes its folder, and its group if it was made for it, and gives the locks free.
+    /// Does nothing after [`Self::finish`].
+    ///
+    /// # Errors
+    /// [`TreeError::File`] if the folder cannot be removed; it has no manifest, and the next open removes it.
+    ///
+    /// # Cancel safety
+    /// The removal goes on if the future is dropped.
+    pub async fn abort(&self) -> Result<(), TreeError> {
+        {
+            let mut state = self.inner.state();
+            if matches!(state.phase, Phase::Open | Phase::Finishing) {
+                state.phase = Phase::Aborted;
+            }
+        }
+        let inner = Arc::clone(&self.inner);
+        let remove = move || {
+            inner.end();
+            inner.footprint.remove()
+        };
+        run_blocking(remove).await.unwrap_or(Err(TreeError::ShuttingDown))
+    }
+
+    /// Everything up to the durable manifest.
+    async fn commit(&self, manifest: Blob, stats: ChunkUploadStats) -> Result<(), BackupError> {
+        let inner = Arc::clone(&self.inner);
+        let check = move || {
+            let mut manifest = Manifest::from_blob(&manifest)?;
+            manifest.set_chunk_upload_stats(stats);
+            let blob = manifest.to_blob()?;
+            inner.check_base()?;
+            Ok(blob)
+        };
+        let manifest = run_blocking(check).await.unwrap_or_else(shutting_down)?;
+        self.inner.store.chunks().sync().await?;
+        let inner = Arc::clone(&self.inner);
+        let place = move || {
+            let folder = inner.footprint.enter()?;
+            let (layout, ns, snapshot) = (folder.layout(), &inner.request.ns, &inner.request.snapshot);
+            // The manifest names the indexes: their names must be durable before its own, and so must the folder's.
+            sync_folder(&layout.snapshot(ns, snapshot))?;
+            sync_folder(&layout.group(ns, &snapshot.group))?;
+            durable::replace_file(&layout.manifest(ns, snapshot), manifest.as_bytes(), FILE_MODE)?;
+            Ok(())
+        };
+        run_blocking(place).await.unwrap_or_else(shutting_down)
+    }
+}
+
+fn shutting_down<T>() -> Result<T, BackupError> {
+    Err(BackupError::Tree(TreeError::ShuttingDown))
+}
+
+impl Inner {
+    /// The snapshot that this one builds on must still be there (spec `backup-protocol.md` §3.1).
+    fn check_base(&self) -> Result<(), BackupError> {
+        let Some(base) = &self.base else { return Ok(()) };
+        match look(&self.store.tree().layout.snapshot(&self.request.ns, base))? {
+            Found::Folder => Ok(()),
+            _ => Err(BackupError::PreviousGone { snapshot: base.clone() }),
+        }
+    }
+
+    /// Lets go of the open indexes and of the chunk store's session; blocking.
+    pub(super) fn end(&self) {
+        let (indexes, session) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.indexes), state.session.take())
+        };
+        drop((indexes, session));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let indexes = std::mem::take(&mut self.state().indexes);
+        let footprint = Arc::clone(&self.footprint);
+        let remove = move || {
+            drop(indexes);
+            // Nobody is left to tell; without a manifest the folder is no snapshot, and the next open removes it.
+            let _ = footprint.remove();
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}

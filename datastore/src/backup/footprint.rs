@@ -1,0 +1,95 @@
+//! What a session leaves on disk and in the lock table, and how it goes away again.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use super::BackupError;
+use crate::lock::LockGuard;
+use crate::name::{Namespace, SnapshotName};
+use crate::store::Tree;
+use crate::tree::{self, Layout, TreeError};
+
+/// The snapshot's folder and the locks of a session; blocking.
+///
+/// Taken back exactly once: by [`Self::keep`] when the session is finished, else by [`Self::remove`]. If neither comes
+/// (the runtime ends first), the folder stays without a manifest and the next open of the store removes it.
+#[derive(Debug)]
+pub(super) struct Footprint {
+    tree: Arc<Tree>,
+    ns: Namespace,
+    snapshot: SnapshotName,
+    group_is_new: bool,
+    locks: Mutex<Option<SessionLocks>>,
+    /// Whether the folder is there for the session to work in.
+    open: RwLock<bool>,
+}
+
+/// Locks of a session: its group and snapshot alone, and the snapshot that it builds on against removal (R5).
+#[derive(Debug)]
+pub(super) struct SessionLocks {
+    pub(super) _group: LockGuard,
+    pub(super) _snapshot: LockGuard,
+    pub(super) _base: Option<LockGuard>,
+}
+
+/// Work in the folder: it is not removed meanwhile.
+#[derive(Debug)]
+pub(super) struct Entered<'a> {
+    tree: &'a Tree,
+    _open: RwLockReadGuard<'a, bool>,
+}
+
+impl Entered<'_> {
+    pub(super) fn layout(&self) -> &Layout {
+        &self.tree.layout
+    }
+}
+
+impl Footprint {
+    pub(super) fn new(
+        tree: Arc<Tree>,
+        (ns, snapshot): (Namespace, SnapshotName),
+        group_is_new: bool,
+        locks: SessionLocks,
+    ) -> Self {
+        Self { tree, ns, snapshot, group_is_new, locks: Mutex::new(Some(locks)), open: RwLock::new(true) }
+    }
+
+    /// Starts work in the folder.
+    pub(super) fn enter(&self) -> Result<Entered<'_>, BackupError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if *open {
+            Ok(Entered { tree: &self.tree, _open: open })
+        } else {
+            Err(BackupError::Over { how: "has ended" })
+        }
+    }
+
+    /// Ends the session with its snapshot: the folder stays, the locks go. `false` if it was removed before.
+    pub(super) fn keep(&self) -> bool {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = std::mem::replace(&mut *open, false);
+        self.unlock();
+        kept
+    }
+
+    /// Ends the session without a snapshot: waits for work in the folder, removes it, then gives the locks free.
+    /// Does nothing if the session has ended.
+    pub(super) fn remove(&self) -> Result<(), TreeError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = if std::mem::replace(&mut *open, false) { self.remove_folder() } else { Ok(()) };
+        self.unlock();
+        removed
+    }
+
+    fn remove_folder(&self) -> Result<(), TreeError> {
+        tree::remove_snapshot(&self.tree.layout, &self.ns, &self.snapshot)?;
+        if self.group_is_new {
+            tree::remove_group_if_empty(&self.tree.layout, &self.ns, &self.snapshot.group)?;
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

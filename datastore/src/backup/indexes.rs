@@ -1,0 +1,446 @@
+//! The indexes of a session: creating, appending, closing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coldkeep_chunk_store::{Digest, TouchError};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{BackupError, BackupWriter, Inner, Phase, WRITERS_MAX};
+use crate::index::{
+    DynamicIndexWriter, FixedIndexWriter, IndexError, IndexKind, IndexOrigin, IndexReader, IndexTotals,
+};
+use crate::name::{ArchiveKind, ArchiveName};
+use crate::store::run_blocking;
+use crate::tree::TreeError;
+
+/// Chunks of a reused index that are refreshed by one call.
+const TOUCH_BATCH: usize = 4096;
+
+/// An index that is being written.
+#[derive(Debug)]
+pub(super) struct OpenIndex {
+    name: ArchiveName,
+    kind: IndexKind,
+    /// Whether it began as a copy of the previous one.
+    reused: bool,
+    /// Keeps appends in the order in which they came; held across awaits, taken before any lock(d).
+    order: AsyncMutex<()>,
+    /// The one uploaded chunk that is shorter than 4 MiB.
+    short_chunk: Mutex<Option<Digest>>,
+    draft: Mutex<Option<Draft>>,
+}
+
+#[derive(Debug)]
+struct Draft {
+    writer: Writer,
+    appended: u64,
+}
+
+#[derive(Debug)]
+enum Writer {
+    Dynamic(DynamicIndexWriter),
+    Fixed(FixedIndexWriter),
+}
+
+/// A chunk to append, with its plain length.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    digest: Digest,
+    offset: u64,
+    plain_len: u64,
+}
+
+impl OpenIndex {
+    fn new(name: ArchiveName, writer: Writer, reused: bool) -> Self {
+        let kind = match writer {
+            Writer::Dynamic(_) => IndexKind::Dynamic,
+            Writer::Fixed(_) => IndexKind::Fixed,
+        };
+        Self {
+            name,
+            kind,
+            reused,
+            order: AsyncMutex::new(()),
+            short_chunk: Mutex::new(None),
+            draft: Mutex::new(Some(Draft { writer, appended: 0 })),
+        }
+    }
+
+    pub(super) const fn kind(&self) -> IndexKind {
+        self.kind
+    }
+
+    /// Notes an upload shorter than 4 MiB; there may be one.
+    pub(super) fn note_short_chunk(&self, digest: Digest) -> Result<(), BackupError> {
+        let mut short = self.short_chunk.lock().unwrap_or_else(PoisonError::into_inner);
+        match short.replace(digest) {
+            Some(earlier) if earlier != digest => {
+                *short = Some(earlier);
+                Err(BackupError::SecondShortChunk { digest, earlier })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends entries up to the first that does not fit; blocking.
+    fn append(&self, entries: &[Entry]) -> Result<(), BackupError> {
+        let mut draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner);
+        let Draft { writer, appended } =
+            draft.as_mut().ok_or(BackupError::Over { how: "has closed this index" })?;
+        let failed = |source| BackupError::Index { name: self.name.clone(), source };
+        match writer {
+            Writer::Fixed(writer) => {
+                for entry in entries {
+                    writer.put(entry.digest, entry.offset, entry.plain_len).map_err(failed)?;
+                    *appended += 1;
+                }
+                Ok(())
+            }
+            Writer::Dynamic(writer) => {
+                let mut end = writer.end();
+                let fits = |entry: &&Entry| {
+                    let follows = entry.offset == end;
+                    end += entry.plain_len;
+                    follows
+                };
+                let fitting: Vec<_> =
+                    entries.iter().take_while(fits).map(|entry| (entry.digest, entry.plain_len)).collect();
+                writer.append(&fitting).map_err(failed)?;
+                *appended += fitting.len() as u64;
+                match entries.get(fitting.len()) {
+                    None => Ok(()),
+                    Some(Entry { digest, offset, .. }) => Err(BackupError::Offset {
+                        name: self.name.clone(),
+                        digest: *digest,
+                        offset: *offset,
+                        end: writer.end(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Checks the announced totals and gives the index its name; whatever comes out, the draft is gone. Blocking.
+    fn close(&self, announced: &IndexTotals) -> Result<(), BackupError> {
+        let draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Draft { writer, appended } = draft.ok_or(BackupError::Over { how: "has closed this index" })?;
+        let failed = |source| BackupError::Index { name: self.name.clone(), source };
+        let differs =
+            |what, announced, found| BackupError::Totals { name: self.name.clone(), what, announced, found };
+        if announced.chunk_count != appended {
+            return Err(differs("chunk count", announced.chunk_count, appended));
+        }
+        let found = match &writer {
+            Writer::Dynamic(writer) => writer.summary(),
+            Writer::Fixed(writer) => writer.summary().map_err(failed)?,
+        };
+        // After a reuse the client counts only what changed (spec `backup-protocol.md` §3.1).
+        if !self.reused {
+            if found.chunk_count != announced.chunk_count || found.chunk_count == 0 {
+                return Err(differs("chunk count", announced.chunk_count, found.chunk_count));
+            }
+            if found.size != announced.size {
+                return Err(differs("size", announced.size, found.size));
+            }
+        }
+        if found.csum != announced.csum {
+            return Err(failed(IndexError::Checksum { expected: announced.csum, got: found.csum }));
+        }
+        match writer {
+            Writer::Dynamic(writer) => writer.commit().map(drop).map_err(failed),
+            Writer::Fixed(writer) => writer.commit(&found).map_err(failed),
+        }
+    }
+}
+
+impl BackupWriter {
+    /// Opens a dynamic index; returns the number of its writer.
+    ///
+    /// # Errors
+    /// [`BackupError::Suffix`], [`BackupError::NameInUse`], [`BackupError::TooManyWriters`], [`BackupError::Over`],
+    /// [`BackupError::Index`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a writer open that nobody knows of; the session cannot be finished then.
+    pub async fn create_dynamic(&self, name: &ArchiveName) -> Result<u32, BackupError> {
+        self.create(name, IndexKind::Dynamic, |inner, name| {
+            let target = inner.store.tree().layout.file(&inner.request.ns, &inner.request.snapshot, name);
+            DynamicIndexWriter::create(&target, inner.origin()).map(Writer::Dynamic)
+        })
+        .await
+        .map(|(wid, _)| wid)
+    }
+
+    /// Opens a fixed index with chunks of 4 MiB; returns the number of its writer.
+    ///
+    /// Without `size` it grows until a short chunk ends it. With `reuse_csum` it begins as a copy of the previous
+    /// index, whose recomputed checksum and size must be those given; its chunks are refreshed before this returns (R5).
+    ///
+    /// # Errors
+    /// Those of [`Self::create_dynamic`]; [`BackupError::ReuseWithoutSize`], [`BackupError::NoPrevious`],
+    /// [`BackupError::NoPreviousFile`], [`BackupError::ChunkLost`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::create_dynamic`].
+    pub async fn create_fixed(
+        &self,
+        name: &ArchiveName,
+        size: Option<u64>,
+        reuse_csum: Option<Digest>,
+    ) -> Result<u32, BackupError> {
+        let Some(csum) = reuse_csum else {
+            let create = self.create(name, IndexKind::Fixed, move |inner, name| {
+                inner.fixed_writer(name, size).map(Writer::Fixed)
+            });
+            return create.await.map(|(wid, _)| wid);
+        };
+        let size = size.ok_or_else(|| BackupError::ReuseWithoutSize { name: name.clone() })?;
+        self.inner.base(name)?;
+        let (wid, index) = self
+            .create(name, IndexKind::Fixed, move |inner, name| {
+                let mut writer = inner.fixed_writer(name, Some(size))?;
+                let previous = inner.matching_previous(name, csum)?;
+                writer.prefill(&previous)?;
+                Ok(Writer::Fixed(writer))
+            })
+            .await?;
+        let touched = self.touch_reused(name).await;
+        if touched.is_err() {
+            let mut state = self.inner.state();
+            state.indexes.remove(&wid);
+            state.index_names.remove(&index.name);
+        }
+        touched.map(|()| wid)
+    }
+
+    /// Appends chunks, given with their offsets, to the index of `wid`.
+    ///
+    /// Entries before a refused one stay appended (spec `backup-protocol.md` §3.1).
+    ///
+    /// # Errors
+    /// [`BackupError::UnknownChunk`] (R17), [`BackupError::ChunkLost`] (R5), [`BackupError::Offset`],
+    /// [`BackupError::Index`], [`BackupError::UnknownWriter`], [`BackupError::WrongKind`], [`BackupError::Over`].
+    ///
+    /// # Cancel safety
+    /// The entries may or may not be appended if the future is dropped.
+    pub async fn append(
+        &self,
+        wid: u32,
+        kind: IndexKind,
+        entries: &[(Digest, u64)],
+    ) -> Result<(), BackupError> {
+        let index = self.inner.open_state()?.index(wid, kind)?;
+        let _order = index.order.lock().await;
+        let (resolved, unknown) = self.resolve(entries).await?;
+        let untold: Vec<Digest> = {
+            let state = self.inner.state();
+            resolved.iter().map(|entry| entry.digest).filter(|digest| state.known.is_untold(digest)).collect()
+        };
+        self.touch(&untold).await?;
+        let (inner, target) = (Arc::clone(&self.inner), Arc::clone(&index));
+        let append = move || {
+            let _folder = inner.footprint.enter()?;
+            target.append(&resolved)
+        };
+        run_blocking(append).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))?;
+        unknown.map_or(Ok(()), |digest| Err(BackupError::UnknownChunk { digest }))
+    }
+
+    /// Completes the dynamic index of `wid`; the writer is gone, whatever the outcome.
+    ///
+    /// # Errors
+    /// [`BackupError::Totals`], [`BackupError::Index`], [`BackupError::UnknownWriter`], [`BackupError::WrongKind`] (the
+    /// writer stays), [`BackupError::Over`].
+    ///
+    /// # Cancel safety
+    /// The index may or may not be complete if the future is dropped.
+    pub async fn close_dynamic(&self, wid: u32, announced: IndexTotals) -> Result<(), BackupError> {
+        self.close(wid, IndexKind::Dynamic, announced).await
+    }
+
+    /// Completes the fixed index of `wid`; the writer is gone, whatever the outcome. After a reuse `chunk_count` is
+    /// the number of chunks appended, and `size` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::close_dynamic`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::close_dynamic`].
+    pub async fn close_fixed(&self, wid: u32, announced: IndexTotals) -> Result<(), BackupError> {
+        self.close(wid, IndexKind::Fixed, announced).await
+    }
+
+    async fn close(&self, wid: u32, kind: IndexKind, announced: IndexTotals) -> Result<(), BackupError> {
+        let (index, busy) = {
+            let mut state = self.inner.open_state()?;
+            let index = state.index(wid, kind)?;
+            state.indexes.remove(&wid);
+            state.busy += 1;
+            (index, super::Busy(Arc::clone(&self.inner)))
+        };
+        let _order = index.order.lock().await;
+        let target = Arc::clone(&index);
+        let close = move || {
+            let inner = &busy.0;
+            let closed = inner.footprint.enter().and_then(|_folder| target.close(&announced));
+            let mut state = inner.state();
+            if closed.is_ok() {
+                state.completed_files += 1;
+            } else {
+                state.index_names.remove(&target.name);
+            }
+            closed
+        };
+        run_blocking(close).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))
+    }
+
+    async fn create(
+        &self,
+        name: &ArchiveName,
+        kind: IndexKind,
+        make: impl FnOnce(&Inner, &ArchiveName) -> Result<Writer, IndexError> + Send + 'static,
+    ) -> Result<(u32, Arc<OpenIndex>), BackupError> {
+        if name.kind() != ArchiveKind::Index(kind) {
+            return Err(BackupError::Suffix { name: name.clone(), expected: kind.suffix() });
+        }
+        let (wid, busy) = {
+            let mut state = self.inner.open_state()?;
+            if state.writers_opened == WRITERS_MAX {
+                return Err(BackupError::TooManyWriters);
+            }
+            if !state.index_names.insert(name.clone()) {
+                return Err(BackupError::NameInUse { name: name.clone() });
+            }
+            state.writers_opened += 1;
+            state.busy += 1;
+            (state.writers_opened, super::Busy(Arc::clone(&self.inner)))
+        };
+        let name = name.clone();
+        let create = move || {
+            let inner = &busy.0;
+            let writer = inner.footprint.enter().and_then(|_folder| {
+                make(inner, &name).map_err(|source| match source {
+                    IndexError::File(error) if crate::file::is_missing(&error) => match &inner.base {
+                        Some(base) => {
+                            BackupError::NoPreviousFile { snapshot: base.clone(), name: name.clone() }
+                        }
+                        None => error.into(),
+                    },
+                    source => BackupError::Index { name: name.clone(), source },
+                })
+            });
+            let mut state = inner.state();
+            match writer {
+                Ok(writer) => {
+                    let reused = matches!(&writer, Writer::Fixed(writer) if writer.is_prefilled());
+                    let index = Arc::new(OpenIndex::new(name.clone(), writer, reused));
+                    state.indexes.insert(wid, Arc::clone(&index));
+                    Ok((wid, index))
+                }
+                Err(error) => {
+                    state.index_names.remove(&name);
+                    Err(error)
+                }
+            }
+        };
+        run_blocking(create).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))
+    }
+
+    /// Looks up the plain lengths of entries up to the first unknown one (R17), which comes second.
+    async fn resolve(&self, entries: &[(Digest, u64)]) -> Result<(Vec<Entry>, Option<Digest>), BackupError> {
+        let mut resolved = Vec::with_capacity(entries.len());
+        for (digest, offset) in entries.iter().copied() {
+            let known = self.inner.open_state()?.known.plain_len(&digest);
+            let plain_len = match known {
+                None if cfg!(coldkeep_off = "r17") => self.stored_plain_len(&digest).await,
+                known => known,
+            };
+            let Some(plain_len) = plain_len else { return Ok((resolved, Some(digest))) };
+            resolved.push(Entry { digest, offset, plain_len });
+        }
+        Ok((resolved, None))
+    }
+
+    /// What R17 forbids: taking whatever the store has. Used with the rule switched off only.
+    async fn stored_plain_len(&self, digest: &Digest) -> Option<u64> {
+        let blob = self.inner.store.chunks().load(digest).await.ok()?;
+        Some(blob.decode(coldkeep_chunk_store::blob::CHUNK_BYTES_MAX).ok()?.len() as u64)
+    }
+
+    /// Refreshes the chunks of the previous index that was reused, batch by batch.
+    async fn touch_reused(&self, name: &ArchiveName) -> Result<(), BackupError> {
+        let (inner, name) = (Arc::clone(&self.inner), name.clone());
+        let read = move || {
+            let failed = |source| BackupError::Index { name: name.clone(), source };
+            let index = inner.previous_index(&name).map_err(failed)?;
+            inner.learn(&index, &name)?;
+            let digests: Result<Vec<Digest>, _> =
+                index.spans().map(|span| Ok(span.map_err(failed)?.digest)).collect();
+            digests
+        };
+        let digests = run_blocking(read).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))?;
+        for batch in digests.chunks(TOUCH_BATCH) {
+            self.touch(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Refreshes chunks for this session (R5); if one is gone, the session fails and its base is not trusted any more.
+    async fn touch(&self, digests: &[Digest]) -> Result<(), BackupError> {
+        if digests.is_empty() || cfg!(coldkeep_off = "r5") {
+            return Ok(());
+        }
+        let session = self.inner.open_state()?.session()?;
+        match self.inner.store.chunks().touch(&session, digests).await {
+            Ok(()) => {
+                self.inner.state().known.mark_told(digests);
+                Ok(())
+            }
+            Err(TouchError::Missing { digest }) => {
+                self.inner.fail(digest).await?;
+                Err(BackupError::ChunkLost { digest })
+            }
+            Err(TouchError::Dir(error)) => Err(error.into()),
+            Err(error) => Err(BackupError::Touch(error)),
+        }
+    }
+}
+
+impl Inner {
+    fn origin(&self) -> IndexOrigin {
+        let mut uuid = [0; 16];
+        // The id only tells indexes apart; without randomness zeros do, and the time still differs.
+        let _ = getrandom::fill(&mut uuid);
+        IndexOrigin { uuid, created_at: self.store.chunks().now().unix_seconds() }
+    }
+
+    fn fixed_writer(&self, name: &ArchiveName, size: Option<u64>) -> Result<FixedIndexWriter, IndexError> {
+        let target = self.store.tree().layout.file(&self.request.ns, &self.request.snapshot, name);
+        FixedIndexWriter::create(&target, size, self.origin())
+    }
+
+    fn previous_index(&self, name: &ArchiveName) -> Result<IndexReader, IndexError> {
+        // Callers checked that there is a base; the session's own snapshot has no index of this name yet.
+        let base = self.base.as_ref().unwrap_or(&self.request.snapshot);
+        IndexReader::open(&self.store.tree().layout.file(&self.request.ns, base, name), IndexKind::Fixed)
+    }
+
+    /// Opens the previous index if its recomputed checksum is the given one.
+    fn matching_previous(&self, name: &ArchiveName, csum: Digest) -> Result<IndexReader, IndexError> {
+        let previous = self.previous_index(name)?;
+        let got = previous.compute_csum()?;
+        if got == csum { Ok(previous) } else { Err(IndexError::Checksum { expected: csum, got }) }
+    }
+
+    /// Ends the session because a chunk of its base is gone: the base is marked as failed and the folder removed.
+    async fn fail(self: &Arc<Self>, digest: Digest) -> Result<(), BackupError> {
+        self.state().phase = Phase::Failed(digest);
+        let inner = Arc::clone(self);
+        let clear = move || {
+            let distrusted = inner.distrust_base();
+            inner.end();
+            distrusted.and(inner.footprint.remove())
+        };
+        Ok(run_blocking(clear).await.unwrap_or(Err(TreeError::ShuttingDown))?)
+    }
+}

@@ -1,0 +1,231 @@
+//! The chunks of an index, two at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use coldkeep_chunk_store::blob::{Blob, BlobKind, CHUNK_BYTES_MAX, ChunkClass};
+use coldkeep_chunk_store::{ChunkStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Defect, Findings, VerifyError, VerifyTask};
+use crate::index::{ChunkSpan, IndexError, IndexKind, IndexReader};
+use crate::name::ArchiveName;
+use crate::store::{Datastore, run_blocking};
+use crate::tree::TreeError;
+
+/// Chunks that are read and checked at once: as many as the machines this is made for have cores.
+const PARALLEL: usize = 2;
+/// Entries of an index that are handed over at once.
+const BATCH: usize = 1024;
+
+/// An index whose chunks are to be checked.
+#[derive(Debug)]
+pub(super) struct Archive {
+    pub(super) path: PathBuf,
+    pub(super) kind: IndexKind,
+    pub(super) name: ArchiveName,
+    pub(super) encrypted: bool,
+}
+
+/// Chunks that a task has seen, so that it reads each only once.
+#[derive(Debug)]
+pub(super) struct VerifiedSet {
+    /// Good chunks; each entry stands for digest, length and class together, so that another claim is checked anew.
+    good: DigestSet,
+    missing: BTreeSet<Digest>,
+    corrupt: BTreeSet<Digest>,
+}
+
+impl Default for VerifiedSet {
+    fn default() -> Self {
+        let mut key = [0; 8];
+        // Without randomness the set works all the same; only its key is then known.
+        let _ = getrandom::fill(&mut key);
+        let good = DigestSet::with_key(u64::from_le_bytes(key));
+        Self { good, missing: BTreeSet::new(), corrupt: BTreeSet::new() }
+    }
+}
+
+/// What a chunk turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Differs,
+    Missing,
+    Corrupt,
+}
+
+/// A claim about a chunk: what an index and a manifest say of it.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    digest: Digest,
+    plain_len: u64,
+    encrypted: bool,
+}
+
+impl Claim {
+    fn key(&self) -> Digest {
+        let mut key = DigestBuilder::new();
+        key.update(self.digest.as_bytes());
+        key.update(&self.plain_len.to_le_bytes());
+        key.update(&[u8::from(self.encrypted)]);
+        key.finish()
+    }
+
+    /// Compares a chunk that was loaded, and so is whole, with what is said of it; may decompress 16 MiB.
+    fn holds_for(&self, blob: &Blob) -> bool {
+        if (blob.class() == ChunkClass::Encrypted) != self.encrypted {
+            return false;
+        }
+        let payload = (blob.encoded_len() - blob.kind().header_bytes()) as u64;
+        match blob.kind() {
+            BlobKind::Plain | BlobKind::Encrypted => payload == self.plain_len,
+            BlobKind::Zstd => {
+                blob.decode(CHUNK_BYTES_MAX).is_ok_and(|data| data.len() as u64 == self.plain_len)
+            }
+            // Only the client can tell.
+            BlobKind::EncryptedZstd => true,
+        }
+    }
+}
+
+impl VerifiedSet {
+    /// Returns what is known of a chunk without reading it.
+    fn known(&self, claim: &Claim) -> Option<Verdict> {
+        if self.missing.contains(&claim.digest) {
+            Some(Verdict::Missing)
+        } else if self.corrupt.contains(&claim.digest) {
+            Some(Verdict::Corrupt)
+        } else {
+            self.good.contains(&claim.key()).then_some(Verdict::Good)
+        }
+    }
+
+    fn note(&mut self, claim: &Claim, verdict: Verdict) {
+        match verdict {
+            Verdict::Good => drop(self.good.insert(&claim.key())),
+            Verdict::Missing => drop(self.missing.insert(claim.digest)),
+            Verdict::Corrupt => drop(self.corrupt.insert(claim.digest)),
+            Verdict::Differs => {}
+        }
+    }
+}
+
+impl Datastore {
+    /// Checks the chunks of an index; `false` if the task was cancelled.
+    pub(super) async fn verify_chunks(
+        self: &Arc<Self>,
+        archive: Archive,
+        task: &mut VerifyTask,
+        findings: &mut Findings,
+    ) -> Result<bool, VerifyError> {
+        let Archive { path, kind, name, encrypted } = archive;
+        let (send, mut batches) = mpsc::channel(1);
+        let listing =
+            tokio::task::spawn_blocking(move || send_batches(&IndexReader::open(&path, kind)?, &send));
+        let mut running: VecDeque<(Claim, Running)> = VecDeque::with_capacity(PARALLEL);
+        while let Some(batch) = batches.recv().await {
+            for span in batch {
+                if task.control.is_cancelled() {
+                    return Ok(false);
+                }
+                let claim = Claim { digest: span.digest, plain_len: span.plain_len(), encrypted };
+                if let Some(verdict) = task.verified.known(&claim) {
+                    report(findings, &name, &claim, verdict);
+                    continue;
+                }
+                if running.iter().any(|(other, _)| other.key() == claim.key()) {
+                    continue;
+                }
+                if running.len() == PARALLEL {
+                    settle(&mut running, task, findings, &name).await?;
+                }
+                let check = tokio::spawn(check_chunk(Arc::clone(self.chunks()), claim));
+                running.push_back((claim, Running(check)));
+            }
+        }
+        while !running.is_empty() {
+            settle(&mut running, task, findings, &name).await?;
+        }
+        match listing.await {
+            Ok(Err(source)) if source.is_malformed() => findings.add(Defect::Index { file: name, source }),
+            Ok(listed) => listed?,
+            Err(_) => return Err(TreeError::ShuttingDown.into()),
+        }
+        Ok(true)
+    }
+}
+
+/// A chunk being checked; dropping it stops that.
+#[derive(Debug)]
+struct Running(JoinHandle<Result<(Verdict, u64), VerifyError>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits for the oldest check and notes what it found.
+async fn settle(
+    running: &mut VecDeque<(Claim, Running)>,
+    task: &mut VerifyTask,
+    findings: &mut Findings,
+    name: &ArchiveName,
+) -> Result<(), VerifyError> {
+    let Some((claim, mut check)) = running.pop_front() else { return Ok(()) };
+    let (verdict, bytes) = match (&mut check.0).await {
+        Ok(checked) => checked?,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => return Err(TreeError::ShuttingDown.into()),
+    };
+    task.control.chunks.fetch_add(1, Ordering::Relaxed);
+    task.control.bytes.fetch_add(bytes, Ordering::Relaxed);
+    task.verified.note(&claim, verdict);
+    report(findings, name, &claim, verdict);
+    Ok(())
+}
+
+fn report(findings: &mut Findings, name: &ArchiveName, claim: &Claim, verdict: Verdict) {
+    let (file, digest) = (name.clone(), claim.digest);
+    match verdict {
+        Verdict::Good => {}
+        Verdict::Differs => findings.add(Defect::ChunkDiffers { file, digest }),
+        Verdict::Missing => findings.add(Defect::ChunkMissing { file, digest }),
+        Verdict::Corrupt => findings.add(Defect::ChunkCorrupt { file, digest }),
+    }
+}
+
+fn send_batches(index: &IndexReader, send: &mpsc::Sender<Vec<ChunkSpan>>) -> Result<(), IndexError> {
+    let mut spans = index.spans();
+    loop {
+        let batch: Vec<ChunkSpan> = spans.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        // Without a receiver the verification has ended.
+        if batch.is_empty() || send.blocking_send(batch).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads one chunk and judges it; sets it aside if it is corrupt (R15).
+async fn check_chunk(chunks: Arc<ChunkStore>, claim: Claim) -> Result<(Verdict, u64), VerifyError> {
+    let blob = match chunks.load(&claim.digest).await {
+        Err(LoadError::Corrupt { .. }) => match chunks.quarantine(&claim.digest).await? {
+            Quarantined::SetAside { .. } => return Ok((Verdict::Corrupt, 0)),
+            Quarantined::Missing => return Ok((Verdict::Missing, 0)),
+            // Replaced meanwhile, or the first read went wrong: what is there now counts.
+            Quarantined::Good => chunks.load(&claim.digest).await,
+        },
+        loaded => loaded,
+    };
+    let blob = match blob {
+        Err(LoadError::Missing { .. }) => return Ok((Verdict::Missing, 0)),
+        loaded => loaded?,
+    };
+    let bytes = blob.encoded_len() as u64;
+    let holds = run_blocking(move || claim.holds_for(&blob)).await.ok_or(TreeError::ShuttingDown)?;
+    Ok((if holds { Verdict::Good } else { Verdict::Differs }, bytes))
+}

@@ -1,0 +1,290 @@
+//! Verification: is every file and chunk of a snapshot what the manifest and the indexes say (spec `rest-api.md` §4.8)?
+//!
+//! A chunk counts as corrupt only if complete bodies fail their check (R15): [`ChunkStore::quarantine`] reads it again,
+//! twice, before it sets it aside. A read that fails says nothing and ends the verification with an error, the
+//! snapshot's state unchanged (hazard H31).
+//!
+//! [`ChunkStore::quarantine`]: coldkeep_chunk_store::ChunkStore::quarantine
+
+mod chunks;
+mod files;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use coldkeep_chunk_store::blob::BlobError;
+use coldkeep_chunk_store::dir::DirError;
+use coldkeep_chunk_store::{Digest, LoadError, StoreError};
+
+use chunks::VerifiedSet;
+
+use crate::index::IndexError;
+use crate::lock::LockGuard;
+use crate::manifest::{CryptMode, Manifest, ManifestError, VerifyResult, VerifyState};
+use crate::name::{ArchiveKind, ArchiveName, Namespace, SnapshotName};
+use crate::store::{Datastore, run_blocking};
+use crate::tree::TreeError;
+
+/// Most defects that are reported for one snapshot; all are counted.
+const DEFECTS_MAX: usize = 100;
+
+/// What one verification task carries from snapshot to snapshot.
+#[derive(Debug)]
+pub struct VerifyTask {
+    upid: String,
+    control: Arc<VerifyControl>,
+    verified: VerifiedSet,
+}
+
+impl VerifyTask {
+    /// Starts a task; `upid` is recorded in the manifests.
+    pub fn new(upid: String, control: Arc<VerifyControl>) -> Self {
+        Self { upid, control, verified: VerifiedSet::default() }
+    }
+}
+
+/// Progress of a verification task, and the way to stop it.
+#[derive(Debug, Default)]
+pub struct VerifyControl {
+    cancelled: AtomicBool,
+    chunks: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl VerifyControl {
+    /// Asks the task to stop at the next chunk.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the task was asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of chunks read so far.
+    pub fn chunks(&self) -> u64 {
+        self.chunks.load(Ordering::Relaxed)
+    }
+
+    /// Returns the encoded bytes of the chunks read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// How the verification of a snapshot ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VerifyOutcome {
+    /// Everything is whole; recorded in the manifest.
+    Whole,
+    /// Something is missing or damaged; recorded in the manifest, if that can still be rewritten.
+    Defective {
+        /// Number of defects.
+        count: u64,
+        /// The first 100 of them.
+        defects: Vec<Defect>,
+    },
+    /// The snapshot is being made or removed, or was never finished; nothing was checked.
+    Skipped,
+    /// The task was asked to stop; nothing was recorded.
+    Cancelled,
+}
+
+/// One thing that is wrong with a snapshot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Defect {
+    /// The manifest is damaged.
+    #[error("the manifest is damaged")]
+    Manifest(#[source] ManifestError),
+    /// A file that the manifest names is not there.
+    #[error("file {file} is missing")]
+    FileMissing {
+        /// The file.
+        file: ArchiveName,
+    },
+    /// An index is malformed.
+    #[error("index {file} is damaged")]
+    Index {
+        /// The file.
+        file: ArchiveName,
+        /// What is wrong with it.
+        #[source]
+        source: IndexError,
+    },
+    /// A blob is malformed.
+    #[error("blob {file} is damaged")]
+    Blob {
+        /// The file.
+        file: ArchiveName,
+        /// What is wrong with it.
+        #[source]
+        source: BlobError,
+    },
+    /// Size or checksum of a file differ from the manifest.
+    #[error("{file} has size {size} and checksum {csum}, the manifest says otherwise")]
+    FileDiffers {
+        /// The file.
+        file: ArchiveName,
+        /// Size found.
+        size: u64,
+        /// Checksum found.
+        csum: Digest,
+    },
+    /// A chunk is not in the store.
+    #[error("chunk {digest} of {file} is missing")]
+    ChunkMissing {
+        /// The index.
+        file: ArchiveName,
+        /// The chunk.
+        digest: Digest,
+    },
+    /// A chunk was corrupt and was set aside.
+    #[error("chunk {digest} of {file} is corrupt")]
+    ChunkCorrupt {
+        /// The index.
+        file: ArchiveName,
+        /// The chunk.
+        digest: Digest,
+    },
+    /// A chunk is encrypted and should not be, or the other way round, or its length is not the index's.
+    #[error("chunk {digest} of {file} is not of the length or encryption mode that the snapshot states")]
+    ChunkDiffers {
+        /// The index.
+        file: ArchiveName,
+        /// The chunk.
+        digest: Digest,
+    },
+}
+
+/// A verification that could not be carried through; it says nothing about the snapshot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// A chunk could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A corrupt chunk could not be set aside.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An index could not be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A file could not be read, or there is no such snapshot.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl From<DirError> for VerifyError {
+    fn from(error: DirError) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings {
+    count: u64,
+    defects: Vec<Defect>,
+}
+
+impl Findings {
+    fn add(&mut self, defect: Defect) {
+        self.count += 1;
+        if self.defects.len() < DEFECTS_MAX {
+            self.defects.push(defect);
+        }
+    }
+}
+
+impl Datastore {
+    /// Checks every file that the manifest names and every chunk that its indexes name, and records the result in the
+    /// manifest. Two chunks are read at a time; a chunk that the task has seen is not read again.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: something could not be read; nothing is recorded.
+    ///
+    /// # Cancel safety
+    /// Nothing is recorded if the future is dropped; corrupt chunks found so far are set aside.
+    pub async fn verify_snapshot(
+        self: &Arc<Self>,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        task: &mut VerifyTask,
+    ) -> Result<VerifyOutcome, VerifyError> {
+        let _lock: LockGuard = match self.tree().share_snapshot(ns, snapshot) {
+            Err(error) if error.is_in_use() => return Ok(VerifyOutcome::Skipped),
+            lock => lock?,
+        };
+        let manifest = match self.manifest(ns, snapshot).await {
+            Ok(manifest) => manifest,
+            Err(TreeError::Unfinished { .. }) => return Ok(VerifyOutcome::Skipped),
+            Err(TreeError::Manifest { source, .. }) => {
+                return Ok(VerifyOutcome::Defective { count: 1, defects: vec![Defect::Manifest(source)] });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut findings = Findings::default();
+        if !self.verify_files(ns, &manifest, (snapshot, task, &mut findings)).await? {
+            return Ok(VerifyOutcome::Cancelled);
+        }
+        let state = if findings.count == 0 { VerifyResult::Ok } else { VerifyResult::Failed };
+        self.record(ns, snapshot, VerifyState { state, upid: task.upid.clone() }).await?;
+        Ok(match findings {
+            Findings { count: 0, .. } => VerifyOutcome::Whole,
+            Findings { count, defects } => VerifyOutcome::Defective { count, defects },
+        })
+    }
+
+    /// Checks all files; `false` if the task was cancelled.
+    async fn verify_files(
+        self: &Arc<Self>,
+        ns: &Namespace,
+        manifest: &Manifest,
+        (snapshot, task, findings): (&SnapshotName, &mut VerifyTask, &mut Findings),
+    ) -> Result<bool, VerifyError> {
+        for expected in manifest.files() {
+            let path = self.tree().layout.file(ns, snapshot, &expected.filename);
+            let expected = expected.clone();
+            let (path, expected, checked) = run_blocking(move || {
+                let checked = files::check(&path, &expected);
+                (path, expected, checked)
+            })
+            .await
+            .ok_or(TreeError::ShuttingDown)?;
+            if let Some(defect) = checked? {
+                let chunks_can_be_listed = matches!(defect, Defect::FileDiffers { .. });
+                findings.add(defect);
+                if !chunks_can_be_listed {
+                    continue;
+                }
+            }
+            if let ArchiveKind::Index(kind) = expected.filename.kind() {
+                let encrypted = expected.crypt_mode == CryptMode::Encrypt;
+                let archive = chunks::Archive { path, kind, name: expected.filename, encrypted };
+                if !self.verify_chunks(archive, task, findings).await? {
+                    return Ok(false);
+                }
+            }
+            if task.control.is_cancelled() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn record(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        state: VerifyState,
+    ) -> Result<(), TreeError> {
+        self.shared(ns, snapshot, move |tree, ns, snapshot| {
+            tree.metadata
+                .update_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
+        })
+        .await
+    }
+}
