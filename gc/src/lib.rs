@@ -76,6 +76,9 @@
 //! | dropping the future, crash | each removal stands on its own, after a complete mark; the next run starts afresh. A removal that goes on for a moment on another thread keeps to the old cutoff, and that only keeps more | R7 | `dropping_a_run_…` |
 //! | an error in the middle of the sweep | the same as cancel; the other shards end, the error says how much was removed | | `a_failed_sweep_…` |
 //!
+//! All of this at once: `h02_h07_h13_nothing_promised_…` plays random histories in which sessions, commits, removals of
+//! snapshots and clock steps happen between the steps of runs; it fails with any of `r2`, `r5`, `r7`, `r12`, `r13` off.
+//!
 //! Moving a group or namespace may hide an index from the mark: whoever implements [`References`] keeps moves and runs
 //! apart (R16).
 //!

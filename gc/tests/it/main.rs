@@ -4,5 +4,6 @@
 
 mod fixture;
 mod hazards;
+mod interleave;
 mod missing;
 mod runs;
