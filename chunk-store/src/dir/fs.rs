@@ -4,7 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use filetime::FileTime;
@@ -30,6 +30,9 @@ pub struct FsChunkDir {
 struct Paths {
     chunks: PathBuf,
     state: PathBuf,
+    /// Held by the thread that writes below `state`: a caller that stops waiting leaves its write under way, and the
+    /// next one would share its temporary file.
+    writing_state: Mutex<()>,
 }
 
 /// Only the store's user may look into it (spec `formats.md` §10).
@@ -42,7 +45,11 @@ impl FsChunkDir {
     /// # Errors
     /// [`DirError`] if a folder cannot be made.
     pub fn create(store: &Path) -> Result<Self, DirError> {
-        let paths = Paths { chunks: store.join(".chunks"), state: store.join(".coldkeep") };
+        let paths = Paths {
+            chunks: store.join(".chunks"),
+            state: store.join(".coldkeep"),
+            writing_state: Mutex::default(),
+        };
         for folder in [&paths.chunks, &paths.state] {
             make_folder(folder)?;
         }
@@ -86,6 +93,10 @@ impl Paths {
 
     fn entry(&self, name: EntryName) -> PathBuf {
         self.shard(name.shard()).join(name.to_string())
+    }
+
+    fn write_state(&self) -> MutexGuard<'_, ()> {
+        self.writing_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state_file(&self, file: StateFile) -> PathBuf {
@@ -243,6 +254,7 @@ impl ChunkDir for FsChunkDir {
 
     async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
         self.run(None, move |paths| {
+            let _writing = paths.write_state();
             let path = paths.state.join("probe");
             let probe = || {
                 std::fs::write(&path, b"probe")?;
@@ -267,8 +279,11 @@ impl ChunkDir for FsChunkDir {
     }
 
     async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
-        self.run(None, move |paths| durable::replace_file(&paths.state_file(file), &content, STATE_MODE))
-            .await
+        self.run(None, move |paths| {
+            let _writing = paths.write_state();
+            durable::replace_file(&paths.state_file(file), &content, STATE_MODE)
+        })
+        .await
     }
 }
 
