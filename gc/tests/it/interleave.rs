@@ -23,7 +23,7 @@ enum Step {
     Abort(usize),
     Forget(u8),
     Advance(Duration),
-    StepWall(StoreTime),
+    SetWall(StoreTime),
     /// A run; the given number of the steps that follow happen during it.
     Run {
         grace: Duration,
@@ -40,7 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..SESSIONS).prop_map(Step::Abort),
         2 => (0_u8..4).prop_map(Step::Forget),
         3 => (0_u64..300).prop_map(|minutes| Step::Advance(Duration::from_mins(minutes))),
-        1 => (0_u64..20).prop_map(|hours| Step::StepWall(START.minus(10 * HOUR).plus(Duration::from_hours(hours)))),
+        1 => (0_u64..20).prop_map(|hours| Step::SetWall(START.minus(10 * HOUR).plus(Duration::from_hours(hours)))),
         4 => (0_u64..3, 0_usize..12).prop_map(|(hours, during)| Step::Run { grace: Duration::from_hours(hours), during }),
     ];
     prop::collection::vec(step, 1..60)
@@ -155,7 +155,7 @@ impl World {
                 self.references.forget(&index_name(snapshot));
             }
             Step::Advance(duration) => self.fixture.advance(duration),
-            Step::StepWall(wall) => self.fixture.clock.step_wall(wall),
+            Step::SetWall(wall) => self.fixture.clock.step_wall(wall),
             Step::Begin(_) | Step::Commit(..) | Step::Run { .. } => {}
         }
         self.check(state).await;
