@@ -35,10 +35,8 @@ pub enum ReadError {
         digest: Digest,
     },
     /// The index is damaged.
-    #[error("index {name} of snapshot {snapshot} is damaged")]
+    #[error("index {name} is damaged")]
     Index {
-        /// The snapshot.
-        snapshot: SnapshotName,
         /// The index.
         name: ArchiveName,
         /// What is wrong with it.
@@ -117,8 +115,7 @@ impl SnapshotReader {
                 }
             })?;
             if let ArchiveKind::Index(kind) = name.kind() {
-                let damaged =
-                    |source| ReadError::Index { snapshot: snapshot.clone(), name: name.clone(), source };
+                let damaged = |source| ReadError::Index { name: name.clone(), source };
                 let index = IndexReader::open(&path, kind).map_err(damaged)?;
                 let mut allow = |digests: &[Digest]| {
                     allowed.lock().unwrap_or_else(PoisonError::into_inner).insert_all(digests);
@@ -127,6 +124,26 @@ impl SnapshotReader {
                 index.for_each_block(&mut allow).map_err(damaged)?;
             }
             Ok(file)
+        };
+        run_blocking(open).await.unwrap_or(Err(ReadError::Tree(TreeError::ShuttingDown)))
+    }
+
+    /// Opens an index to read its entries, which block.
+    ///
+    /// # Errors
+    /// [`ReadError::Index`] if it is missing or damaged, [`ReadError::Tree`] if the name is not that of an index.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn index(&self, name: &ArchiveName) -> Result<IndexReader, ReadError> {
+        let ArchiveKind::Index(kind) = name.kind() else {
+            let (snapshot, file) = (self.snapshot.clone(), name.clone());
+            return Err(TreeError::NoFile { snapshot, file }.into());
+        };
+        let path = self.store.tree().layout.file(&self.ns, &self.snapshot, name);
+        let (name, snapshot) = (name.clone(), self.snapshot.clone());
+        let open = move || {
+            IndexReader::open(&path, kind).map_err(|source| ReadError::Index { snapshot, name, source })
         };
         run_blocking(open).await.unwrap_or(Err(ReadError::Tree(TreeError::ShuttingDown)))
     }

@@ -47,9 +47,9 @@ pub enum BeginError {
         /// The group.
         group: GroupName,
         /// Its owner.
-        owner: Owner,
+        owner: Box<Owner>,
         /// Who asked.
-        caller: Owner,
+        caller: Box<Owner>,
     },
     /// The time is not after that of the last backup.
     #[error("backup time {time} is not after the last backup of {group} at {last}: timestamp older or equal")]
@@ -180,7 +180,7 @@ fn make_group(
     if *benchmark || owner.is_owned_by(caller) {
         return Ok(false);
     }
-    Err(BeginError::NotOwner { group: group.clone(), owner, caller: caller.clone() })
+    Err(BeginError::NotOwner { group: group.clone(), owner: owner.into(), caller: caller.clone().into() })
 }
 
 type InGroup = (Option<SnapshotName>, crate::lock::LockGuard, Option<crate::lock::LockGuard>);

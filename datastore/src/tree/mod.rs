@@ -200,6 +200,3 @@ impl DeleteStats {
         self.removed_snapshots += other.removed_snapshots;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,203 @@
+//! A datastore in a temporary folder, and the shortest way to a snapshot in it.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coldkeep_chunk_store::blob::{Blob, Compression};
+use coldkeep_chunk_store::testing::ManualClock;
+use coldkeep_chunk_store::{CheckedChunk, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel};
+use coldkeep_datastore::manifest::{CryptMode, FileInfo};
+use coldkeep_datastore::{
+    ArchiveName, BackupRequest, BackupWriter, Datastore, IndexKind, IndexRead, IndexTotals, Manifest,
+    Namespace, SnapshotName,
+};
+use tempfile::TempDir;
+
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<Datastore>,
+}
+
+pub(crate) fn temporary_folder() -> TempDir {
+    // On a memory filesystem where there is one: syncs cost nothing there.
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let folder = temporary_folder();
+        let clock = Arc::new(ManualClock::at(StoreTime::from_unix(1_790_000_000, 0)));
+        let path = folder.path().join("store");
+        let store = Datastore::create(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
+        Self { folder, clock, store }
+    }
+
+    /// Opens the datastore again, as after the end of the process.
+    pub(crate) async fn reopen(self) -> Self {
+        let Self { folder, clock, store } = self;
+        assert_eq!(Arc::strong_count(&store), 1, "someone still uses the store");
+        let path = store.folder().to_owned();
+        drop(store);
+        let store = Datastore::open(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
+        Self { folder, clock, store }
+    }
+
+    pub(crate) fn path(&self, inside: &str) -> std::path::PathBuf {
+        self.store.folder().join(inside)
+    }
+
+    pub(crate) async fn begin(&self, text: &str) -> BackupWriter {
+        self.store.begin_backup(request(text)).await.unwrap()
+    }
+
+    /// Makes a snapshot with one dynamic index of these chunks.
+    pub(crate) async fn backup(&self, text: &str, chunks: &[&[u8]]) -> SnapshotName {
+        let writer = self.begin(text).await;
+        upload_stream(&writer, "stream.bin.didx", chunks).await;
+        upload_manifest(&writer, &["stream.bin.didx"], self.store.folder()).await;
+        writer.finish().await.unwrap();
+        snapshot(text)
+    }
+
+    /// Collects without grace and margin: whatever no index names and no session relies on goes.
+    pub(crate) async fn collect(&self) -> usize {
+        let chunks = self.store.chunks();
+        let run = chunks.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
+        let referenced = self.references().await;
+        let mut removed = 0;
+        for shard in chunks.shards().await.unwrap() {
+            let listed = chunks.list(shard).await.unwrap();
+            let names: Vec<_> = listed
+                .iter()
+                .map(|entry| entry.name)
+                .filter(|name| !referenced.contains(&name.digest))
+                .collect();
+            removed += chunks.remove(&run, &names).await.unwrap().into_iter().filter(|gone| *gone).count();
+        }
+        removed
+    }
+
+    pub(crate) async fn references(&self) -> std::collections::BTreeSet<Digest> {
+        let mut all = std::collections::BTreeSet::new();
+        for index in self.store.index_files().await.unwrap() {
+            let (send, receive) = std::sync::mpsc::channel();
+            let sink = move |digests: &[Digest]| {
+                send.send(digests.to_vec()).unwrap();
+                ControlFlow::Continue(())
+            };
+            let read = self.store.read_index(&index, sink).await.unwrap();
+            assert!(matches!(read, IndexRead::Read { .. }), "{index}");
+            all.extend(receive.into_iter().flatten());
+        }
+        all
+    }
+
+    /// Reads a snapshot's stream back through a reader session.
+    pub(crate) async fn restore(&self, snapshot: &SnapshotName, file: &str) -> Vec<u8> {
+        let reader = self.store.open_snapshot(&Namespace::root(), snapshot).await.unwrap();
+        let index = read_all(reader.download(&name(file)).await.unwrap()).await;
+        let digests: Vec<Digest> = match file.rsplit_once('.').unwrap().1 {
+            "fidx" => coldkeep_datastore::index::FixedIndex::parse(&index).unwrap().digests().to_vec(),
+            _ => {
+                let index = coldkeep_datastore::index::DynamicIndex::parse(&index).unwrap();
+                index.spans().iter().map(|span| span.digest).collect()
+            }
+        };
+        let mut data = Vec::new();
+        for digest in digests {
+            data.extend(reader.chunk(&digest).await.unwrap().decode(16 << 20).unwrap());
+        }
+        data
+    }
+}
+
+pub(crate) fn options(clock: &Arc<ManualClock>) -> StoreOptions {
+    StoreOptions::new(clock.clone()).with_sync_level(SyncLevel::None)
+}
+
+pub(crate) async fn read_all(mut file: coldkeep_datastore::StoredFile) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(block) = file.next_block().await.unwrap() {
+        content.extend(block);
+    }
+    assert_eq!(content.len() as u64, file.len());
+    content
+}
+
+pub(crate) fn name(text: &str) -> ArchiveName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn snapshot(text: &str) -> SnapshotName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn request(text: &str) -> BackupRequest {
+    BackupRequest {
+        ns: Namespace::root(),
+        snapshot: snapshot(text),
+        caller: "root@pam".parse().unwrap(),
+        benchmark: false,
+    }
+}
+
+pub(crate) fn chunk(data: &[u8]) -> CheckedChunk {
+    let body = Blob::encode(data, Compression::Zstd).unwrap().into_bytes();
+    CheckedChunk::check(Digest::of(data), data.len() as u64, body).unwrap()
+}
+
+/// What a client computes of a dynamic index: entries with start offsets, and the totals.
+pub(crate) fn stream(chunks: &[&[u8]]) -> (Vec<(Digest, u64)>, IndexTotals) {
+    let (mut end, mut csum, mut entries) = (0, DigestBuilder::new(), Vec::new());
+    for data in chunks {
+        entries.push((Digest::of(data), end));
+        end += data.len() as u64;
+        csum.update(&end.to_le_bytes());
+        csum.update(Digest::of(data).as_bytes());
+    }
+    let totals = IndexTotals { chunk_count: chunks.len() as u64, size: end, csum: csum.finish() };
+    (entries, totals)
+}
+
+/// What a client computes of a fixed index over whole chunks.
+pub(crate) fn image_csum(digests: &[Digest]) -> Digest {
+    let mut csum = DigestBuilder::new();
+    digests.iter().for_each(|digest| csum.update(digest.as_bytes()));
+    csum.finish()
+}
+
+pub(crate) async fn upload_stream(writer: &BackupWriter, file: &str, chunks: &[&[u8]]) {
+    let wid = writer.create_dynamic(&name(file)).await.unwrap();
+    for data in chunks {
+        writer.upload_chunk(wid, IndexKind::Dynamic, chunk(data)).await.unwrap();
+    }
+    let (entries, totals) = stream(chunks);
+    writer.append(wid, IndexKind::Dynamic, &entries).await.unwrap();
+    writer.close_dynamic(wid, totals).await.unwrap();
+}
+
+/// Uploads a manifest that names indexes which are complete in the snapshot's folder below `base`.
+pub(crate) async fn upload_manifest(writer: &BackupWriter, files: &[&str], base: &Path) {
+    let mut manifest = Manifest::new(writer.snapshot());
+    for file in files {
+        let path = base.join(writer.snapshot().to_string()).join(file);
+        let content = std::fs::read(path).unwrap();
+        let (size, csum) = match file.rsplit_once('.').unwrap().1 {
+            "fidx" => {
+                let index = coldkeep_datastore::index::FixedIndex::parse(&content).unwrap();
+                (index.size(), index.compute_csum())
+            }
+            "didx" => {
+                let index = coldkeep_datastore::index::DynamicIndex::parse(&content).unwrap();
+                (index.size(), index.compute_csum())
+            }
+            _ => (content.len() as u64, Digest::of(&content)),
+        };
+        manifest.push(FileInfo::new(name(file), CryptMode::None, size, csum));
+    }
+    writer.upload_blob(&ArchiveName::manifest(), manifest.to_blob().unwrap().into_bytes()).await.unwrap();
+}
