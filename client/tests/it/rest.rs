@@ -1,0 +1,199 @@
+//! Plain calls: what goes out, login, errors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use coldkeep_client::{Client, Credentials, PruneKeep, RequestError, Secret, TaskError, VerifyScope};
+use coldkeep_datastore::{GroupName, Namespace, SnapshotName};
+use serde_json::json;
+
+use super::server::{Server, data, error, ok};
+
+fn user() -> Credentials {
+    Credentials::new("test@pbs".parse().unwrap(), Secret::new("a b&c"))
+}
+
+fn ticket(number: usize) -> serde_json::Value {
+    json!({ "username": "test@pbs", "ticket": format!("PBS:test@pbs:{number:08X}::sig+/"), "CSRFPreventionToken": "6B:x" })
+}
+
+fn snapshot() -> SnapshotName {
+    "host/demo/2023-11-14T22:13:20Z".parse().unwrap()
+}
+
+#[tokio::test]
+async fn calls_go_out_as_stock_clients_send_them() {
+    let server = Server::new(|seen| match seen.path() {
+        "/api2/json/admin/datastore/tank/gc" => data(&json!("UPID:x")),
+        "/api2/json/admin/datastore/tank/verify" => data(&json!("UPID:y")),
+        "/api2/json/admin/datastore/tank/notes" => data(&json!(null)),
+        "/api2/json/admin/datastore/tank/namespace" => data(&json!("a/b/c")),
+        "/api2/json/admin/datastore/tank/status" => data(&json!({"total": 1, "used": 2, "avail": 3})),
+        _ => data(&json!([])),
+    });
+    let client = Client::new(server.clone(), Credentials::Local);
+    let root = client.store("tank".parse().unwrap(), Namespace::root());
+    let nested = client.store("tank".parse().unwrap(), "a/b".parse().unwrap());
+    let group: GroupName = "host/demo".parse().unwrap();
+    nested.groups().await.unwrap();
+    root.snapshots(Some(group.ty), Some(&group.id)).await.unwrap();
+    root.set_notes(&snapshot(), "two words").await.unwrap();
+    assert_eq!(root.start_gc().await.unwrap(), "UPID:x");
+    root.start_verify(&VerifyScope::Snapshot(snapshot()), true).await.unwrap();
+    let keep = PruneKeep { keep_last: Some(1), ..PruneKeep::default() };
+    nested.prune(&group, &keep, true).await.unwrap();
+    assert_eq!(nested.create_namespace("c").await.unwrap().to_string(), "a/b/c");
+    assert_eq!(root.status().await.unwrap().avail, 3);
+    let base = "/api2/json/admin/datastore/tank";
+    assert_eq!(
+        server.log(),
+        [
+            format!("GET {base}/groups?ns=a%2Fb"),
+            format!("GET {base}/snapshots?backup-id=demo&backup-type=host"),
+            format!(
+                "PUT {base}/notes?backup-id=demo&backup-time=1700000000&backup-type=host&notes=two+words"
+            ),
+            format!("POST {base}/gc"),
+            format!("POST {base}/verify"),
+            format!("POST {base}/prune"),
+            format!("POST {base}/namespace"),
+            format!("GET {base}/status?verbose=true"),
+        ]
+    );
+    let seen = server.seen();
+    assert_eq!(seen[0].header("host"), "localhost:8007");
+    assert_eq!(seen[0].header("cookie"), "");
+    assert_eq!(seen[3].header("content-type"), "application/x-www-form-urlencoded");
+    assert!(seen[3].body.is_empty());
+    assert_eq!(seen[5].header("content-type"), "application/json");
+    let body: serde_json::Value = serde_json::from_slice(&seen[5].body).unwrap();
+    let expected =
+        json!({ "backup-type": "host", "backup-id": "demo", "ns": "a/b", "keep-last": 1, "dry-run": true });
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn the_first_call_logs_in_and_the_next_use_the_ticket() {
+    let server = Server::new(|seen| match seen.path() {
+        "/api2/json/access/ticket" => data(&ticket(1)),
+        _ => data(&json!({ "version": "4.0", "release": "0", "repoid": "" })),
+    });
+    let client = Client::new(server.clone(), user());
+    client.version().await.unwrap();
+    client.clone().version().await.unwrap();
+    assert_eq!(
+        server.log(),
+        ["POST /api2/json/access/ticket", "GET /api2/json/version", "GET /api2/json/version"]
+    );
+    let seen = server.seen();
+    let login: serde_json::Value = serde_json::from_slice(&seen[0].body).unwrap();
+    assert_eq!(login, json!({ "username": "test@pbs", "password": "a b&c" }));
+    assert_eq!(seen[1].header("cookie"), "PBSAuthCookie=PBS:test@pbs:00000001::sig+/");
+    assert_eq!(seen[2].header("csrfpreventiontoken"), "6B:x");
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_no_longer_taken_is_replaced_with_the_password() {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&logins);
+    let server = Server::new(move |seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        match seen.path() {
+            // Tickets are not taken as passwords: the server has new keys.
+            "/api2/json/access/ticket" if body.contains("PBS:") => error(401, "authentication failed"),
+            "/api2/json/access/ticket" => data(&ticket(counter.fetch_add(1, Ordering::SeqCst))),
+            _ if seen.header("cookie").contains(":00000000:") => error(401, "permission check failed"),
+            _ => data(&json!([])),
+        }
+    });
+    let client = Client::new(server, user());
+    client.datastores().await.unwrap();
+    assert_eq!(logins.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_unauthorized_and_not_tried_again() {
+    let server = Server::new(|_| error(401, "authentication failed"));
+    let client = Client::new(server.clone(), user());
+    let refused = client.datastores().await.unwrap_err();
+    assert!(refused.is_unauthorized());
+    assert_eq!(refused.to_string(), "authentication failed (401 Unauthorized)");
+    assert_eq!(server.log().len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_factor_is_not_supported() {
+    let answer =
+        json!({ "username": "test@pbs", "ticket": "PBS:!tfa!%7B%7D:0::x", "CSRFPreventionToken": "invalid" });
+    let server = Server::new(move |_| data(&answer));
+    let refused = Client::new(server, user()).login().await.unwrap_err();
+    assert!(matches!(refused, RequestError::SecondFactor { .. }));
+}
+
+#[tokio::test]
+async fn tokens_are_shown_with_every_call_and_need_no_login() {
+    let server = Server::new(|_| data(&json!([])));
+    let token = Credentials::new("test@pbs!tok1".parse().unwrap(), Secret::new("1-2:3"));
+    Client::new(server.clone(), token).datastores().await.unwrap();
+    assert_eq!(server.log(), ["GET /api2/json/admin/datastore"]);
+    assert_eq!(server.seen()[0].header("authorization"), "PBSAPIToken=test@pbs!tok1:1-2%3A3");
+}
+
+#[tokio::test]
+async fn refusals_bear_status_and_message() {
+    let server = Server::new(|_| error(400, "no such datastore 'x'"));
+    let client = Client::new(server, Credentials::Local);
+    let refused = client.datastores().await.unwrap_err();
+    assert_eq!(refused.status().unwrap(), 400);
+    assert_eq!(refused.to_string(), "no such datastore 'x' (400 Bad Request)");
+}
+
+#[tokio::test]
+async fn answers_that_are_no_json_are_errors() {
+    for body in ["", "<html>", "{}", r#"{"data":5}"#] {
+        let client = Client::new(Server::new(move |_| ok(body)), Credentials::Local);
+        assert!(matches!(client.version().await.unwrap_err(), RequestError::Answer { .. }), "{body}");
+    }
+}
+
+/// A task whose log grows by 300 lines with every poll, up to 900, and then ends.
+fn task(exit: &'static str) -> Server {
+    let polls = AtomicUsize::new(0);
+    Server::new(move |seen| {
+        if seen.path().ends_with("/status") {
+            return data(
+                &json!({ "upid": "UPID:x", "node": "n", "pid": 1, "pstart": 1, "starttime": 1, "type": "t",
+                "id": null, "user": "root@pam", "status": "stopped", "exitstatus": exit }),
+            );
+        }
+        let total = (polls.fetch_add(1, Ordering::SeqCst) + 1).min(3) * 300;
+        let start: usize =
+            seen.target.split("start=").nth(1).unwrap().split('&').next().unwrap().parse().unwrap();
+        let lines: Vec<_> = (start..=total)
+            .take(500)
+            .map(|n| json!({ "n": n, "t": format!("2023-11-14T22:13:20+00:00: line {n}") }))
+            .collect();
+        ok(json!({ "data": lines, "total": total, "success": 1, "active": total < 900 }).to_string())
+    })
+}
+
+#[tokio::test]
+async fn waiting_for_a_task_gives_every_line_once() {
+    let server = task("OK");
+    let client = Client::new(server.clone(), Credentials::Local);
+    let mut lines = Vec::new();
+    let status = client.wait_task("UPID:a_b", |line| lines.push(line.to_owned())).await.unwrap();
+    assert!(status.is_success());
+    assert_eq!(lines, (1..=900).map(|n| format!("line {n}")).collect::<Vec<_>>());
+    assert!(
+        server.log()[0]
+            .starts_with("GET /api2/json/nodes/localhost/tasks/UPID%3Aa%5Fb/log?limit=500&start=1&")
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_failed_is_an_error() {
+    let client = Client::new(task("disk full"), Credentials::Local);
+    let failed = client.wait_task("UPID:x", |_| ()).await.unwrap_err();
+    assert!(matches!(&failed, TaskError::Failed { status, .. } if status == "disk full"), "{failed:?}");
+}
