@@ -141,10 +141,8 @@ impl SnapshotReader {
             return Err(TreeError::NoFile { snapshot, file }.into());
         };
         let path = self.store.tree().layout.file(&self.ns, &self.snapshot, name);
-        let (name, snapshot) = (name.clone(), self.snapshot.clone());
-        let open = move || {
-            IndexReader::open(&path, kind).map_err(|source| ReadError::Index { snapshot, name, source })
-        };
+        let name = name.clone();
+        let open = move || IndexReader::open(&path, kind).map_err(|source| ReadError::Index { name, source });
         run_blocking(open).await.unwrap_or(Err(ReadError::Tree(TreeError::ShuttingDown)))
     }
 

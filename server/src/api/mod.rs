@@ -1,8 +1,10 @@
 //! The REST API below `/api2/json`, and the endpoint mechanism that upgraded connections share with it.
 
 mod access;
+pub(crate) mod datastore;
 mod endpoint;
 mod error;
+pub(crate) mod nodes;
 mod param;
 mod params;
 pub(crate) mod path;
@@ -20,10 +22,13 @@ pub use router::{Admit, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
 
 use crate::Server;
+use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    Router::new(&["api2", "json"], &[root::ENDPOINTS, access::ENDPOINTS])
+    let own: [&'static [Endpoint<Server>]; 5] =
+        [root::ENDPOINTS, access::ENDPOINTS, nodes::ENDPOINTS, backup::UPGRADE, reader::UPGRADE];
+    Router::new(&["api2", "json"], &[&own, datastore::TABLES].concat())
 }
 
 /// Panics unless each endpoint describes its path variables as required parameters, each name once.

@@ -1,0 +1,81 @@
+//! Garbage collection: start it, ask for the last result.
+
+use coldkeep_datastore::{Datastore, StoreName};
+use serde_json::{Value, json};
+
+use super::params::STORE;
+use crate::Server;
+use crate::api::nodes::is_on_store;
+use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Method, Reply};
+use crate::auth::Privileges;
+use crate::collect;
+use crate::tasks::{TaskInfo, TaskSpec};
+
+/// The worker type of collections.
+const WORKER_TYPE: &str = "garbage_collection";
+
+pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
+    Endpoint {
+        method: Method::Get,
+        path: "/admin/datastore/{store}/gc",
+        doc: "Returns the result of the last complete collection, and how the last one ended.",
+        params: &[STORE],
+        body: BodyKind::Params,
+        access: Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::NONE },
+        handler: |call| Box::pin(status(call)),
+    },
+    Endpoint {
+        method: Method::Post,
+        path: "/admin/datastore/{store}/gc",
+        doc: "Starts a collection and returns the id of its task. One at a time runs in a datastore.",
+        params: &[STORE],
+        body: BodyKind::Params,
+        access: Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::NONE },
+        handler: |call| Box::pin(start(call)),
+    },
+];
+
+async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
+    let name: StoreName = call.params.get("store")?;
+    let store = call.state.datastore(&name)?;
+    if let Some(running) = last_run(&call.state, &name, |task| task.finished.is_none()) {
+        // Only for a clear answer: that two runs never overlap is the store's own doing.
+        return Err(ApiError::bad_request(format!("a collection of datastore {name} is running already: {}", running.upid)));
+    }
+    let spec = TaskSpec {
+        worker_type: WORKER_TYPE,
+        worker_id: Some(name.to_string()),
+        auth_id: call.caller.auth_id().clone(),
+    };
+    let options = call.state.collect_options(&name);
+    let work = |task| async move { collect::run(&store, &options, &task).await };
+    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
+    Reply::json(&upid)
+}
+
+async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
+    let name: StoreName = call.params.get("store")?;
+    let store = call.state.datastore(&name)?;
+    let mut status = stored_status(&store).await;
+    status["store"] = json!(name);
+    if let Some(last) = last_run(&call.state, &name, |task| task.finished.is_some()) {
+        if let Some(finished) = last.finished {
+            status["last-run-endtime"] = finished.endtime.into();
+            status["duration"] = finished.endtime.saturating_sub(i64::from(last.upid.starttime)).into();
+            status["last-run-state"] = finished.status.into();
+        }
+    }
+    Reply::json(&status)
+}
+
+/// Returns the result of the last complete collection as stock clients know it; zeros if there was none.
+pub(super) async fn stored_status(store: &Datastore) -> Value {
+    let status = collect::stored_status(store).await;
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+fn last_run(server: &Server, store: &StoreName, wanted: impl Fn(&TaskInfo) -> bool) -> Option<TaskInfo> {
+    let tasks = server.tasks().list().into_iter();
+    let mut runs = tasks.filter(|task| task.upid.worker_type == WORKER_TYPE && is_on_store(&task.upid, store.as_str()));
+    runs.find(|task| wanted(task))
+}

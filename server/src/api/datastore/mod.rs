@@ -1,0 +1,48 @@
+//! Datastores: `/admin/datastore` and what lies below it (rest-api.md §4).
+
+mod files;
+mod gc;
+mod groups;
+mod namespaces;
+mod notes;
+pub(crate) mod params;
+pub(crate) mod place;
+mod prune;
+mod snapshots;
+mod stores;
+mod verify;
+
+use super::{Access, Endpoint};
+use crate::Server;
+use crate::auth::Privileges;
+
+/// Who may list: everything with Datastore.Audit, own groups with Datastore.Backup.
+const LIST: Access = Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::DATASTORE_BACKUP };
+/// Who may remove: anything with Datastore.Modify, own groups with Datastore.Prune.
+const DELETE: Access = Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
+/// Who may read: anything with Datastore.Read, own groups with Datastore.Backup.
+const READ: Access = Access::Datastore { full: Privileges::DATASTORE_READ, own: Privileges::DATASTORE_BACKUP };
+
+/// The tables of this module.
+pub(super) static TABLES: &[&[Endpoint<Server>]] = &[
+    stores::ENDPOINTS,
+    groups::ENDPOINTS,
+    snapshots::ENDPOINTS,
+    files::ENDPOINTS,
+    notes::ENDPOINTS,
+    namespaces::ENDPOINTS,
+    prune::ENDPOINTS,
+    gc::ENDPOINTS,
+    verify::ENDPOINTS,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::assert_tables_are_sound;
+
+    #[test]
+    fn the_tables_are_sound() {
+        TABLES.iter().for_each(|table| assert_tables_are_sound(table));
+    }
+}

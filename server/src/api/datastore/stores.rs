@@ -1,0 +1,169 @@
+//! Whole datastores: list, space, what is going on.
+
+use coldkeep_datastore::{BackupType, Datastore, Namespace, StoreName};
+use serde_json::{Map, Value, json};
+
+use super::gc;
+use super::params::STORE;
+use super::place::{self, SEES_NAMESPACE};
+use crate::Server;
+use crate::api::nodes::is_on_store;
+use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
+use crate::auth::{Caller, Privileges};
+
+/// Any privilege on a datastore.
+const ANY: Privileges = SEES_NAMESPACE.union(Privileges::DATASTORE_PRUNE).union(Privileges::DATASTORE_VERIFY);
+/// Those who see sizes.
+const SEES_SIZES: Privileges = Privileges::DATASTORE_AUDIT.union(Privileges::DATASTORE_BACKUP);
+
+pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
+    Endpoint {
+        method: Method::Get,
+        path: "/admin/datastore",
+        doc: "Lists the datastores that the caller has any privilege in.",
+        params: &[],
+        body: BodyKind::Params,
+        access: Access::Authenticated,
+        handler: |call| Box::pin(list(call)),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/status/datastore-usage",
+        doc: "Lists the datastores that the caller has any privilege in, with the space they take.",
+        params: &[],
+        body: BodyKind::Params,
+        access: Access::Authenticated,
+        handler: |call| Box::pin(usage(call)),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/admin/datastore/{store}/status",
+        doc: "Tells total, used and free bytes; zeros to callers with neither Datastore.Audit nor Datastore.Backup.",
+        params: &[
+            STORE,
+            Param::with_default("verbose", Kind::Boolean, "false", "Add the state of the last collection and the counts."),
+        ],
+        body: BodyKind::Params,
+        access: Access::Authenticated,
+        handler: |call| Box::pin(status(call)),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/admin/datastore/{store}/active-operations",
+        doc: "Counts the readers and writers of a datastore.",
+        params: &[STORE],
+        body: BodyKind::Params,
+        access: Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::NONE },
+        handler: |call| Box::pin(active_operations(call)),
+    },
+];
+
+async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
+    let mut entries = Vec::new();
+    for store in call.state.datastores() {
+        if sees_any_of(&call.caller, &store).await {
+            entries.push(json!({
+                "store": store.name(),
+                "comment": call.state.comment_of(store.name()),
+                "mount-status": "nonremovable",
+                "backend-type": "filesystem",
+            }));
+        }
+    }
+    Reply::json(&entries)
+}
+
+async fn usage(call: Call<Server>) -> Result<Reply, ApiError> {
+    let mut entries = Vec::new();
+    for store in call.state.datastores() {
+        if !sees_any_of(&call.caller, &store).await {
+            continue;
+        }
+        let mut entry = Map::new();
+        entry.insert("store".to_owned(), json!(store.name()));
+        entry.insert("mount-status".to_owned(), json!("nonremovable"));
+        entry.insert("backend-type".to_owned(), json!("filesystem"));
+        if place::has_any(&call.caller, store.name(), &Namespace::root(), SEES_SIZES) {
+            match store.usage().await {
+                Ok(usage) => {
+                    entry.insert("total".to_owned(), json!(usage.total));
+                    entry.insert("used".to_owned(), json!(usage.used));
+                    entry.insert("avail".to_owned(), json!(usage.avail));
+                    entry.insert("gc-status".to_owned(), gc::stored_status(&store).await);
+                }
+                Err(error) => {
+                    entry.insert("error".to_owned(), json!(ApiError::failed(&error).message()));
+                }
+            }
+        }
+        entries.push(Value::Object(entry));
+    }
+    Reply::json(&entries)
+}
+
+async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
+    let name: StoreName = call.params.get("store")?;
+    let sees_sizes = place::has_any(&call.caller, &name, &Namespace::root(), SEES_SIZES);
+    let store = match call.state.datastore(&name) {
+        Ok(store) if sees_sizes || sees_any_of(&call.caller, &store).await => store,
+        Err(error) if sees_sizes => return Err(error),
+        // Who may see nothing of a store does not learn whether it exists.
+        _ => return Err(place::denied(&name, &Namespace::root())),
+    };
+    if !sees_sizes {
+        return Reply::json(&json!({ "total": 0, "used": 0, "avail": 0, "backend-type": "filesystem" }));
+    }
+    let usage = store.usage().await.map_err(|error| ApiError::failed(&error))?;
+    let mut status = json!({ "total": usage.total, "used": usage.used, "avail": usage.avail, "backend-type": "filesystem" });
+    let verbose: bool = call.params.get("verbose")?;
+    if verbose {
+        status["gc-status"] = gc::stored_status(&store).await;
+        status["counts"] = counts(&store).await?;
+    }
+    Reply::json(&status)
+}
+
+async fn active_operations(call: Call<Server>) -> Result<Reply, ApiError> {
+    let name: StoreName = call.params.get("store")?;
+    call.state.datastore(&name)?;
+    let tasks = call.state.tasks().list().into_iter();
+    let running = tasks.filter(|task| task.finished.is_none() && is_on_store(&task.upid, name.as_str()));
+    let (mut reads, mut writes) = (0, 0);
+    running.for_each(|task| if task.upid.worker_type == "reader" { reads += 1 } else { writes += 1 });
+    Reply::json(&json!({ "read": reads, "write": writes }))
+}
+
+/// Counts groups and snapshots in all namespaces, by type; null for types without a group.
+async fn counts(store: &Datastore) -> Result<Value, ApiError> {
+    let mut counts = json!({ "ct": null, "host": null, "vm": null, "other": null });
+    let root = Namespace::root();
+    let listed = store.namespaces(&root, Namespace::DEPTH_MAX).await;
+    for ns in listed.map_err(|error| ApiError::failed(&error))? {
+        let groups = match store.groups(&ns).await {
+            Ok(groups) => groups,
+            // Removed since it was listed.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(ApiError::failed(&error)),
+        };
+        for ty in BackupType::ALL {
+            let snapshots = groups.iter().filter(|group| group.name.ty == ty).map(|group| group.backup_count);
+            let (group_count, snapshot_count) = snapshots.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
+            if group_count > 0 {
+                let known = |key: &str| counts[ty.as_str()][key].as_u64().unwrap_or(0);
+                let sums = json!({ "groups": known("groups") + group_count, "snapshots": known("snapshots") + snapshot_count });
+                counts[ty.as_str()] = sums;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Tells whether the caller has any privilege in a store, be it deep inside it.
+async fn sees_any_of(caller: &Caller, store: &Datastore) -> bool {
+    let root = Namespace::root();
+    if place::has_any(caller, store.name(), &root, ANY) {
+        return true;
+    }
+    let namespaces = store.namespaces(&root, Namespace::DEPTH_MAX).await.unwrap_or_default();
+    namespaces.iter().any(|ns| place::has_any(caller, store.name(), ns, ANY))
+}
