@@ -1,4 +1,54 @@
 //! Snapshots of deduplicated backups: namespaces, groups, indexes, manifests, verification.
+//!
+//! A [`Datastore`] is a folder in the layout of Proxmox Backup Server: snapshots in groups in namespaces, and one
+//! [chunk store](coldkeep_chunk_store) that all of them share. A [`BackupWriter`] makes a snapshot, a
+//! [`SnapshotReader`] reads one, [`Datastore::verify_snapshot`] checks one, and [`Datastore::index_files`] tells a
+//! collector what is referenced. The format types ([`index`], [`manifest::Manifest`], [`name`]) stand on their own: clients use
+//! them without a datastore.
+//!
+//! It is no server (no HTTP, no users beyond the owner's name in a file), decides nothing about when to collect, and
+//! does not know what is inside an archive.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use coldkeep_chunk_store::{StoreOptions, SystemClock};
+//! use coldkeep_datastore::{Datastore, Namespace};
+//!
+//! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = StoreOptions::new(Arc::new(SystemClock::new()));
+//! let store = Datastore::create(folder, "default".parse()?, options).await?;
+//! for snapshot in store.snapshots(&Namespace::root(), None, None).await? {
+//!     println!("{} {:?}", snapshot.name, snapshot.size);
+//! }
+//! # Ok(())
+//! # }
+//! # let folder = tempfile::tempdir().unwrap();
+//! # tokio::runtime::Runtime::new().unwrap().block_on(example(&folder.path().join("store"))).unwrap();
+//! ```
+//!
+//! # Features
+//!
+//! None.
+//!
+//! # Invariants
+//!
+//! - A snapshot is finished exactly if its folder has a manifest. The manifest comes last and goes first, each time
+//!   durably, so a crash leaves either a whole snapshot or an unfinished one, which the next open removes (I1, I4).
+//! - A session names only chunks that it uploaded or that the group's last snapshot names (R17), refreshes each of them
+//!   (R5), and keeps the snapshot that it builds on from being removed (R5). [`BackupWriter::finish`] is acknowledged
+//!   only if none of these chunks was lost meanwhile (I3).
+//! - Every index counts as references, with or without manifest, wherever it lies; what cannot be read is an error that
+//!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
+//! - A chunk is set aside only if complete bodies fail their check; a failed read is an error, not a verdict (R15).
+//! - All paths are made of validated names in one place; nothing is removed through a symbolic link.
+//!
+//! # Locks
+//!
+//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11). Lock order: group,
+//! snapshot, an index's async lock, the folder's lock of a session, then the small `std` mutexes; lock(d) of the chunk store
+//! is only taken inside its calls. No `std` guard lives across an await.
 
 mod backup;
 mod file;

@@ -366,6 +366,54 @@ async fn a_chunk_that_is_gone_fails_the_session_and_its_base_heals_with_the_next
 }
 
 #[tokio::test]
+async fn a_chunk_found_corrupt_before_the_commit_fails_it() {
+    let fixture = Fixture::new().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+    upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
+    let digest = Digest::of(b"one");
+    let path = fixture.path(&format!(".chunks/{}/{digest}", &digest.to_string()[..4]));
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, content).unwrap();
+    fixture.store.chunks().quarantine(&digest).await.unwrap();
+    let failed = writer.finish().await.unwrap_err();
+    assert!(matches!(failed, BackupError::Failed(_)) && failed.is_session_over(), "{failed}");
+    assert!(!fixture.path("vm/100").exists(), "the manifest was there and went again");
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_base_vanished_is_not_committed() {
+    let fixture = Fixture::new().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let writer = fixture.begin(SECOND).await;
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+    upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
+    std::fs::remove_dir_all(fixture.path(FIRST)).unwrap();
+    let gone = writer.finish().await.unwrap_err();
+    assert!(matches!(gone, BackupError::PreviousGone { .. }), "{gone}");
+}
+
+#[tokio::test]
+async fn appends_sent_at_once_are_applied_in_their_order() {
+    let fixture = Fixture::new().await;
+    let data: Vec<Vec<u8>> = (0..200_u8).map(|n| vec![n; 10]).collect();
+    let data: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+    fixture.backup(FIRST, &data).await;
+    let writer = fixture.begin(SECOND).await;
+    let wid = writer.create_dynamic(&name("stream.bin.didx")).await.unwrap();
+    writer.previous_file(&name("stream.bin.didx")).await.unwrap();
+    let (entries, totals) = stream(&data);
+    // The first half must be refreshed, the second too; neither may overtake.
+    let (first, second) = entries.split_at(150);
+    let (first, second) =
+        tokio::join!(writer.append(wid, DYNAMIC, first), writer.append(wid, DYNAMIC, second));
+    first.unwrap();
+    second.unwrap();
+    writer.close_dynamic(wid, totals).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_stored_fixed_index_is_what_the_format_says() {
     let fixture = Fixture::new().await;
     let writer = fixture.begin(FIRST).await;

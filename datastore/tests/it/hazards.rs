@@ -18,10 +18,10 @@ async fn h07_a_reused_chunk_survives_prune_and_collection_before_the_commit() {
     let fixture = Fixture::new().await;
     let data: [&[u8]; 2] = [b"aaa", b"bbb"];
     let base = fixture.backup(FIRST, &data).await;
-    fixture.clock.advance(Duration::from_secs(86_400));
+    fixture.clock.advance(Duration::from_hours(24));
 
     let writer = fixture.begin(SECOND).await;
-    fixture.clock.advance(Duration::from_secs(60));
+    fixture.clock.advance(Duration::from_mins(1));
     writer.previous_file(&name("stream.bin.didx")).await.unwrap();
     let wid = writer.create_dynamic(&name("stream.bin.didx")).await.unwrap();
     let (entries, totals) = stream(&data);
@@ -43,7 +43,7 @@ async fn h07_a_reused_chunk_survives_prune_and_collection_before_the_commit() {
 async fn h07_an_appended_chunk_stays_though_nothing_else_names_it() {
     let fixture = Fixture::new().await;
     fixture.backup(FIRST, &[b"aaa"]).await;
-    fixture.clock.advance(Duration::from_secs(86_400));
+    fixture.clock.advance(Duration::from_hours(24));
     let writer = fixture.begin(SECOND).await;
     writer.previous_file(&name("stream.bin.didx")).await.unwrap();
     let wid = writer.create_dynamic(&name("stream.bin.didx")).await.unwrap();
@@ -71,7 +71,7 @@ async fn h07_a_reused_index_holds_its_chunks() {
     upload_manifest(&writer, &["a.fidx"], fixture.store.folder()).await;
     writer.finish().await.unwrap();
     drop(writer);
-    fixture.clock.advance(Duration::from_secs(86_400));
+    fixture.clock.advance(Duration::from_hours(24));
     let writer = fixture.begin(SECOND).await;
     writer.create_fixed(&name("a.fidx"), Some(3), Some(csum)).await.unwrap();
     std::fs::remove_dir_all(fixture.path(FIRST)).unwrap();

@@ -1,4 +1,5 @@
 //! The datastore through its public interface, on real folders and the real chunk store.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 mod backup;
 mod begin;

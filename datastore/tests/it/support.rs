@@ -8,10 +8,11 @@ use std::time::Duration;
 use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_chunk_store::testing::ManualClock;
 use coldkeep_chunk_store::{CheckedChunk, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel};
+use coldkeep_datastore::index::{DynamicIndex, FixedIndex};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
 use coldkeep_datastore::{
-    ArchiveName, BackupRequest, BackupWriter, Datastore, IndexKind, IndexRead, IndexTotals, Manifest,
-    Namespace, SnapshotName,
+    ArchiveKind, ArchiveName, BackupRequest, BackupWriter, Datastore, IndexKind, IndexRead, IndexTotals,
+    Manifest, Namespace, SnapshotName,
 };
 use tempfile::TempDir;
 
@@ -100,12 +101,10 @@ impl Fixture {
     pub(crate) async fn restore(&self, snapshot: &SnapshotName, file: &str) -> Vec<u8> {
         let reader = self.store.open_snapshot(&Namespace::root(), snapshot).await.unwrap();
         let index = read_all(reader.download(&name(file)).await.unwrap()).await;
-        let digests: Vec<Digest> = match file.rsplit_once('.').unwrap().1 {
-            "fidx" => coldkeep_datastore::index::FixedIndex::parse(&index).unwrap().digests().to_vec(),
-            _ => {
-                let index = coldkeep_datastore::index::DynamicIndex::parse(&index).unwrap();
-                index.spans().iter().map(|span| span.digest).collect()
-            }
+        let digests: Vec<Digest> = if name(file).kind() == ArchiveKind::Index(IndexKind::Fixed) {
+            FixedIndex::parse(&index).unwrap().digests().to_vec()
+        } else {
+            DynamicIndex::parse(&index).unwrap().spans().iter().map(|span| span.digest).collect()
         };
         let mut data = Vec::new();
         for digest in digests {
@@ -166,7 +165,9 @@ pub(crate) fn stream(chunks: &[&[u8]]) -> (Vec<(Digest, u64)>, IndexTotals) {
 /// What a client computes of a fixed index over whole chunks.
 pub(crate) fn image_csum(digests: &[Digest]) -> Digest {
     let mut csum = DigestBuilder::new();
-    digests.iter().for_each(|digest| csum.update(digest.as_bytes()));
+    for digest in digests {
+        csum.update(digest.as_bytes());
+    }
     csum.finish()
 }
 
@@ -188,11 +189,11 @@ pub(crate) async fn upload_manifest(writer: &BackupWriter, files: &[&str], base:
         let content = std::fs::read(path).unwrap();
         let (size, csum) = match file.rsplit_once('.').unwrap().1 {
             "fidx" => {
-                let index = coldkeep_datastore::index::FixedIndex::parse(&content).unwrap();
+                let index = FixedIndex::parse(&content).unwrap();
                 (index.size(), index.compute_csum())
             }
             "didx" => {
-                let index = coldkeep_datastore::index::DynamicIndex::parse(&content).unwrap();
+                let index = DynamicIndex::parse(&content).unwrap();
                 (index.size(), index.compute_csum())
             }
             _ => (content.len() as u64, Digest::of(&content)),

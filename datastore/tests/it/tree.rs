@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use coldkeep_chunk_store::blob::{Blob, Compression};
-use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Namespace, TreeError};
+use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Namespace, SnapshotInfo, TreeError};
 
 use crate::support::{Fixture, options, request, snapshot};
 
@@ -74,7 +74,7 @@ async fn groups_and_snapshots_show_what_the_api_shows() {
     }]);
     assert_eq!(groups, expected);
     let snapshots = fixture.store.snapshots(&root, None, None).await.unwrap();
-    assert_eq!(snapshots.iter().map(|info| info.is_finished()).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(snapshots.iter().map(SnapshotInfo::is_finished).collect::<Vec<_>>(), [true, true, false]);
     let stored = std::fs::metadata(fixture.path(SECOND).join(ArchiveName::MANIFEST)).unwrap().len();
     let shown = serde_json::to_value(&snapshots[1]).unwrap();
     let expected = serde_json::json!({
