@@ -29,7 +29,9 @@ mod tests {
 
     fn tickets(cookies: &[&'static str]) -> Vec<String> {
         let mut headers = HeaderMap::new();
-        cookies.iter().for_each(|cookie| drop(headers.append(COOKIE, cookie.parse().unwrap())));
+        for cookie in cookies {
+            headers.append(COOKIE, cookie.parse().unwrap());
+        }
         tickets_of(&headers)
     }
 

@@ -1,0 +1,100 @@
+//! A server on a free port, in this process, with short delays.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coldkeep_chunk_store::SystemClock;
+use coldkeep_server::auth::AclEntry;
+use coldkeep_server::http::{Listener, Service};
+use coldkeep_server::state::load_certificate;
+use coldkeep_server::{Limits, Server, ServerOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::wire::Wire;
+
+/// The password of every user.
+const PASSWORD: &str = "a password for tests";
+
+/// A running server; it is told to end when this is dropped.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Arc<Server>,
+    pub(crate) fingerprint: String,
+    folder: tempfile::TempDir,
+    root_password: Zeroizing<String>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// The limits of servers under test: refusals come at once, the end soon.
+pub(crate) fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.unauthorized_delay = Duration::ZERO;
+    limits.forbidden_delay = Duration::ZERO;
+    limits.shutdown = Duration::from_secs(5);
+    limits
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(limits()).await
+    }
+
+    /// Starts a server that collects garbage which is older than this, without a margin.
+    pub(crate) async fn with_grace(grace: Duration) -> Self {
+        let mut limits = limits();
+        (limits.gc_grace, limits.gc_margin) = (grace, Duration::ZERO);
+        Self::start_with(limits).await
+    }
+
+    pub(crate) async fn start_with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let clock = Arc::new(SystemClock::new());
+        let server = Server::open(ServerOptions { data_dir, clock, limits }).await.unwrap();
+        let root_password = server.identities().ensure_administrator().await.unwrap().unwrap();
+        let certificate = load_certificate(server.data_dir(), &["localhost".to_owned()]).unwrap();
+        let fingerprint = certificate.fingerprint();
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), certificate).await.unwrap();
+        let address = listener.address().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(listener.serve(Service::new(Arc::clone(&server)), stop.clone()));
+        Self { address, server, fingerprint, folder, root_password, stop, serving }
+    }
+
+    /// Logs `root@pam` in.
+    pub(crate) async fn root(&self) -> Wire {
+        Wire::login(self.address, "root@pam", &self.root_password).await
+    }
+
+    /// Makes a user with this role on the store, and logs them in.
+    pub(crate) async fn user(&self, name: &str, role: &str) -> Wire {
+        let identities = self.server.identities();
+        let (who, path) = (name.parse().unwrap(), "/datastore/default".parse().unwrap());
+        identities.add_user(name.parse().unwrap(), Zeroizing::new(PASSWORD.to_owned()), None).await.unwrap();
+        identities.grant(AclEntry { path, who, role: role.parse().unwrap(), propagate: true }).await.unwrap();
+        Wire::login(self.address, name, PASSWORD).await
+    }
+
+    /// The folder of the store `default`.
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.folder.path().join("data/stores/default")
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        (&mut self.serving).await.unwrap();
+        self.server.shut_down().await;
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,81 @@
+//! The real binary: its first start, and its end by signal.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::wire::Wire;
+
+/// `coldkeep serve` on a free port; killed when dropped.
+struct Serve {
+    child: Child,
+    address: SocketAddr,
+    printed: Vec<String>,
+}
+
+impl Serve {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_coldkeep"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--shutdown-timeout", "5", "--data-dir"])
+            .arg(data_dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut printed = Vec::new();
+        while !printed.last().is_some_and(|line: &String| line.starts_with("ready")) {
+            printed.push(lines.next().expect("the server ended early"));
+        }
+        let address = printed.iter().find_map(|line| line.strip_prefix("listening on")).unwrap();
+        let address = address.trim().parse().unwrap();
+        Self { child, address, printed }
+    }
+
+    fn value_of(&self, label: &str) -> Option<&str> {
+        let line = self.printed.iter().find_map(|line| line.strip_prefix(label))?;
+        line.split_whitespace().next()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_first_start_makes_everything_and_prints_the_password_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (password, fingerprint) = {
+        let mut first = Serve::start(&folder.path().join("data"));
+        let password = first.value_of("password").unwrap().to_owned();
+        let root = Wire::login(first.address, "root@pam", &password).await;
+        root.get("/api2/json/admin/datastore/default/status").await.ok();
+        // SIGTERM ends it cleanly, with the idle connection of nobody in the way.
+        let kill = Command::new("kill").arg(first.child.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        assert!(first.child.wait().unwrap().success());
+        (password, first.value_of("fingerprint").unwrap().to_owned())
+    };
+    let second = Serve::start(&folder.path().join("data"));
+    assert_eq!(second.value_of("password"), None);
+    assert_eq!(second.value_of("fingerprint"), Some(&*fingerprint));
+    Wire::login(second.address, "root@pam", &password).await;
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused_with_the_process_id_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Serve::start(folder.path());
+    let second = Command::new(env!("CARGO_BIN_EXE_coldkeep"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let text = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(text.contains(&format!("process {}", first.child.id())), "{text}");
+}
