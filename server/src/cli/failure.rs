@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use coldkeep_client::{BackupError, ConnectError, RequestError, RestoreError};
 
 /// Exit code of every failure (spec `client.md` §1).
-pub(crate) const FAILURE: u8 = 255;
+pub const FAILURE: u8 = 255;
 
 /// A signal ended the command.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub(crate) const FAILURE: u8 = 255;
 pub(crate) struct Interrupted;
 
 /// Writes the message; empty if there is nobody to tell.
-pub(crate) fn describe(error: &anyhow::Error) -> String {
+pub fn describe(error: &anyhow::Error) -> String {
     if is_broken_pipe(error) {
         return String::new();
     }

@@ -1,7 +1,7 @@
 //! Where a command works: a local folder or a datastore on a server (DECISIONS, "embedded repository").
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use coldkeep_client::Repository;
@@ -11,9 +11,6 @@ use super::environment::{Environment, Setting};
 
 /// The store of a folder if none is written.
 const DEFAULT_STORE: &str = "default";
-
-/// Folder of the administrator's server.
-const SYSTEM_FOLDER: &str = "/var/lib/coldkeep";
 
 /// Where a command works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +32,40 @@ pub(crate) struct LocalStore {
     pub(crate) is_default: bool,
 }
 
+/// The data folder of a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DataFolder {
+    /// Somebody named it.
+    Named(PathBuf),
+    /// Nobody did.
+    Default(PathBuf),
+}
+
+impl DataFolder {
+    /// Returns the folder.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Named(path) | Self::Default(path) => path,
+        }
+    }
+}
+
 impl Location {
-    /// Picks the location: the option, else `PBS_REPOSITORY`, else the default data folder.
-    pub(crate) fn choose(option: Option<&str>, environment: &Environment) -> Result<Self> {
+    /// Picks the location: `--repository`, else a data folder that was named, else `PBS_REPOSITORY`, else the default
+    /// data folder.
+    pub(crate) fn choose(option: Option<&str>, folder: &DataFolder, environment: &Environment) -> Result<Self> {
         if let Some(text) = option {
             return Self::parse(text);
         }
-        match environment.setting(Setting::Repository)? {
-            Some(text) => Self::parse(&text).context("PBS_REPOSITORY"),
-            None => {
-                let folder = default_folder(environment)?;
-                Ok(Self::Local(LocalStore { folder, store: default_store(), is_default: true }))
-            }
+        let local = |folder: &PathBuf, is_default| {
+            Self::Local(LocalStore { folder: folder.clone(), store: default_store(), is_default })
+        };
+        match folder {
+            DataFolder::Named(path) => Ok(local(path, false)),
+            DataFolder::Default(path) => match environment.setting(Setting::Repository)? {
+                Some(text) => Self::parse(&text).context("PBS_REPOSITORY"),
+                None => Ok(local(path, true)),
+            },
         }
     }
 
@@ -79,22 +98,6 @@ impl fmt::Display for Location {
     }
 }
 
-/// Returns the data folder that is used if none is named.
-pub(crate) fn default_folder(environment: &Environment) -> Result<PathBuf> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(SYSTEM_FOLDER.into());
-    }
-    user_folder(environment)
-}
-
-fn user_folder(environment: &Environment) -> Result<PathBuf> {
-    // The XDG base directory specification wants relative paths to be ignored.
-    let base = environment.path("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let home = || environment.path("HOME").map(|home| home.join(".local/share"));
-    let base = base.or_else(home).context("neither XDG_DATA_HOME nor HOME is set; name a data folder")?;
-    Ok(base.join("coldkeep"))
-}
-
 fn default_store() -> StoreName {
     DEFAULT_STORE.parse().expect("invariant: the name is well-formed")
 }
@@ -103,8 +106,12 @@ fn default_store() -> StoreName {
 mod tests {
     use super::*;
 
+    fn choose<const N: usize>(option: Option<&str>, variables: [(&str, &str); N]) -> Result<Location> {
+        Location::choose(option, &DataFolder::Default("/home".into()), &Environment::from(variables))
+    }
+
     fn local(text: &str) -> (String, String) {
-        match Location::choose(Some(text), &Environment::from([])).unwrap() {
+        match choose(Some(text), []).unwrap() {
             Location::Local(local) => (local.folder.to_str().unwrap().to_owned(), local.store.to_string()),
             Location::Remote(repository) => panic!("{text} is remote: {repository}"),
         }
@@ -121,36 +128,35 @@ mod tests {
             ("a/b:tank", "a/b", "tank"),
             ("/a:b/c", "/a:b/c", "default"),
             ("/a:b/", "/a:b/", "default"),
+            ("/a:../b", "/a:../b", "default"),
         ] {
             assert_eq!(local(text), (folder.to_owned(), store.to_owned()), "{text}");
         }
-        assert!(Location::choose(Some("/srv/backup:../x"), &Environment::from([])).is_ok(), "a folder with a colon");
-        assert!(Location::choose(Some("/srv/backup:a b"), &Environment::from([])).is_err());
-        assert!(Location::choose(Some("./x:"), &Environment::from([])).is_err());
+        assert!(choose(Some("/srv/backup:a b"), []).is_err());
+        assert!(choose(Some("./x:"), []).is_err());
     }
 
     #[test]
     fn everything_else_is_a_server() {
-        let chosen = Location::choose(Some("joe@pbs@pbs1:tank"), &Environment::from([])).unwrap();
+        let chosen = choose(Some("joe@pbs@pbs1:tank"), []).unwrap();
         assert_eq!(chosen.to_string(), "joe@pbs@pbs1:8007:tank");
     }
 
     #[test]
-    fn the_option_wins_over_the_environment_and_the_default_comes_last() {
-        let environment = Environment::from([("PBS_REPOSITORY", "pbs1:tank")]);
-        assert_eq!(Location::choose(Some("./x"), &environment).unwrap().to_string(), "./x:default");
-        assert_eq!(Location::choose(None, &environment).unwrap().to_string(), "root@pam@pbs1:8007:tank");
-        let home = Environment::from([("HOME", "/home/joe"), ("XDG_DATA_HOME", "relative")]);
-        assert_eq!(user_folder(&home).unwrap(), PathBuf::from("/home/joe/.local/share/coldkeep"));
-        let xdg = Environment::from([("HOME", "/home/joe"), ("XDG_DATA_HOME", "/data")]);
-        assert_eq!(user_folder(&xdg).unwrap(), PathBuf::from("/data/coldkeep"));
-        assert!(user_folder(&Environment::from([])).is_err());
-        assert!(matches!(Location::choose(None, &home).unwrap(), Location::Local(LocalStore { is_default: true, .. })));
+    fn the_option_wins_then_a_named_folder_then_the_environment() {
+        let variables = [("PBS_REPOSITORY", "pbs1:tank")];
+        assert_eq!(choose(Some("./x"), variables).unwrap().to_string(), "./x:default");
+        let named = Location::choose(None, &DataFolder::Named("/named".into()), &Environment::from(variables)).unwrap();
+        assert_eq!(named.to_string(), "/named:default");
+        assert_eq!(choose(None, variables).unwrap().to_string(), "root@pam@pbs1:8007:tank");
+        let default = choose(None, []).unwrap();
+        assert!(matches!(&default, Location::Local(LocalStore { is_default: true, .. })));
+        assert_eq!(default.to_string(), "/home:default");
     }
 
     #[test]
     fn a_bad_variable_is_named() {
-        let error = Location::choose(None, &Environment::from([("PBS_REPOSITORY", "a b:tank")])).unwrap_err();
+        let error = choose(None, [("PBS_REPOSITORY", "a b:tank")]).unwrap_err();
         assert_eq!(error.to_string(), "PBS_REPOSITORY");
     }
 }

@@ -1,13 +1,51 @@
 //! The command line: one verb a file.
+//!
+//! A verb gets its options and a shell (environment, output format, data folder), connects through its target
+//! (a server, or the embedded one), does its calls with `coldkeep-client`, and shows one result on standard output.
 
+mod acl;
+mod backup;
+mod change_owner;
 mod data_dir;
+mod datastore;
+mod environment;
+mod failure;
+mod forget;
+mod gc;
+mod human;
+mod location;
+mod login;
+mod ls;
+mod names;
+mod namespace;
+mod notes;
+mod progress;
+mod protect;
+mod prune;
+mod restore;
+mod secret;
 mod serve;
+mod shell;
+mod signals;
+mod snapshots;
+mod source;
+mod status;
+mod table;
+mod target;
+mod task;
+mod token;
+mod user;
+mod verify;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 pub use data_dir::default_data_dir;
+pub use failure::{FAILURE, describe};
+
+use location::DataFolder;
+use shell::{OutputFormat, Shell};
 
 /// A deduplicating backup server and its client.
 #[derive(Debug, Parser)]
@@ -17,31 +55,137 @@ pub struct Cli {
     ///
     /// Default: /var/lib/coldkeep for root, else coldkeep in the user's data folder (~/.local/share).
     #[arg(long, global = true, env = "COLDKEEP_DATA_DIR", value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-    /// What to do.
+    data_dir: Option<PathBuf>,
+    /// Form of the result on standard output.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: OutputFormat,
     #[command(subcommand)]
-    pub verb: Verb,
+    verb: Verb,
 }
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+enum Verb {
     /// Runs the backup server.
     Serve(serve::Serve),
+    /// Backs files up as a new snapshot.
+    Backup(backup::Backup),
+    /// Writes an archive of a snapshot to a file or to standard output.
+    Restore(restore::Restore),
+    /// Lists snapshots.
+    Snapshots(snapshots::Snapshots),
+    /// Lists the files of a snapshot.
+    Ls(ls::Ls),
+    /// Removes a snapshot; the space is freed by the next gc.
+    Forget(forget::Forget),
+    /// Removes the snapshots that no rule keeps.
+    Prune(prune::Prune),
+    /// Removes chunks that no snapshot needs, and waits for the end of it.
+    Gc(gc::Gc),
+    /// Reads snapshots back and checks every chunk.
+    Verify(verify::Verify),
+    /// Shows the space and content of the datastore.
+    Status(status::Status),
+    /// Shows or sets the notes of a snapshot or group.
+    Notes(notes::Notes),
+    /// Protects a snapshot from removal.
+    Protect(protect::Protect),
+    /// Gives a group to another user or token.
+    ChangeOwner(change_owner::ChangeOwner),
+    /// Lists, makes and removes namespaces.
+    Namespace(namespace::NamespaceVerbs),
+    /// Lists tasks, prints their logs, stops them.
+    Task(task::Task),
+    /// Checks that the server accepts the credentials.
+    Login(login::Login),
+    /// Manages the datastores of the data folder.
+    Datastore(datastore::Datastores),
+    /// Manages the users of the data folder.
+    User(user::Users),
+    /// Manages the API tokens of the data folder.
+    Token(token::Tokens),
+    /// Manages the access list of the data folder.
+    Acl(acl::AclVerbs),
 }
 
 impl Cli {
+    /// Returns what is logged unless the environment says otherwise: a server tells what it does, a command only what is
+    /// wrong.
+    pub fn log_filter(&self) -> &'static str {
+        if matches!(self.verb, Verb::Serve(_)) { "info" } else { "warn" }
+    }
+
     /// Does what the command line asks for.
     ///
     /// # Errors
-    /// What went wrong, with its causes.
+    /// What went wrong, with its causes; [`describe`] writes it for people.
     ///
     /// # Cancel safety
     /// To be awaited to its end by `main`.
     pub async fn run(self) -> anyhow::Result<()> {
-        let data_dir = self.data_dir.unwrap_or_else(default_data_dir);
+        let folder = match self.data_dir {
+            Some(folder) => DataFolder::Named(folder),
+            None => DataFolder::Default(default_data_dir()),
+        };
+        let shell = &Shell::new(folder, self.output);
         match self.verb {
-            Verb::Serve(serve) => serve.run(data_dir).await,
+            Verb::Serve(serve) => serve.run(shell.data_folder().path().to_owned()).await,
+            Verb::Backup(verb) => verb.run(shell).await,
+            Verb::Restore(verb) => verb.run(shell).await,
+            Verb::Snapshots(verb) => verb.run(shell).await,
+            Verb::Ls(verb) => verb.run(shell).await,
+            Verb::Forget(verb) => verb.run(shell).await,
+            Verb::Prune(verb) => verb.run(shell).await,
+            Verb::Gc(verb) => verb.run(shell).await,
+            Verb::Verify(verb) => verb.run(shell).await,
+            Verb::Status(verb) => verb.run(shell).await,
+            Verb::Notes(verb) => verb.run(shell).await,
+            Verb::Protect(verb) => verb.run(shell).await,
+            Verb::ChangeOwner(verb) => verb.run(shell).await,
+            Verb::Namespace(verb) => verb.run(shell).await,
+            Verb::Task(verb) => verb.run(shell).await,
+            Verb::Login(verb) => verb.run(shell).await,
+            Verb::Datastore(verb) => verb.run(shell).await,
+            Verb::User(verb) => verb.run(shell).await,
+            Verb::Token(verb) => verb.run(shell).await,
+            Verb::Acl(verb) => verb.run(shell).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_the_server_logs_what_it_does() {
+        let filter = |args: &[&str]| Cli::try_parse_from(args).unwrap().log_filter();
+        assert_eq!(filter(&["coldkeep", "serve"]), "info");
+        assert_eq!(filter(&["coldkeep", "snapshots", "--output", "json"]), "warn");
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        for bad in [
+            &["coldkeep"][..],
+            &["coldkeep", "backup"],
+            &["coldkeep", "backup", "a.img:/x", "--backup-type", "disk"],
+            &["coldkeep", "backup", "a.img:/x", "--backup-id", "../x"],
+            &["coldkeep", "backup", "a.img:/x", "--backup-time", "yesterday"],
+            &["coldkeep", "backup", "a.img:/x", "--ns", "a//b"],
+            &["coldkeep", "restore", "host/a"],
+            &["coldkeep", "restore", "a", "x.img", "y"],
+            &["coldkeep", "snapshots", "--output", "xml"],
+            &["coldkeep", "prune", "--keep-last", "0"],
+            &["coldkeep", "nonsense"],
+        ] {
+            assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{Limits, Server, ServerOptions};
 
 /// The arguments of `coldkeep serve`.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT))]
     listen: SocketAddr,
@@ -40,7 +40,8 @@ impl Serve {
         limits.gc_margin = self.gc_margin.map_or(limits.gc_margin, Duration::from_secs);
         let stop = stop_on_signals().context("cannot listen for signals")?;
         let clock = Arc::new(SystemClock::new());
-        let server = Server::open(ServerOptions { data_dir: data_dir.clone(), clock, limits }).await?;
+        let options = ServerOptions { data_dir: data_dir.clone(), clock, limits };
+        let server = Server::open(options).await?;
         let password =
             server.identities().ensure_administrator().await.context("cannot make the administrator")?;
         let certificate = certificate(Arc::clone(&server)).await?;
@@ -54,6 +55,7 @@ impl Serve {
             println!("user          {}", root());
             println!("password      {}   (shown only this once)", *password);
         }
+        println!("ready");
         let house = {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             tokio::spawn(async move { server.keep_house(&stop).await })

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::environment::Environment;
+use super::location::DataFolder;
 
 /// The form of the result on standard output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -23,13 +24,19 @@ pub(crate) enum OutputFormat {
 pub(crate) struct Shell {
     /// The environment.
     pub(crate) environment: Environment,
+    data_folder: DataFolder,
     output: OutputFormat,
 }
 
 impl Shell {
     /// Makes the shell of this process.
-    pub(crate) fn new(output: OutputFormat) -> Self {
-        Self { environment: Environment::of_process(), output }
+    pub(crate) fn new(data_folder: DataFolder, output: OutputFormat) -> Self {
+        Self { environment: Environment::of_process(), data_folder, output }
+    }
+
+    /// Returns the data folder of this command line.
+    pub(crate) fn data_folder(&self) -> &DataFolder {
+        &self.data_folder
     }
 
     /// Tells whether a person watches: progress is drawn only then.
