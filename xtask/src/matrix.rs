@@ -30,8 +30,8 @@ const ROWS: &[Row] = &[
         name: "filesystem",
         backend: Backend::Filesystem {
             suites: &[
-                Suite { name: "store", filter: "conformance" },
-                Suite { name: "server", filter: "roundtrip::" },
+                Suite { name: "store", filter: "conforms" },
+                Suite { name: "server", filter: "embedded::" },
             ],
         },
     },

@@ -24,35 +24,101 @@ pub(crate) enum Harness {
     Integration(&'static str),
 }
 
-const STORE: &str = "coldkeep-chunk-store";
-const DATASTORE: &str = "coldkeep-datastore";
-const GC: &str = "coldkeep-gc";
+const STORE: Harness = Harness::Unit("coldkeep-chunk-store");
+const GC: Harness = Harness::Integration("coldkeep-gc");
+const DATASTORE: Harness = Harness::Integration("coldkeep-datastore");
 
 /// All rules that are built and have a switch.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "r2",
-        what: "a chunk's content and class are taken on trust",
-        hazards: &[Hazard { harness: Harness::Integration(STORE), test: "h37_" }],
+        what: "a known chunk is neither refreshed nor compared by class",
+        hazards: &[
+            Hazard { harness: STORE, test: "h37_unchecked_blobs_do_not_claim_plain_chunks" },
+            Hazard { harness: GC, test: "h02_a_known_chunk_is_refreshed_before_the_session_is_told" },
+        ],
+    },
+    Rule {
+        name: "r4",
+        what: "a chunk is written in place",
+        hazards: &[Hazard { harness: STORE, test: "a_replaced_chunk_stays_whole_for_whoever_is_reading_it" }],
     },
     Rule {
         name: "r5",
         what: "a referenced chunk is not refreshed",
-        hazards: &[Hazard { harness: Harness::Integration(GC), test: "h07_" }],
+        hazards: &[
+            Hazard { harness: GC, test: "h07_a_reused_chunk_outlives_the_snapshot_it_came_from" },
+            Hazard {
+                harness: DATASTORE,
+                test: "h07_a_reused_chunk_survives_prune_and_collection_before_the_commit",
+            },
+            Hazard { harness: DATASTORE, test: "h07_an_appended_chunk_stays_though_nothing_else_names_it" },
+            Hazard { harness: DATASTORE, test: "h07_a_reused_index_holds_its_chunks" },
+        ],
+    },
+    Rule {
+        name: "r7",
+        what: "a removal does not look again",
+        hazards: &[
+            Hazard { harness: STORE, test: "h02_a_chunk_touched_after_the_sweep_decided_is_kept" },
+            Hazard { harness: GC, test: "h02_a_chunk_used_between_decision_and_removal_stays" },
+        ],
+    },
+    Rule {
+        name: "r11",
+        what: "a store may have two owners",
+        hazards: &[Hazard { harness: STORE, test: "a_store_has_one_owner" }],
     },
     Rule {
         name: "r12",
-        what: "the store clock follows the wall clock backwards",
-        hazards: &[Hazard { harness: Harness::Unit(STORE), test: "h13_" }],
+        what: "the store clock follows the wall clock, and file times are taken on trust",
+        hazards: &[
+            Hazard { harness: STORE, test: "h13_a_clock_that_steps_back_hides_no_use" },
+            Hazard { harness: STORE, test: "collection_is_refused_where_times_are_not_kept" },
+            Hazard { harness: GC, test: "h13_a_clock_that_steps_back_during_a_session_loses_nothing" },
+            Hazard { harness: GC, test: "h13_a_wrong_date_after_a_restart_loses_nothing" },
+        ],
     },
     Rule {
         name: "r13",
         what: "open sessions do not hold the cutoff",
-        hazards: &[Hazard { harness: Harness::Integration(GC), test: "h07_" }],
+        hazards: &[Hazard { harness: GC, test: "h07_the_cutoff_is_no_later_than_the_oldest_session" }],
+    },
+    Rule {
+        name: "r15",
+        what: "sessions that rely on a chunk set aside go on, and bad copies go at once",
+        hazards: &[
+            Hazard { harness: STORE, test: "h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it" },
+            Hazard { harness: GC, test: "bad_copies_stay_while_an_index_refers_to_the_digest" },
+        ],
     },
     Rule {
         name: "r17",
         what: "an index may name any chunk of the store",
-        hazards: &[Hazard { harness: Harness::Integration(DATASTORE), test: "h34_" }],
+        hazards: &[Hazard {
+            harness: DATASTORE,
+            test: "h34_an_index_cannot_name_a_chunk_that_its_session_never_had",
+        }],
+    },
+    Rule {
+        name: "i6",
+        what: "a run goes on with an incomplete view",
+        hazards: &[
+            Hazard { harness: GC, test: "h15_an_unreadable_index_stops_the_run_before_anything_goes" },
+            Hazard { harness: GC, test: "h15_an_index_that_is_cut_short_stops_the_run_before_anything_goes" },
+            Hazard {
+                harness: GC,
+                test: "h15_an_index_that_is_listed_and_not_there_stops_the_run_before_anything_goes",
+            },
+            Hazard { harness: GC, test: "h15_a_failed_listing_stops_the_run_before_anything_goes" },
+        ],
+    },
+    Rule {
+        name: "h38",
+        what: "a torn chunk counts as known after an unclean end",
+        hazards: &[
+            Hazard { harness: STORE, test: "h38_a_torn_chunk_does_not_count_as_known_after_an_unclean_end" },
+            Hazard { harness: STORE, test: "h38_a_suspect_chunk_stays_suspect_over_further_restarts" },
+        ],
     },
 ];
