@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -52,8 +52,8 @@ impl Coldkeep<'_> {
         loop {
             server.check_alive().with_context(|| tail(&log))?;
             let text = fs::read_to_string(&log).unwrap_or_default();
-            if let (Some(fingerprint), Some(password)) = (fingerprint(&text), password(&text))
-                && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+            if text.lines().any(|line| line == "ready")
+                && let (Some(fingerprint), Some(password)) = (fingerprint(&text), password(&text))
             {
                 return Ok(Running { server, data_dir, port, password, fingerprint });
             }
@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn credentials_are_found_in_the_servers_output() {
         let pairs = vec!["ab"; 32].join(":");
-        let text = format!("listening on  [::]:8007\nfingerprint   {pairs}\npassword      s3cret   (once)\nmore");
+        let text =
+            format!("listening on  [::]:8007\nfingerprint   {pairs}\npassword      s3cret   (once)\nmore");
         assert_eq!(fingerprint(&text), Some(pairs));
         assert_eq!(password(&text).as_deref(), Some("s3cret"));
         assert_eq!(password("user root@pam\npassword      s3c"), None, "the line is not complete yet");
