@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use coldkeep_chunk_store::durable::replace_file;
 use coldkeep_datastore::{Datastore, IndexFile, IndexRead, ReferenceError};
-use coldkeep_gc::{CollectError, Control, End, Options, Outcome, Phase, Progress, References, Report, Sink, StoreSweepError, collect};
+use coldkeep_gc::{
+    CollectError, Control, End, Options, Outcome, Phase, Progress, References, Report, Sink, StoreSweepError,
+    collect,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,7 +98,11 @@ impl GcStatus {
 }
 
 /// Collects the garbage of a datastore; the result is logged and stored.
-pub(crate) async fn run(store: &Arc<Datastore>, options: &Options, task: &TaskHandle) -> Result<(), CollectTaskError> {
+pub(crate) async fn run(
+    store: &Arc<Datastore>,
+    options: &Options,
+    task: &TaskHandle,
+) -> Result<(), CollectTaskError> {
     task.log(format!("starting garbage collection on store {}", store.name()));
     let control = Control::new();
     let references = StoreReferences(Arc::clone(store));
@@ -149,7 +156,9 @@ impl Watch {
             match progress.phase {
                 Phase::Mark => task.log("Start GC phase1 (mark used chunks)"),
                 Phase::Sweep => task.log("Start GC phase2 (sweep unused chunks)"),
-                Phase::FindMissing => task.log("some referenced chunks are missing; looking for the snapshots they break"),
+                Phase::FindMissing => {
+                    task.log("some referenced chunks are missing; looking for the snapshots they break")
+                }
                 Phase::Starting | Phase::Ended => {}
             }
         }
@@ -170,7 +179,11 @@ fn log_report(report: &Report, task: &TaskHandle) {
     task.log(format!("Removed garbage: {}", bytes(report.removed.bytes)));
     task.log(format!("Removed chunks: {}", report.removed.count));
     if report.pending.count > 0 {
-        task.log(format!("Pending removals: {} (in {} chunks)", bytes(report.pending.bytes), report.pending.count));
+        task.log(format!(
+            "Pending removals: {} (in {} chunks)",
+            bytes(report.pending.bytes),
+            report.pending.count
+        ));
     }
     if report.bad_removed.count > 0 {
         task.log(format!("Removed bad chunks: {}", report.bad_removed.count));
@@ -180,7 +193,11 @@ fn log_report(report: &Report, task: &TaskHandle) {
     }
     task.log(format!("Original data usage: {}", bytes(report.index_data_bytes)));
     let (stored, chunks) = (report.stored_bytes(), report.kept.count + report.pending.count);
-    let percent = if report.index_data_bytes > 0 { stored as f64 * 100.0 / report.index_data_bytes as f64 } else { 0.0 };
+    let percent = if report.index_data_bytes > 0 {
+        stored as f64 * 100.0 / report.index_data_bytes as f64
+    } else {
+        0.0
+    };
     task.log(format!("On-Disk usage: {} ({percent:.2}%)", bytes(stored)));
     task.log(format!("On-Disk chunks: {chunks}"));
     task.log(format!("Deduplication factor: {:.2}", report.dedup_factor));
@@ -191,7 +208,10 @@ fn log_report(report: &Report, task: &TaskHandle) {
             task.log(format!("missing chunk {digest}"));
         }
         for broken in &report.missing.broken_indexes {
-            task.warn(format!("{}: {} references to missing chunks", broken.index, broken.missing_references));
+            task.warn(format!(
+                "{}: {} references to missing chunks",
+                broken.index, broken.missing_references
+            ));
         }
         if report.missing.broken_indexes_unnamed > 0 {
             task.warn(format!("{} more indexes are broken", report.missing.broken_indexes_unnamed));
@@ -223,7 +243,8 @@ mod tests {
 
     #[test]
     fn the_stored_status_has_the_stock_shape() {
-        let vector = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/status-verbose.json"));
+        let vector =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/status-verbose.json"));
         let vector: Value = serde_json::from_str(vector).unwrap();
         assert_eq!(serde_json::to_value(StatusFile::default()).unwrap(), vector["data"]["gc-status"]);
         // What a stock server wrote is read, unknown members and all.

@@ -89,7 +89,11 @@ pub(crate) async fn run(job: &VerifyJob, now: i64, task: &TaskHandle) -> Result<
 }
 
 /// Logs what is wrong; tells whether nothing is.
-fn is_whole(outcome: &Result<VerifyOutcome, VerifyError>, snapshot: &SnapshotName, task: &TaskHandle) -> bool {
+fn is_whole(
+    outcome: &Result<VerifyOutcome, VerifyError>,
+    snapshot: &SnapshotName,
+    task: &TaskHandle,
+) -> bool {
     match outcome {
         Ok(VerifyOutcome::Whole) => return true,
         Ok(VerifyOutcome::Defective { count, defects }) => {
@@ -148,12 +152,15 @@ async fn targets(
 
 impl VerifyJob {
     fn names(&self, snapshot: &SnapshotInfo) -> bool {
-        let is_own = |owner: &Owner| snapshot.owner.as_ref().is_some_and(|of_group| of_group.is_owned_by(owner));
+        let is_own =
+            |owner: &Owner| snapshot.owner.as_ref().is_some_and(|of_group| of_group.is_owned_by(owner));
         self.time.is_none_or(|time| snapshot.name.time == time) && self.owner.as_ref().is_none_or(is_own)
     }
 
     fn skips(&self, snapshot: &SnapshotInfo, now: i64) -> bool {
-        let Some(verified) = snapshot.verification.as_ref().filter(|_| self.skips_verified) else { return false };
+        let Some(verified) = snapshot.verification.as_ref().filter(|_| self.skips_verified) else {
+            return false;
+        };
         // A task id that cannot be read tells no time: better once too often.
         let Ok(upid) = verified.upid.parse::<Upid>() else { return false };
         let age = now.saturating_sub(i64::from(upid.starttime));

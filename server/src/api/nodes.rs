@@ -16,10 +16,18 @@ const WARNINGS: &str = "WARNINGS";
 
 const NODE: Param = Param::required("node", Kind::Text { bytes_max: 64 }, "Name of the node, `localhost`.");
 const UPID: Param = Param::required("upid", Kind::name::<Upid>("task id"), "The task.");
-const START: Param =
-    Param::with_default("start", Kind::Integer { min: 0, max: i64::MAX }, "0", "Where to begin: tasks from 0, lines from 1.");
-const LIMIT: Param =
-    Param::with_default("limit", Kind::Integer { min: 0, max: i64::MAX }, "50", "How many to return; 0 for all.");
+const START: Param = Param::with_default(
+    "start",
+    Kind::Integer { min: 0, max: i64::MAX },
+    "0",
+    "Where to begin: tasks from 0, lines from 1.",
+);
+const LIMIT: Param = Param::with_default(
+    "limit",
+    Kind::Integer { min: 0, max: i64::MAX },
+    "50",
+    "How many to return; 0 for all.",
+);
 const FILTER: Kind = Kind::Text { bytes_max: 256 };
 const TIME: Kind = Kind::Integer { min: 0, max: i64::MAX };
 
@@ -39,7 +47,11 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
             Param::optional("typefilter", FILTER, "Only tasks whose type contains this."),
             Param::optional("since", TIME, "Only tasks started at this time or later."),
             Param::optional("until", TIME, "Only tasks started at this time or earlier."),
-            Param::optional("statusfilter", Kind::List(&FILTER), "Only tasks that ended `ok`, `warning`, `error` or `unknown`."),
+            Param::optional(
+                "statusfilter",
+                Kind::List(&FILTER),
+                "Only tasks that ended `ok`, `warning`, `error` or `unknown`.",
+            ),
         ],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -190,7 +202,8 @@ impl Filter {
             && self.worker_type.as_ref().is_none_or(|worker_type| upid.worker_type.contains(worker_type))
             && self.since.is_none_or(|since| started_at >= since)
             && self.until.is_none_or(|until| started_at <= until)
-            && (self.statuses.is_empty() || status.is_some_and(|status| self.statuses.iter().any(|wanted| wanted == status)))
+            && (self.statuses.is_empty()
+                || status.is_some_and(|status| self.statuses.iter().any(|wanted| wanted == status)))
     }
 }
 
@@ -259,7 +272,8 @@ mod tests {
     use super::*;
     use crate::tasks::Finished;
 
-    const LIST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/task-list.json"));
+    const LIST: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/task-list.json"));
 
     fn task(worker_id: &str, status: Option<&str>) -> TaskInfo {
         let upid = Upid {
@@ -294,7 +308,12 @@ mod tests {
 
     #[test]
     fn filters_narrow_the_list() {
-        let all = [task("store1", None), task("store1:vm/1", Some(OK)), task("store10", Some("bad")), task("x", Some("WARNINGS: 2"))];
+        let all = [
+            task("store1", None),
+            task("store1:vm/1", Some(OK)),
+            task("store10", Some("bad")),
+            task("x", Some("WARNINGS: 2")),
+        ];
         let count = |filter: Filter| all.iter().filter(|task| filter.takes(task)).count();
         assert_eq!(count(Filter::default()), 4);
         assert_eq!(count(Filter { running: true, ..Default::default() }), 1);
@@ -302,6 +321,9 @@ mod tests {
         assert_eq!(count(Filter { store: Some("store1".to_owned()), ..Default::default() }), 2);
         assert_eq!(count(Filter { statuses: vec!["warning".to_owned()], ..Default::default() }), 1);
         assert_eq!(count(Filter { since: Some(1_700_000_001), ..Default::default() }), 0);
-        assert_eq!(count(Filter { user: Some("root".to_owned()), until: Some(1_700_000_000), ..Default::default() }), 4);
+        assert_eq!(
+            count(Filter { user: Some("root".to_owned()), until: Some(1_700_000_000), ..Default::default() }),
+            4
+        );
     }
 }

@@ -79,7 +79,9 @@ async fn download_decoded(call: Call<Server>) -> Result<Reply, ApiError> {
     let manifest = place.store.manifest(&place.ns, reader.snapshot()).await;
     let manifest = manifest.map_err(|error| ApiError::failed(&error))?;
     if manifest.file(&name).is_some_and(|file| file.crypt_mode == CryptMode::Encrypt) {
-        return Err(ApiError::bad_request(format!("{name} is encrypted; only its owner's client can decode it")));
+        return Err(ApiError::bad_request(format!(
+            "{name} is encrypted; only its owner's client can decode it"
+        )));
     }
     match name.kind() {
         ArchiveKind::Blob => decoded_blob(&call.state, file).await,

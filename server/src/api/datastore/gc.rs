@@ -40,7 +40,10 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
     let store = call.state.datastore(&name)?;
     if let Some(running) = last_run(&call.state, &name, |task| task.finished.is_none()) {
         // Only for a clear answer: that two runs never overlap is the store's own doing.
-        return Err(ApiError::bad_request(format!("a collection of datastore {name} is running already: {}", running.upid)));
+        return Err(ApiError::bad_request(format!(
+            "a collection of datastore {name} is running already: {}",
+            running.upid
+        )));
     }
     let spec = TaskSpec {
         worker_type: WORKER_TYPE,
@@ -76,6 +79,7 @@ pub(super) async fn stored_status(store: &Datastore) -> Value {
 
 fn last_run(server: &Server, store: &StoreName, wanted: impl Fn(&TaskInfo) -> bool) -> Option<TaskInfo> {
     let tasks = server.tasks().list().into_iter();
-    let mut runs = tasks.filter(|task| task.upid.worker_type == WORKER_TYPE && is_on_store(&task.upid, store.as_str()));
+    let mut runs =
+        tasks.filter(|task| task.upid.worker_type == WORKER_TYPE && is_on_store(&task.upid, store.as_str()));
     runs.find(|task| wanted(task))
 }

@@ -17,11 +17,14 @@ use crate::Server;
 use crate::auth::Privileges;
 
 /// Who may list: everything with Datastore.Audit, own groups with Datastore.Backup.
-const LIST: Access = Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::DATASTORE_BACKUP };
+const LIST: Access =
+    Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::DATASTORE_BACKUP };
 /// Who may remove: anything with Datastore.Modify, own groups with Datastore.Prune.
-const DELETE: Access = Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
+const DELETE: Access =
+    Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
 /// Who may read: anything with Datastore.Read, own groups with Datastore.Backup.
-const READ: Access = Access::Datastore { full: Privileges::DATASTORE_READ, own: Privileges::DATASTORE_BACKUP };
+const READ: Access =
+    Access::Datastore { full: Privileges::DATASTORE_READ, own: Privileges::DATASTORE_BACKUP };
 
 /// The tables of this module.
 pub(super) static TABLES: &[&[Endpoint<Server>]] = &[

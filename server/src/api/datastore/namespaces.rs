@@ -10,8 +10,11 @@ use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
 
-const PARENT: Param =
-    Param::optional("parent", Kind::name::<Namespace>("namespace"), "The namespace around it; absent or empty for the root.");
+const PARENT: Param = Param::optional(
+    "parent",
+    Kind::name::<Namespace>("namespace"),
+    "The namespace around it; absent or empty for the root.",
+);
 
 pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
@@ -39,7 +42,11 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
         params: &[
             STORE,
             PARENT,
-            Param::required("name", Kind::Text { bytes_max: 32 }, "Name of the new namespace within its parent."),
+            Param::required(
+                "name",
+                Kind::Text { bytes_max: 32 },
+                "Name of the new namespace within its parent.",
+            ),
         ],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -52,7 +59,12 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
         params: &[
             STORE,
             Param::required("ns", Kind::name::<Namespace>("namespace"), "The namespace."),
-            Param::with_default("delete-groups", Kind::Boolean, "false", "Whether to remove its groups too; else it must have none."),
+            Param::with_default(
+                "delete-groups",
+                Kind::Boolean,
+                "false",
+                "Whether to remove its groups too; else it must have none.",
+            ),
             ERROR_ON_PROTECTED,
         ],
         body: BodyKind::Params,
@@ -106,7 +118,9 @@ async fn remove(call: Call<Server>) -> Result<Reply, ApiError> {
     let error_on_protected: bool = call.params.get("error-on-protected")?;
     if error_on_protected && stats.protected_snapshots > 0 {
         let kept = stats.protected_snapshots;
-        return Err(ApiError::bad_request(format!("namespace {ns} was not removed whole: {kept} protected snapshots remain")));
+        return Err(ApiError::bad_request(format!(
+            "namespace {ns} was not removed whole: {kept} protected snapshots remain"
+        )));
     }
     Reply::json(&stats)
 }

@@ -1,8 +1,8 @@
 //! Notes and protection.
 
+use super::LIST;
 use super::params::{self, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
 use super::place::Place;
-use super::LIST;
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
@@ -10,7 +10,8 @@ use crate::auth::Privileges;
 /// Longest notes, in bytes: a query may have about 3 KiB, a body 512 KiB; manifests should stay small.
 const NOTES_BYTES_MAX: usize = 64 * 1024;
 
-const NOTES: Param = Param::required("notes", Kind::Text { bytes_max: NOTES_BYTES_MAX }, "The notes, of several lines.");
+const NOTES: Param =
+    Param::required("notes", Kind::Text { bytes_max: NOTES_BYTES_MAX }, "The notes, of several lines.");
 const CHANGE: Access =
     Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_BACKUP };
 
@@ -111,7 +112,8 @@ async fn set_group_notes(call: Call<Server>) -> Result<Reply, ApiError> {
 async fn protected(call: Call<Server>) -> Result<Reply, ApiError> {
     let (place, snapshot) = (Place::of(&call)?, params::snapshot(&call.params)?);
     place.check_owner(&snapshot.group).await?;
-    let protected = place.store.is_protected(&place.ns, &snapshot).await.map_err(|error| ApiError::failed(&error))?;
+    let protected =
+        place.store.is_protected(&place.ns, &snapshot).await.map_err(|error| ApiError::failed(&error))?;
     Reply::json(&protected)
 }
 

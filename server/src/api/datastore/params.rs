@@ -1,6 +1,8 @@
 //! Parameters that several endpoints share, and what they name together.
 
-use coldkeep_datastore::{ArchiveName, BackupId, BackupTime, BackupType, GroupName, Namespace, SnapshotName, StoreName};
+use coldkeep_datastore::{
+    ArchiveName, BackupId, BackupTime, BackupType, GroupName, Namespace, SnapshotName, StoreName,
+};
 
 use crate::api::{ApiError, Kind, Param, Params};
 
@@ -11,8 +13,11 @@ pub(crate) const STORE: Param =
 pub(crate) const NS: Param =
     Param::optional("ns", Kind::name::<Namespace>("namespace"), "Namespace; absent or empty for the root.");
 /// The type of a group.
-pub(crate) const BACKUP_TYPE: Param =
-    Param::required("backup-type", Kind::name::<BackupType>("backup type"), "Type of the group: `vm`, `ct` or `host`.");
+pub(crate) const BACKUP_TYPE: Param = Param::required(
+    "backup-type",
+    Kind::name::<BackupType>("backup type"),
+    "Type of the group: `vm`, `ct` or `host`.",
+);
 /// The id of a group.
 pub(crate) const BACKUP_ID: Param =
     Param::required("backup-id", Kind::name::<BackupId>("backup id"), "Id of the group within its type.");

@@ -55,7 +55,10 @@ impl Place {
         if owner.is_owned_by(&self.caller) {
             return Ok(());
         }
-        Err(ApiError::bad_request(format!("owner check of group {group} failed: {owner} is not {}", self.caller)))
+        Err(ApiError::bad_request(format!(
+            "owner check of group {group} failed: {owner} is not {}",
+            self.caller
+        )))
     }
 }
 
@@ -68,7 +71,12 @@ pub(crate) fn has_any(caller: &Caller, store: &StoreName, ns: &Namespace, any: P
 ///
 /// # Errors
 /// 403.
-pub(crate) fn check_any(caller: &Caller, store: &StoreName, ns: &Namespace, any: Privileges) -> Result<(), ApiError> {
+pub(crate) fn check_any(
+    caller: &Caller,
+    store: &StoreName,
+    ns: &Namespace,
+    any: Privileges,
+) -> Result<(), ApiError> {
     if has_any(caller, store, ns, any) { Ok(()) } else { Err(denied(store, ns)) }
 }
 

@@ -66,7 +66,8 @@ async fn prune_group(call: Call<Server>) -> Result<Reply, ApiError> {
     } else {
         format!("{}:{}:{group}", place.store.name(), place.ns)
     };
-    let spec = TaskSpec { worker_type: "prune", worker_id: Some(worker_id), auth_id: call.caller.auth_id().clone() };
+    let spec =
+        TaskSpec { worker_type: "prune", worker_id: Some(worker_id), auth_id: call.caller.auth_id().clone() };
     let (result, done) = oneshot::channel();
     let (store, ns) = (place.store, place.ns);
     let work = |task: TaskHandle| async move {
@@ -80,7 +81,9 @@ async fn prune_group(call: Call<Server>) -> Result<Reply, ApiError> {
     if use_task {
         return Reply::json(&upid);
     }
-    let verdicts = done.await.map_err(|_| ApiError::bad_request(format!("prune of group {group} ended early: {upid}")))?;
+    let verdicts = done
+        .await
+        .map_err(|_| ApiError::bad_request(format!("prune of group {group} ended early: {upid}")))?;
     Reply::json(&verdicts?)
 }
 
@@ -115,7 +118,10 @@ async fn judge(
     group: &GroupName,
     keep: &KeepOptions,
 ) -> Result<Vec<Verdict>, ApiError> {
-    let snapshots = store.snapshots(ns, Some(group.ty), Some(&group.id)).await.map_err(|error| ApiError::failed(&error))?;
+    let snapshots = store
+        .snapshots(ns, Some(group.ty), Some(&group.id))
+        .await
+        .map_err(|error| ApiError::failed(&error))?;
     let candidates: Vec<PruneCandidate> = snapshots
         .iter()
         .map(|snapshot| PruneCandidate {

@@ -41,7 +41,12 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
         doc: "Tells total, used and free bytes; zeros to callers with neither Datastore.Audit nor Datastore.Backup.",
         params: &[
             STORE,
-            Param::with_default("verbose", Kind::Boolean, "false", "Add the state of the last collection and the counts."),
+            Param::with_default(
+                "verbose",
+                Kind::Boolean,
+                "false",
+                "Add the state of the last collection and the counts.",
+            ),
         ],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -147,7 +152,8 @@ async fn counts(store: &Datastore) -> Result<Value, ApiError> {
         };
         for ty in BackupType::ALL {
             let snapshots = groups.iter().filter(|group| group.name.ty == ty).map(|group| group.backup_count);
-            let (group_count, snapshot_count) = snapshots.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
+            let (group_count, snapshot_count) =
+                snapshots.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
             if group_count > 0 {
                 let known = |key: &str| counts[ty.as_str()][key].as_u64().unwrap_or(0);
                 let sums = json!({ "groups": known("groups") + group_count, "snapshots": known("snapshots") + snapshot_count });

@@ -23,7 +23,12 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[Endpoint {
         BACKUP_TYPE_OPTIONAL,
         BACKUP_ID_OPTIONAL,
         Param::optional("backup-time", UNIX_TIME, "Only the snapshot of this time."),
-        Param::with_default("ignore-verified", Kind::Boolean, "true", "Skip snapshots that were verified before."),
+        Param::with_default(
+            "ignore-verified",
+            Kind::Boolean,
+            "true",
+            "Skip snapshots that were verified before.",
+        ),
         Param::optional("outdated-after", DAYS, "Days after which a verification no longer counts."),
         Param::with_default(
             "max-depth",
@@ -58,7 +63,9 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
         (None, _) if ns.is_root() => ("verify", store.to_string()),
         (None, _) => ("verify", format!("{store}:{ns}")),
         (Some(group), None) => ("verify_group", format!("{store}:{ns}/{group}")),
-        (Some(group), Some(time)) => ("verify_snapshot", format!("{store}:{ns}/{group}/{:08X}", time.unix_seconds())),
+        (Some(group), Some(time)) => {
+            ("verify_snapshot", format!("{store}:{ns}/{group}/{:08X}", time.unix_seconds()))
+        }
     };
     if let Some(group) = &group {
         place.check_owner(group).await?;
@@ -81,7 +88,8 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 fn extent(params: &Params) -> Result<Extent, ApiError> {
-    let (ty, id): (Option<BackupType>, Option<BackupId>) = (params.find("backup-type")?, params.find("backup-id")?);
+    let (ty, id): (Option<BackupType>, Option<BackupId>) =
+        (params.find("backup-type")?, params.find("backup-id")?);
     let time: Option<i64> = params.find("backup-time")?;
     match (ty, id, time) {
         (None, None, None) => Ok(Extent::Namespace),
@@ -90,6 +98,8 @@ fn extent(params: &Params) -> Result<Extent, ApiError> {
             let time = BackupTime::from_unix(time).map_err(|error| ApiError::failed(&error))?;
             Ok(Extent::Snapshot(GroupName::new(ty, id), time))
         }
-        _ => Err(ApiError::bad_request("a group needs 'backup-type' and 'backup-id', a snapshot 'backup-time' too")),
+        _ => Err(ApiError::bad_request(
+            "a group needs 'backup-type' and 'backup-id', a snapshot 'backup-time' too",
+        )),
     }
 }

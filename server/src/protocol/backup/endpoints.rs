@@ -32,7 +32,11 @@ const ARCHIVE_NAME: Param = Param::required(
 const CHUNK_PARAMS: &[Param] = &[
     WID,
     Param::required("digest", DIGEST, "Name of the chunk."),
-    Param::required("size", Kind::Integer { min: 1, max: CHUNK_BYTES_MAX as i64 }, "Plain bytes of the chunk."),
+    Param::required(
+        "size",
+        Kind::Integer { min: 1, max: CHUNK_BYTES_MAX as i64 },
+        "Plain bytes of the chunk.",
+    ),
     Param::required(
         "encoded-size",
         Kind::Integer { min: CHUNK_ENCODED_BYTES_MIN, max: BLOB_ENCODED_BYTES_MAX as i64 },
@@ -81,7 +85,11 @@ pub(crate) static ENDPOINTS: &[Endpoint<BackupSession>] = &[
         path: "/blob",
         doc: "Stores a blob as a file of the snapshot; one of the same name is replaced.",
         params: &[
-            Param::required("file-name", Kind::name::<ArchiveName>("archive name"), "Name of the file, ending in `.blob`."),
+            Param::required(
+                "file-name",
+                Kind::name::<ArchiveName>("archive name"),
+                "Name of the file, ending in `.blob`.",
+            ),
             Param::required(
                 "encoded-size",
                 Kind::Integer { min: BLOB_ENCODED_BYTES_MIN, max: BLOB_ENCODED_BYTES_MAX as i64 },
@@ -107,8 +115,16 @@ pub(crate) static ENDPOINTS: &[Endpoint<BackupSession>] = &[
         doc: "Opens a fixed index; returns the number of its writer.",
         params: &[
             ARCHIVE_NAME,
-            Param::optional("size", Kind::Integer { min: 1, max: i64::MAX }, "Size of the image; absent if it is not known yet."),
-            Param::optional("reuse-csum", DIGEST, "Checksum of the previous index of this name, to start from a copy of it."),
+            Param::optional(
+                "size",
+                Kind::Integer { min: 1, max: i64::MAX },
+                "Size of the image; absent if it is not known yet.",
+            ),
+            Param::optional(
+                "reuse-csum",
+                DIGEST,
+                "Checksum of the previous index of this name, to start from a copy of it.",
+            ),
         ],
         body: BodyKind::Params,
         access: Access::Session,
@@ -171,7 +187,11 @@ pub(crate) static ENDPOINTS: &[Endpoint<BackupSession>] = &[
         params: &[
             WID,
             Param::required("chunk-count", Kind::Integer { min: 0, max: i64::MAX }, "Chunks appended."),
-            Param::required("size", Kind::Integer { min: 0, max: i64::MAX }, "Bytes of the image; not checked after `reuse-csum`."),
+            Param::required(
+                "size",
+                Kind::Integer { min: 0, max: i64::MAX },
+                "Bytes of the image; not checked after `reuse-csum`.",
+            ),
             CSUM,
         ],
         body: BodyKind::Params,
@@ -200,7 +220,8 @@ pub(crate) static ENDPOINTS: &[Endpoint<BackupSession>] = &[
 
 async fn list_paths(call: Call<BackupSession>) -> Result<Reply, ApiError> {
     call.state.touch();
-    let mut names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| &endpoint.path[1..]).filter(|name| !name.is_empty()).collect();
+    let mut names: Vec<&str> =
+        ENDPOINTS.iter().map(|endpoint| &endpoint.path[1..]).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     names.dedup();
     let entries: Vec<_> = names.into_iter().map(|name| json!({ "subdir": name })).collect();
@@ -245,7 +266,9 @@ async fn append(call: Call<BackupSession>, kind: IndexKind) -> Result<Reply, Api
     let offsets: Vec<u64> = call.params.list("offset-list")?;
     if digests.len() != offsets.len() {
         let (digests, offsets) = (digests.len(), offsets.len());
-        return Err(ApiError::bad_request(format!("digest-list has {digests} entries, offset-list has {offsets}")));
+        return Err(ApiError::bad_request(format!(
+            "digest-list has {digests} entries, offset-list has {offsets}"
+        )));
     }
     let entries: Vec<(Digest, u64)> = digests.into_iter().zip(offsets).collect();
     let appended = call.state.writer().append(call.params.get("wid")?, kind, &entries).await;

@@ -41,7 +41,12 @@ pub(crate) enum SessionEnd {
 }
 
 impl BackupSession {
-    pub(super) fn new(server: Arc<Server>, writer: BackupWriter, task: TaskHandle, is_benchmark: bool) -> Self {
+    pub(super) fn new(
+        server: Arc<Server>,
+        writer: BackupWriter,
+        task: TaskHandle,
+        is_benchmark: bool,
+    ) -> Self {
         writer.set_task(&task.upid().to_string());
         Self {
             server,
@@ -102,7 +107,10 @@ impl BackupSession {
 
     /// Serves `connection` until it ends or must end, then releases everything: unless the backup was finished, its
     /// snapshot is removed. Chunks stay until the next collection.
-    pub(super) async fn run(&self, connection: impl Future<Output = Result<(), SessionEnd>>) -> Result<(), SessionEnd> {
+    pub(super) async fn run(
+        &self,
+        connection: impl Future<Output = Result<(), SessionEnd>>,
+    ) -> Result<(), SessionEnd> {
         let ended = tokio::select! {
             ended = connection => ended,
             reason = self.wants_end() => Err(reason),

@@ -90,7 +90,9 @@ async fn check_access(
     let owner = store.owner(ns, &snapshot.group).await.map_err(|error| ApiError::failed(&error))?;
     if !owner.is_owned_by(caller.auth_id()) {
         let (group, caller) = (&snapshot.group, caller.auth_id());
-        return Err(ApiError::bad_request(format!("owner check of group {group} failed: {owner} is not {caller}")));
+        return Err(ApiError::bad_request(format!(
+            "owner check of group {group} failed: {owner} is not {caller}"
+        )));
     }
     Ok(store)
 }
