@@ -205,6 +205,13 @@ impl ChunkDir for FsChunkDir {
         .await
     }
 
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DirError> {
+        self.run(None, |_| Ok(work())).await
+    }
+
     async fn shards(&self) -> Result<Vec<Shard>, DirError> {
         self.run(None, |paths| {
             let folder = &paths.chunks;

@@ -143,6 +143,12 @@ pub trait ChunkDir: Send + Sync + 'static {
         cutoff: StoreTime,
     ) -> impl Future<Output = Result<Vec<bool>, DirError>> + Send;
 
+    /// Runs work for the processor, such as hashing a chunk, where it holds up no other task.
+    fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, DirError>> + Send;
+
     /// Lists the shards that exist, ascending.
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, DirError>> + Send;
 

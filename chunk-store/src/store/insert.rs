@@ -1,6 +1,6 @@
 //! Insert and reference: the writers' half of the protocol (R2, R4, R5).
 
-use super::{ChunkStore, InsertError, TouchError, check_read};
+use super::{ChunkStore, InsertError, TouchError};
 use crate::blob::{BlobKind, ChunkClass, HEADER_BYTES};
 use crate::checked::CheckedChunk;
 use crate::digest::Digest;
@@ -121,7 +121,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         }
         let name = EntryName::chunk(digest);
         let Some(content) = self.dir.read(name).await? else { return Ok(false) };
-        if check_read(digest, content).is_err() {
+        if self.check_read(digest, content).await?.is_err() {
             return Ok(false);
         }
         // A new mtime takes it out of the suspect span, so that it is read only once.

@@ -8,6 +8,7 @@ mod state;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 pub use collect::{ListedEntry, RunError};
 pub use error::{InsertError, LoadError, OpenError, StoreError, TouchError};
 pub use insert::Inserted;
@@ -16,7 +17,7 @@ use state::Suspects;
 use crate::blob::Blob;
 use crate::checked::{CheckError, check_stored};
 use crate::digest::Digest;
-use crate::dir::{BAD_COPIES_MAX, ChunkDir, Durability, EntryKind, EntryName, FsChunkDir};
+use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, EntryName, FsChunkDir};
 use crate::locks::DigestLocks;
 use crate::owner::OwnerLock;
 use crate::session::{Registry, Session};
@@ -174,7 +175,8 @@ impl<D: ChunkDir> ChunkStore<D> {
     pub async fn load(&self, digest: &Digest) -> Result<Blob, LoadError> {
         let content = self.dir.read(EntryName::chunk(*digest)).await?;
         let content = content.ok_or(LoadError::Missing { digest: *digest })?;
-        check_read(*digest, content).map_err(|source| LoadError::Corrupt { digest: *digest, source })
+        let checked = self.check_read(*digest, content).await?;
+        checked.map_err(|source| LoadError::Corrupt { digest: *digest, source })
     }
 
     /// Returns the number of encoded bytes of a stored chunk.
@@ -198,7 +200,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         let name = EntryName::chunk(*digest);
         for _ in 0..2 {
             let Some(content) = self.dir.read(name).await? else { return Ok(Quarantined::Missing) };
-            if check_read(*digest, content).is_ok() {
+            if self.check_read(*digest, content).await?.is_ok() {
                 return Ok(Quarantined::Good);
             }
             if cfg!(coldkeep_off = "r15") {
@@ -254,6 +256,16 @@ impl<D: ChunkDir> ChunkStore<D> {
         self.suspects.save(&self.dir, &self.clock, true).await
     }
 
+    /// Checks what was read of a chunk: shape, CRC, and the digest where that is possible without a key.
+    async fn check_read(&self, digest: Digest, content: Bytes) -> Result<Result<Blob, CheckError>, DirError> {
+        let check = move || {
+            let blob = Blob::parse(content).map_err(|source| CheckError::Blob { digest, source })?;
+            check_stored(&blob, digest)?;
+            Ok(blob)
+        };
+        self.dir.compute(check).await
+    }
+
     fn durability(&self) -> Durability {
         if self.sync_level == SyncLevel::File { Durability::Immediate } else { Durability::Deferred }
     }
@@ -273,12 +285,6 @@ pub enum Quarantined {
     Good,
     /// It is gone.
     Missing,
-}
-
-fn check_read(digest: Digest, content: bytes::Bytes) -> Result<Blob, CheckError> {
-    let blob = Blob::parse(content).map_err(|source| CheckError::Blob { digest, source })?;
-    check_stored(&blob, digest)?;
-    Ok(blob)
 }
 
 #[cfg(test)]

@@ -151,6 +151,13 @@ impl ChunkDir for MemoryDir {
         Ok(names.into_iter().map(remove).collect())
     }
 
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DirError> {
+        Ok(work())
+    }
+
     async fn shards(&self) -> Result<Vec<Shard>, DirError> {
         let state = self.call("shards")?;
         Ok(state.now.files.keys().map(EntryName::shard).collect::<BTreeSet<_>>().into_iter().collect())
