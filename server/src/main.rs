@@ -18,7 +18,11 @@ fn main() -> ExitCode {
     };
     let filter = EnvFilter::try_from_env("COLDKEEP_LOG").unwrap_or_else(|_| EnvFilter::new(cli.log_filter()));
     let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -26,7 +26,7 @@ enum Verb {
         path: AclPath,
         /// The user or token.
         who: AuthId,
-        /// What, as DatastoreBackup.
+        /// What, as `DatastoreBackup`.
         role: Role,
         /// Not below the path.
         #[arg(long)]
@@ -47,7 +47,8 @@ impl AclVerbs {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         match self.verb {
             Verb::List => {
-                let list = async |server: &Server| Ok(server.identities().acl().entries().collect::<Vec<_>>());
+                let list =
+                    async |server: &Server| Ok(server.identities().acl().entries().collect::<Vec<_>>());
                 let entries = run_on_folder(shell, Missing::Refuse, list).await?;
                 shell.show(&entries, |entries| table(entries))
             }
@@ -73,8 +74,12 @@ impl AclVerbs {
 }
 
 fn table(entries: &[AclEntry]) -> String {
-    let mut table =
-        Table::new([("path", Align::Left), ("who", Align::Left), ("role", Align::Left), ("below", Align::Left)]);
+    let mut table = Table::new([
+        ("path", Align::Left),
+        ("who", Align::Left),
+        ("role", Align::Left),
+        ("below", Align::Left),
+    ]);
     for entry in entries {
         table.push([
             entry.path.to_string(),

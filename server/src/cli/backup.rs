@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use clap::Args;
 use coldkeep_client::{
-    ArchiveContent, BackupError, BackupSession, ImageSource, ProgressSnapshot, Store, TransferLimits, Uploaded,
+    ArchiveContent, BackupError, BackupSession, ImageSource, ProgressSnapshot, Store, TransferLimits,
+    Uploaded,
 };
 use coldkeep_datastore::{ArchiveName, BackupId, BackupTime, BackupType, GroupName, Namespace, SnapshotName};
 use serde::Serialize;
@@ -32,14 +33,14 @@ pub(crate) struct Backup {
     #[command(flatten)]
     target: Target,
     /// Kind of source: host, vm or ct.
-    #[arg(long, value_name = "TYPE", default_value = "host")]
-    backup_type: BackupType,
+    #[arg(long = "backup-type", value_name = "TYPE", default_value = "host")]
+    ty: BackupType,
     /// Name of the source; default: the host name.
-    #[arg(long, value_name = "ID")]
-    backup_id: Option<BackupId>,
+    #[arg(long = "backup-id", value_name = "ID")]
+    id: Option<BackupId>,
     /// Time of the snapshot, as 2026-01-31T12:00:00Z or in seconds since 1970; default: now.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    backup_time: Option<BackupTime>,
+    #[arg(long = "backup-time", value_name = "TIME", value_parser = parse_time)]
+    time: Option<BackupTime>,
 }
 
 /// What a backup did.
@@ -61,7 +62,8 @@ struct Summary {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Archive {
-    archive: ArchiveName,
+    #[serde(rename = "archive")]
+    name: ArchiveName,
     chunks: u64,
     incremental: bool,
     #[serde(flatten)]
@@ -97,14 +99,16 @@ impl Amounts {
 impl Backup {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         let sources = open_all(&self.items)?;
-        let id = match self.backup_id {
+        let id = match self.id {
             Some(id) => id,
             None => host_name()?,
         };
-        let group = GroupName::new(self.backup_type, id);
-        let time = self.backup_time;
-        let summary =
-            self.target.run(shell, Missing::Create, async |store| back_up(&store, group, time, sources).await).await?;
+        let group = GroupName::new(self.ty, id);
+        let time = self.time;
+        let summary = self
+            .target
+            .run(shell, Missing::Create, async |store| back_up(&store, group, time, sources).await)
+            .await?;
         shell.show(&summary, describe)
     }
 }
@@ -136,7 +140,7 @@ async fn back_up(
         archives.push(Archive {
             chunks: uploaded.chunk_count,
             incremental: uploaded.is_incremental,
-            archive: uploaded.archive,
+            name: uploaded.archive,
             amounts: Amounts::between(before, progress.snapshot()),
             duration_seconds: began_at.elapsed().as_secs_f64(),
         });
@@ -205,7 +209,8 @@ fn time_after(last: Option<BackupTime>, now: i64) -> Result<BackupTime, coldkeep
 
 fn host_name() -> Result<BackupId> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name.parse().with_context(|| format!("the host name {name:?} cannot be used; name the source with --backup-id"))
+    name.parse()
+        .with_context(|| format!("the host name {name:?} cannot be used; name the source with --backup-id"))
 }
 
 fn describe(summary: &Summary) -> String {
@@ -229,7 +234,7 @@ fn describe(summary: &Summary) -> String {
         ]);
     };
     for archive in &summary.archives {
-        push(archive.archive.as_str(), archive.amounts, archive.duration_seconds);
+        push(archive.name.as_str(), archive.amounts, archive.duration_seconds);
     }
     let Amounts { size, reused_bytes, .. } = summary.total;
     let duration = Duration::from_secs_f64(summary.duration_seconds);
@@ -263,9 +268,10 @@ mod tests {
 
     #[test]
     fn the_summary_names_snapshot_archives_and_totals() {
-        let amounts = Amounts { size: 4 << 20, reused_bytes: 1 << 20, new_bytes: 3 << 20, stored_bytes: 1 << 20 };
+        let amounts =
+            Amounts { size: 4 << 20, reused_bytes: 1 << 20, new_bytes: 3 << 20, stored_bytes: 1 << 20 };
         let archive = |name: &str| Archive {
-            archive: name.parse().unwrap(),
+            name: name.parse().unwrap(),
             chunks: 1,
             incremental: true,
             amounts,

@@ -23,7 +23,10 @@ impl ChangeOwner {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         let Self { group, owner, target } = self;
         let change = async |store: coldkeep_client::Store| {
-            store.change_owner(&group, &owner).await.with_context(|| format!("cannot change the owner of {group}"))
+            store
+                .change_owner(&group, &owner)
+                .await
+                .with_context(|| format!("cannot change the owner of {group}"))
         };
         target.run(shell, Missing::Refuse, change).await?;
         let value = json!({ "group": group.to_string(), "owner": owner });

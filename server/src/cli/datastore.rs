@@ -51,7 +51,8 @@ impl Datastores {
             }
             Verb::Create { name, path, comment } => {
                 // Relative to where the command runs, not to the data folder.
-                let path = path.map(std::path::absolute).transpose().context("cannot tell the current directory")?;
+                let path =
+                    path.map(std::path::absolute).transpose().context("cannot tell the current directory")?;
                 let create = async |server: &Server| {
                     let created = server.create_datastore(name.clone(), path, comment).await;
                     created.with_context(|| format!("cannot make the datastore {name}"))
@@ -65,14 +66,16 @@ impl Datastores {
                     removed.with_context(|| format!("cannot remove the datastore {name}"))
                 };
                 run_on_folder(shell, Missing::Refuse, remove).await?;
-                shell.show(&json!({ "name": name }), |_| format!("took {name} off the list; its folder stays"))
+                shell
+                    .show(&json!({ "name": name }), |_| format!("took {name} off the list; its folder stays"))
             }
         }
     }
 }
 
 fn table(configs: &[StoreConfig]) -> String {
-    let mut table = Table::new([("datastore", Align::Left), ("folder", Align::Left), ("comment", Align::Left)]);
+    let mut table =
+        Table::new([("datastore", Align::Left), ("folder", Align::Left), ("comment", Align::Left)]);
     for config in configs {
         let path = config.path.display().to_string();
         table.push([config.name.to_string(), path, config.comment.clone().unwrap_or_default()]);

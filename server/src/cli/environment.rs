@@ -82,8 +82,10 @@ impl Environment {
             return Ok(Some(Zeroizing::new(value)));
         }
         if let Some(descriptor) = self.text(&format!("{name}_FD"))? {
-            let number: u32 = descriptor.parse().with_context(|| format!("{name}_FD: {descriptor:?} is no number"))?;
-            return first_line_of(&PathBuf::from(format!("/dev/fd/{number}")), &format!("{name}_FD")).map(Some);
+            let number: u32 =
+                descriptor.parse().with_context(|| format!("{name}_FD: {descriptor:?} is no number"))?;
+            return first_line_of(&PathBuf::from(format!("/dev/fd/{number}")), &format!("{name}_FD"))
+                .map(Some);
         }
         if let Some(path) = self.path(&format!("{name}_FILE")) {
             return first_line_of(&path, &format!("{name}_FILE")).map(Some);
@@ -115,7 +117,8 @@ fn first_line_of(path: &std::path::Path, variable: &str) -> Result<Zeroizing<Str
 
 fn output_of(command: &OsString, variable: &str) -> Result<Zeroizing<String>> {
     let failed = || format!("{variable}: cannot run the command");
-    let output = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output =
+        Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(failed)?;
     if !output.status.success() {
         bail!("{variable}: the command ended with {}", output.status);
@@ -137,8 +140,8 @@ pub(crate) fn first_line(reader: impl Read) -> Result<Zeroizing<String>> {
 mod tests {
     use super::*;
 
-    fn password(variables: Environment) -> Result<Option<String>> {
-        Ok(variables.setting(Setting::Password)?.map(|value| value.to_string()))
+    fn password<const N: usize>(variables: [(&str, &str); N]) -> Result<Option<String>> {
+        Ok(Environment::from(variables).setting(Setting::Password)?.map(|value| value.to_string()))
     }
 
     #[test]
@@ -150,13 +153,13 @@ mod tests {
         let (file, folder) = (file.to_str().unwrap(), folder.path().to_str().unwrap());
         let command = ("PBS_PASSWORD_CMD", "printf 'from command\\nmore\\n'");
         let all = [("PBS_PASSWORD", "plain"), ("PBS_PASSWORD_FILE", file), command];
-        assert_eq!(password(all.into()).unwrap().as_deref(), Some("plain"));
-        assert_eq!(password([("PBS_PASSWORD_FILE", file), command].into()).unwrap().as_deref(), Some("from file"));
+        assert_eq!(password(all).unwrap().as_deref(), Some("plain"));
+        assert_eq!(password([("PBS_PASSWORD_FILE", file), command]).unwrap().as_deref(), Some("from file"));
         let last = ("CREDENTIALS_DIRECTORY", folder);
-        assert_eq!(password([command, last].into()).unwrap().as_deref(), Some("from command"));
-        assert_eq!(password([last].into()).unwrap().as_deref(), Some("from systemd"));
-        assert_eq!(password([("PBS_PASSWORD", "")].into()).unwrap(), None);
-        assert_eq!(password([].into()).unwrap(), None);
+        assert_eq!(password([command, last]).unwrap().as_deref(), Some("from command"));
+        assert_eq!(password([last]).unwrap().as_deref(), Some("from systemd"));
+        assert_eq!(password([("PBS_PASSWORD", "")]).unwrap(), None);
+        assert_eq!(password([]).unwrap(), None);
     }
 
     #[test]
@@ -164,7 +167,7 @@ mod tests {
         for (name, value) in
             [("PBS_PASSWORD_FILE", "/nonexistent"), ("PBS_PASSWORD_CMD", "exit 3"), ("PBS_PASSWORD_FD", "x")]
         {
-            let error = password([(name, value)].into()).unwrap_err();
+            let error = password([(name, value)]).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
     }

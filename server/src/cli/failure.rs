@@ -64,7 +64,11 @@ fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
 
 /// Makes an error that lists what there is instead.
 pub(crate) fn not_among(what: &str, there_are: &[String]) -> anyhow::Error {
-    if there_are.is_empty() { anyhow!("{what}; there are none") } else { anyhow!("{what}; there are {}", there_are.join(", ")) }
+    if there_are.is_empty() {
+        anyhow!("{what}; there are none")
+    } else {
+        anyhow!("{what}; there are {}", there_are.join(", "))
+    }
 }
 
 #[cfg(test)]

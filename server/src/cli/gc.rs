@@ -2,32 +2,47 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use coldkeep_client::GcStatus;
 
 use super::human;
 use super::shell::Shell;
 use super::table::facts;
-use super::target::{Missing, Target};
+use super::target::{Missing, Target, embedded_limits};
 use super::task::follow;
 
 /// The arguments of `coldkeep gc`.
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
+    /// Seconds that chunks that nothing refers to stay after their last use; default 24 h 5 min. Only for a folder: a
+    /// server has its own, and so may a datastore.
+    #[arg(long, value_name = "SECONDS")]
+    grace: Option<u64>,
+    /// Seconds taken off that cutoff once more; default 5 min. Only for a folder.
+    #[arg(long, value_name = "SECONDS")]
+    margin: Option<u64>,
     #[command(flatten)]
     target: Target,
 }
 
 impl Gc {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
+        if (self.grace.is_some() || self.margin.is_some()) && !self.target.is_local(shell)? {
+            bail!(
+                "--grace and --margin are for a folder; a server has its own (`coldkeep serve --gc-grace`)"
+            );
+        }
+        let mut limits = embedded_limits();
+        limits.gc_grace = self.grace.map_or(limits.gc_grace, Duration::from_secs);
+        limits.gc_margin = self.margin.map_or(limits.gc_margin, Duration::from_secs);
         let collect = async |store: coldkeep_client::Store| {
             let upid = store.start_gc().await.context("cannot start the collection")?;
             follow(store.client(), &upid).await.context("the collection failed")?;
             store.gc_status().await.context("cannot get the result of the collection")
         };
-        let status = self.target.run(shell, Missing::Refuse, collect).await?;
-        shell.show(&status, |status| describe(status))
+        let status = self.target.run_within(shell, Missing::Refuse, limits, collect).await?;
+        shell.show(&status, describe)
     }
 }
 

@@ -91,9 +91,13 @@ mod tests {
 
     #[test]
     fn durations_show_what_matters() {
-        for (millis, text) in
-            [(0, "0.00 s"), (420, "0.42 s"), (12_340, "12.3 s"), (185_000, "3 min 05 s"), (7_620_000, "2 h 07 min")]
-        {
+        for (millis, text) in [
+            (0, "0.00 s"),
+            (420, "0.42 s"),
+            (12_340, "12.3 s"),
+            (185_000, "3 min 05 s"),
+            (7_620_000, "2 h 07 min"),
+        ] {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
         assert_eq!(rate(10 << 20, Duration::from_secs(2)), "5.00 MiB/s");

@@ -53,7 +53,11 @@ impl DataFolder {
 impl Location {
     /// Picks the location: `--repository`, else a data folder that was named, else `PBS_REPOSITORY`, else the default
     /// data folder.
-    pub(crate) fn choose(option: Option<&str>, folder: &DataFolder, environment: &Environment) -> Result<Self> {
+    pub(crate) fn choose(
+        option: Option<&str>,
+        folder: &DataFolder,
+        environment: &Environment,
+    ) -> Result<Self> {
         if let Some(text) = option {
             return Self::parse(text);
         }
@@ -146,7 +150,9 @@ mod tests {
     fn the_option_wins_then_a_named_folder_then_the_environment() {
         let variables = [("PBS_REPOSITORY", "pbs1:tank")];
         assert_eq!(choose(Some("./x"), variables).unwrap().to_string(), "./x:default");
-        let named = Location::choose(None, &DataFolder::Named("/named".into()), &Environment::from(variables)).unwrap();
+        let named =
+            Location::choose(None, &DataFolder::Named("/named".into()), &Environment::from(variables))
+                .unwrap();
         assert_eq!(named.to_string(), "/named:default");
         assert_eq!(choose(None, variables).unwrap().to_string(), "root@pam@pbs1:8007:tank");
         let default = choose(None, []).unwrap();

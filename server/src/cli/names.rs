@@ -21,7 +21,11 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         // No backup id holds a slash.
-        if text.split('/').count() > 2 { text.parse().map(Self::Snapshot) } else { text.parse().map(Self::Group) }
+        if text.split('/').count() > 2 {
+            text.parse().map(Self::Snapshot)
+        } else {
+            text.parse().map(Self::Group)
+        }
     }
 }
 
@@ -41,7 +45,8 @@ impl Place {
             Self::Snapshot(snapshot) => return Ok(snapshot),
             Self::Group(group) => group,
         };
-        let newest = store.newest(&group).await.with_context(|| format!("cannot list the snapshots of {group}"))?;
+        let newest =
+            store.newest(&group).await.with_context(|| format!("cannot list the snapshots of {group}"))?;
         match newest {
             Some(snapshot) => Ok(snapshot),
             None => bail!("group {group} has no finished snapshot"),
@@ -77,7 +82,9 @@ mod tests {
         assert_eq!(group.to_string(), "host/web1");
         let snapshot: Place = "vm/100/2023-11-14T22:13:20Z".parse().unwrap();
         assert!(matches!(&snapshot, Place::Snapshot(_)));
-        for bad in ["", "host", "host/", "host/a/yesterday", "host/a/2023-11-14T22:13:20Z/x", "other/a", "host/a/"] {
+        for bad in
+            ["", "host", "host/", "host/a/yesterday", "host/a/2023-11-14T22:13:20Z/x", "other/a", "host/a/"]
+        {
             assert!(bad.parse::<Place>().is_err(), "{bad:?}");
         }
     }

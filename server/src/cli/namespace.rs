@@ -51,7 +51,8 @@ impl NamespaceVerbs {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         match self.verb {
             Verb::List { max_depth, target } => {
-                let list = async |store: Store| Ok(store.namespaces(max_depth.map(|depth| depth as usize)).await?);
+                let list =
+                    async |store: Store| Ok(store.namespaces(max_depth.map(|depth| depth as usize)).await?);
                 let namespaces = target.run(shell, Missing::Refuse, list).await?;
                 shell.show(&namespaces, |namespaces| table(namespaces))
             }
@@ -78,7 +79,8 @@ impl NamespaceVerbs {
                 });
                 shell.show(&value, |_| {
                     let (groups, snapshots) = (stats.removed_groups, stats.removed_snapshots);
-                    let (groups, snapshots) = (human::count(groups, "group"), human::count(snapshots, "snapshot"));
+                    let (groups, snapshots) =
+                        (human::count(groups, "group"), human::count(snapshots, "snapshot"));
                     format!("removed the namespace {namespace} with {groups} and {snapshots}")
                 })
             }

@@ -58,7 +58,9 @@ impl Notes {
                     written.with_context(|| format!("cannot set the notes of {place}"))
                 };
                 target.run(shell, Missing::Refuse, write).await?;
-                shell.show(&json!({ "of": place.to_string(), "notes": text }), |_| format!("notes of {place} set"))
+                shell.show(&json!({ "of": place.to_string(), "notes": text }), |_| {
+                    format!("notes of {place} set")
+                })
             }
         }
     }

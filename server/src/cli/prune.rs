@@ -27,23 +27,23 @@ pub(crate) struct Prune {
 #[derive(Debug, Args)]
 struct Keep {
     /// Keep the newest snapshots.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_last: Option<u64>,
+    #[arg(long = "keep-last", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    last: Option<u64>,
     /// Keep the newest snapshot of so many hours.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_hourly: Option<u64>,
+    #[arg(long = "keep-hourly", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    hourly: Option<u64>,
     /// Keep the newest snapshot of so many days.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_daily: Option<u64>,
+    #[arg(long = "keep-daily", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    daily: Option<u64>,
     /// Keep the newest snapshot of so many weeks.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_weekly: Option<u64>,
+    #[arg(long = "keep-weekly", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    weekly: Option<u64>,
     /// Keep the newest snapshot of so many months.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_monthly: Option<u64>,
+    #[arg(long = "keep-monthly", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    monthly: Option<u64>,
     /// Keep the newest snapshot of so many years.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    keep_yearly: Option<u64>,
+    #[arg(long = "keep-yearly", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    yearly: Option<u64>,
 }
 
 /// What becomes of a snapshot.
@@ -58,12 +58,12 @@ impl Prune {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         let Self { group, dry_run, keep, target } = self;
         let keep = PruneKeep {
-            keep_last: keep.keep_last,
-            keep_hourly: keep.keep_hourly,
-            keep_daily: keep.keep_daily,
-            keep_weekly: keep.keep_weekly,
-            keep_monthly: keep.keep_monthly,
-            keep_yearly: keep.keep_yearly,
+            keep_last: keep.last,
+            keep_hourly: keep.hourly,
+            keep_daily: keep.daily,
+            keep_weekly: keep.weekly,
+            keep_monthly: keep.monthly,
+            keep_yearly: keep.yearly,
         };
         if keep == PruneKeep::default() {
             // The server would keep everything, which is not what somebody who prunes wants.
@@ -75,14 +75,20 @@ impl Prune {
     }
 }
 
-async fn prune_all(store: &Store, group: Option<GroupName>, keep: &PruneKeep, dry_run: bool) -> Result<Vec<Verdict>> {
+async fn prune_all(
+    store: &Store,
+    group: Option<GroupName>,
+    keep: &PruneKeep,
+    dry_run: bool,
+) -> Result<Vec<Verdict>> {
     let groups = match group {
         Some(group) => vec![group],
         None => store.groups().await?.into_iter().map(|item| item.group).collect(),
     };
     let mut verdicts = Vec::new();
     for group in groups {
-        let items = store.prune(&group, keep, dry_run).await.with_context(|| format!("cannot prune {group}"))?;
+        let items =
+            store.prune(&group, keep, dry_run).await.with_context(|| format!("cannot prune {group}"))?;
         verdicts.extend(items.into_iter().map(|item| {
             let snapshot = SnapshotName::new(item.group.clone(), item.backup_time).to_string();
             Verdict { snapshot, item }

@@ -134,7 +134,8 @@ fn size_of(session: &ReaderSession, archive: &ArchiveName) -> Result<Option<u64>
         return Ok(None);
     }
     let Some(entry) = session.manifest().file(archive) else {
-        let names: Vec<String> = session.manifest().files().iter().map(|file| file.filename.to_string()).collect();
+        let names: Vec<String> =
+            session.manifest().files().iter().map(|file| file.filename.to_string()).collect();
         return Err(not_among(&format!("{} has no archive {archive}", session.snapshot()), &names));
     };
     // Of a blob the manifest tells only the encoded size.
@@ -145,7 +146,8 @@ async fn write(session: &ReaderSession, archive: &ArchiveName, output: Output) -
     match output {
         Output::Stdout => {
             // Without the buffer of `io::stdout`, which would look for line ends.
-            let stdout = io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?;
+            let stdout =
+                io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?;
             session.restore_to_writer(archive, File::from(stdout)).await?;
         }
         Output::Existing(path) => {
@@ -214,7 +216,12 @@ mod tests {
         let link = folder.path().join("dangling");
         std::os::unix::fs::symlink("/nonexistent/y", &link).unwrap();
         assert!(Output::check(&link, false).is_err());
-        assert!(Output::check(&folder.path().join("no/x"), false).unwrap_err().to_string().contains("no directory"));
+        assert!(
+            Output::check(&folder.path().join("no/x"), false)
+                .unwrap_err()
+                .to_string()
+                .contains("no directory")
+        );
         assert!(matches!(Output::check(Path::new("-"), false), Ok(Output::Stdout)));
         assert!(matches!(Output::check(Path::new("bare"), false), Ok(Output::New(_))));
     }

@@ -45,7 +45,11 @@ impl Shell {
     }
 
     /// Writes the result of a verb: `value` as JSON, or the text made of it.
-    pub(crate) fn show<T: Serialize + ?Sized>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+    pub(crate) fn show<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<()> {
         let mut written = match self.output {
             OutputFormat::Text => text(value),
             OutputFormat::Json => serde_json::to_string_pretty(value)? + "\n",

@@ -42,7 +42,8 @@ fn table(snapshots: &[SnapshotItem]) -> String {
         ("notes", Align::Left),
     ]);
     for item in snapshots {
-        let size = item.size.filter(|_| item.is_finished()).map_or_else(|| "unfinished".to_owned(), human::bytes);
+        let size =
+            item.size.filter(|_| item.is_finished()).map_or_else(|| "unfinished".to_owned(), human::bytes);
         let archives: Vec<&str> = item
             .files
             .iter()
@@ -68,7 +69,8 @@ mod tests {
 
     #[test]
     fn finished_and_unfinished_snapshots_are_listed() {
-        let vector = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/snapshots.json"));
+        let vector =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/snapshots.json"));
         let answer: serde_json::Value = serde_json::from_str(vector).unwrap();
         let items: Vec<SnapshotItem> = serde_json::from_value(answer["data"].clone()).unwrap();
         let text = table(&items);

@@ -60,12 +60,16 @@ pub(crate) fn open_all(items: &[OsString]) -> Result<Vec<Source>> {
 fn parse(text: &OsString) -> Result<BackupItem> {
     let shown = text.to_string_lossy();
     let name = shown.split(':').next().unwrap_or_default();
-    if name.ends_with(".pxar") {
-        bail!("{shown}: directories (NAME.pxar) come with a later version; NAME.bin takes any file, such as a tar archive");
+    if Path::new(name).extension().is_some_and(|extension| extension == "pxar") {
+        bail!(
+            "{shown}: directories (NAME.pxar) come with a later version; NAME.bin takes any file, such as a tar archive"
+        );
     }
     let failed = || {
-        format!("{shown:?} is no item; write NAME.img:PATH for a disk image, NAME.bin:PATH for any other file or \
-                 - for standard input, NAME.conf:PATH for a small file")
+        format!(
+            "{shown:?} is no item; write NAME.img:PATH for a disk image, NAME.bin:PATH for any other file or \
+                 - for standard input, NAME.conf:PATH for a small file"
+        )
     };
     BackupItem::parse(text).with_context(failed)
 }
@@ -86,13 +90,20 @@ fn open(item: &BackupItem) -> Result<Input> {
     let metadata = std::fs::metadata(&item.path).with_context(|| cannot_open(&item.path))?;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        bail!("{} is a directory; directories come with a later version, a tar archive can go into NAME.bin", item.path.display());
+        bail!(
+            "{} is a directory; directories come with a later version, a tar archive can go into NAME.bin",
+            item.path.display()
+        );
     }
     let is_device = kind.is_block_device();
     let is_stream = item.content == ArchiveContent::Stream;
     let has_size = kind.is_file() || (is_device && item.content != ArchiveContent::Blob);
     if !has_size && !is_stream {
-        let wanted = if item.content == ArchiveContent::Image { "a regular file or a block device" } else { "a regular file" };
+        let wanted = if item.content == ArchiveContent::Image {
+            "a regular file or a block device"
+        } else {
+            "a regular file"
+        };
         bail!("{} is not {wanted}", item.path.display());
     }
     if kind.is_socket() {

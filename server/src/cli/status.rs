@@ -44,7 +44,9 @@ fn describe(shown: &Shown) -> String {
         ("free", human::bytes(*avail)),
     ];
     if let Some(counts) = counts {
-        for (name, count) in [("hosts", counts.host), ("virtual machines", counts.vm), ("containers", counts.ct)] {
+        for (name, count) in
+            [("hosts", counts.host), ("virtual machines", counts.vm), ("containers", counts.ct)]
+        {
             let TypeCount { groups, snapshots } = count.unwrap_or_default();
             if groups > 0 {
                 lines.push((name, format!("{groups} with {}", human::count(snapshots, "snapshot"))));
@@ -52,10 +54,14 @@ fn describe(shown: &Shown) -> String {
         }
     }
     if let Some(gc) = gc_status.as_ref().filter(|gc| gc.upid.is_some()) {
-        let ended = gc.last_run_endtime.map_or_else(String::new, |time| format!(", ended {}", human::time(time)));
+        let ended =
+            gc.last_run_endtime.map_or_else(String::new, |time| format!(", ended {}", human::time(time)));
         let state = gc.last_run_state.as_deref().unwrap_or("OK");
         lines.push(("last collection", format!("{state}{ended}")));
-        lines.push(("chunks", format!("{} in {}", human::bytes(gc.disk_bytes), human::count(gc.disk_chunks, "chunk"))));
+        lines.push((
+            "chunks",
+            format!("{} in {}", human::bytes(gc.disk_bytes), human::count(gc.disk_chunks, "chunk")),
+        ));
     }
     facts(&lines)
 }
@@ -66,7 +72,8 @@ mod tests {
 
     #[test]
     fn space_and_counts_are_shown() {
-        let vector = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/status-verbose.json"));
+        let vector =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/json/status-verbose.json"));
         let answer: serde_json::Value = serde_json::from_str(vector).unwrap();
         let status = serde_json::from_value(answer["data"].clone()).unwrap();
         let shown = Shown { store: "tank".parse().unwrap(), status };

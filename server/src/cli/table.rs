@@ -81,7 +81,10 @@ mod tests {
         table.push(["long name".to_owned(), "1.00 KiB".to_owned(), "x\x1b[31m".to_owned()]);
         let text = table.render("nothing");
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines, ["name           size  note", "ä               1 B", "long name  1.00 KiB  x\u{fffd}[31m"]);
+        assert_eq!(
+            lines,
+            ["name           size  note", "ä               1 B", "long name  1.00 KiB  x\u{fffd}[31m"]
+        );
     }
 
     #[test]

@@ -36,11 +36,11 @@ pub(crate) struct Target {
     /// Where the backups are: a data folder, FOLDER[:STORE] with a slash in it, or a server,
     /// [[USER@REALM@]HOST[:PORT]:]STORE.
     ///
-    /// Default: PBS_REPOSITORY, else the store `default` of the data folder. A server wants PBS_PASSWORD (or
-    /// PBS_PASSWORD_FILE, _CMD, _FD) and, unless its certificate is trusted, PBS_FINGERPRINT.
+    /// Default: `PBS_REPOSITORY`, else the store `default` of the data folder. A server wants `PBS_PASSWORD` (or
+    /// `PBS_PASSWORD_FILE`, _CMD, _FD) and, unless its certificate is trusted, `PBS_FINGERPRINT`.
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<String>,
-    /// Namespace in the datastore, as in `a/b`; default: PBS_NAMESPACE, else the root.
+    /// Namespace in the datastore, as in `a/b`; default: `PBS_NAMESPACE`, else the root.
     #[arg(long, value_name = "NAMESPACE")]
     ns: Option<Namespace>,
 }
@@ -62,6 +62,23 @@ impl Target {
         missing: Missing,
         work: impl AsyncFnOnce(Store) -> Result<T>,
     ) -> Result<T> {
+        self.run_within(shell, missing, embedded_limits(), work).await
+    }
+
+    /// Tells whether the verb works on a folder.
+    pub(crate) fn is_local(&self, shell: &Shell) -> Result<bool> {
+        let location = Location::choose(self.repository.as_deref(), shell.data_folder(), &shell.environment)?;
+        Ok(matches!(location, Location::Local(_)))
+    }
+
+    /// As [`run`](Self::run), with other limits for the embedded server; a real one has its own.
+    pub(crate) async fn run_within<T>(
+        &self,
+        shell: &Shell,
+        missing: Missing,
+        limits: Limits,
+        work: impl AsyncFnOnce(Store) -> Result<T>,
+    ) -> Result<T> {
         let namespace = match (&self.ns, shell.environment.text("PBS_NAMESPACE")?) {
             (Some(ns), _) => ns.clone(),
             (None, Some(text)) => text.parse().context("PBS_NAMESPACE")?,
@@ -74,7 +91,7 @@ impl Target {
             }
             Location::Local(local) => {
                 let work = async |client: Client| work(client.store(local.store.clone(), namespace)).await;
-                run_embedded(&local, missing, work).await
+                run_embedded(&local, missing, limits, work).await
             }
         }
     }
@@ -90,7 +107,7 @@ pub(crate) async fn run_on_folder<T>(
     if let DataFolder::Default(folder) = shell.data_folder() {
         Shell::note(&format!("data folder {}", folder.display()));
     }
-    let embedded = open(shell.data_folder().path(), missing).await?;
+    let embedded = open(shell.data_folder().path(), missing, embedded_limits()).await?;
     let result = interruptible(work(embedded.server())).await;
     embedded.close().await;
     result
@@ -113,7 +130,10 @@ fn connect_remote(repository: &Repository, shell: &Shell) -> Result<Client> {
     let password = match shell.environment.setting(Setting::Password)? {
         Some(password) => password,
         None if secret::can_ask() => secret::ask(&format!("Password for {}: ", repository.auth_id))?,
-        None => bail!("no password for {}: set PBS_PASSWORD, or PBS_PASSWORD_FILE, _CMD or _FD", repository.auth_id),
+        None => bail!(
+            "no password for {}: set PBS_PASSWORD, or PBS_PASSWORD_FILE, _CMD or _FD",
+            repository.auth_id
+        ),
     };
     let connector = TlsConnector::new(&repository.host, repository.port, trust);
     Ok(Client::new(connector, Credentials::new(repository.auth_id.clone(), Secret::new(password.as_str()))))
@@ -122,12 +142,13 @@ fn connect_remote(repository: &Repository, shell: &Shell) -> Result<Client> {
 async fn run_embedded<T>(
     local: &LocalStore,
     missing: Missing,
+    limits: Limits,
     work: impl AsyncFnOnce(Client) -> Result<T>,
 ) -> Result<T> {
     if local.is_default {
         Shell::note(&format!("data folder {}", local.folder.display()));
     }
-    let embedded = Arc::new(open(&local.folder, missing).await?);
+    let embedded = Arc::new(open(&local.folder, missing, limits).await?);
     let result = match check_store(&embedded, &local.store) {
         Ok(()) => {
             let client = Client::new(InMemory(Arc::clone(&embedded)), Credentials::Local);
@@ -136,20 +157,24 @@ async fn run_embedded<T>(
         Err(error) => Err(error),
     };
     // `work` took the only client with it. The stores are closed also after a failure, so that the next start is quick.
-    match Arc::into_inner(embedded) {
-        Some(embedded) => embedded.close().await,
-        None => tracing::warn!("a connection is still in use; the data folder is not closed cleanly"),
+    if let Some(embedded) = Arc::into_inner(embedded) {
+        embedded.close().await;
+    } else {
+        tracing::warn!("a connection is still in use; the data folder is not closed cleanly");
     }
     result
 }
 
+/// Returns the limits of an embedded server.
+pub(crate) fn embedded_limits() -> Limits {
+    Limits { shutdown: EMBEDDED_SHUTDOWN, ..Limits::default() }
+}
+
 /// Opens a data folder for this process; waits a while if another one has it.
-pub(crate) async fn open(folder: &Path, missing: Missing) -> Result<Embedded> {
+async fn open(folder: &Path, missing: Missing, limits: Limits) -> Result<Embedded> {
     if missing == Missing::Refuse && !folder.exists() {
         bail!("there is no data folder {}; the first backup makes it, or `coldkeep serve`", folder.display());
     }
-    let mut limits = Limits::default();
-    limits.shutdown = EMBEDDED_SHUTDOWN;
     let options = ServerOptions { data_dir: folder.to_owned(), clock: Arc::new(SystemClock::new()), limits };
     let started_at = Instant::now();
     let mut is_told = false;
@@ -207,7 +232,7 @@ impl Connect for InMemory {
         Box::pin(async move { Ok(Box::new(stream) as _) })
     }
 
-    fn authority(&self) -> &str {
+    fn authority(&self) -> &'static str {
         "localhost"
     }
 }

@@ -59,7 +59,8 @@ impl Task {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         match self.verb {
             Verb::List { running, limit, target } => {
-                let work = async |store: coldkeep_client::Store| Ok(store.client().tasks(running, limit).await?);
+                let work =
+                    async |store: coldkeep_client::Store| Ok(store.client().tasks(running, limit).await?);
                 let tasks: Vec<TaskItem> = target.run(shell, Missing::Refuse, work).await?;
                 shell.show(&tasks, |tasks| table(tasks))
             }
@@ -118,7 +119,9 @@ pub(crate) async fn follow(client: &Client, upid: &str) -> Result<TaskStatus> {
         })
         .await;
     if result.is_err() {
-        last.iter().for_each(|line| Shell::note(line));
+        for line in &last {
+            Shell::note(line);
+        }
     }
     Ok(result?)
 }

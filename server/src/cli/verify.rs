@@ -30,10 +30,13 @@ impl Verify {
             Some(Place::Snapshot(snapshot)) => VerifyScope::Snapshot(snapshot),
         };
         let verify = async |store: coldkeep_client::Store| {
-            let upid = store.start_verify(&scope, ignore_verified).await.context("cannot start the verification")?;
+            let upid =
+                store.start_verify(&scope, ignore_verified).await.context("cannot start the verification")?;
             follow(store.client(), &upid).await.context("the verification failed")
         };
         let status = target.run(shell, Missing::Refuse, verify).await?;
-        shell.show(&status, |status| format!("verified: {}", status.exitstatus.as_deref().unwrap_or("unknown")))
+        shell.show(&status, |status| {
+            format!("verified: {}", status.exitstatus.as_deref().unwrap_or("unknown"))
+        })
     }
 }

@@ -8,17 +8,22 @@ use std::process::{Child, Command, Stdio};
 use crate::wire::Wire;
 
 /// `coldkeep serve` on a free port; killed when dropped.
-struct Serve {
+pub(crate) struct Serve {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     printed: Vec<String>,
 }
 
 impl Serve {
-    fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    pub(crate) fn start_with(data_dir: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_coldkeep"))
             .args(["serve", "--listen", "127.0.0.1:0", "--shutdown-timeout", "5", "--data-dir"])
             .arg(data_dir)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -33,7 +38,11 @@ impl Serve {
         Self { child, address, printed }
     }
 
-    fn value_of(&self, label: &str) -> Option<&str> {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn value_of(&self, label: &str) -> Option<&str> {
         let line = self.printed.iter().find_map(|line| line.strip_prefix(label))?;
         line.split_whitespace().next()
     }
