@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::names::Place;
 use super::shell::Shell;
+use super::table::printable;
 use super::target::{Missing, Target};
 
 /// The arguments of `coldkeep notes`.
@@ -47,7 +48,7 @@ impl Notes {
                     notes.with_context(|| format!("cannot read the notes of {place}"))
                 };
                 let notes = target.run(shell, Missing::Refuse, read).await?;
-                shell.show(&json!({ "of": place.to_string(), "notes": notes }), |_| notes.clone())
+                shell.show(&json!({ "of": place.to_string(), "notes": notes }), |_| lines(&notes))
             }
             Verb::Set { place, text, target } => {
                 let write = async |store: coldkeep_client::Store| {
@@ -63,5 +64,20 @@ impl Notes {
                 })
             }
         }
+    }
+}
+
+/// Keeps line ends only, as notes may be written by others.
+fn lines(notes: &str) -> String {
+    notes.lines().map(|line| printable(line) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_cannot_steer_the_terminal() {
+        assert_eq!(lines("a\x1b[2J\nb"), "a\u{fffd}[2J\nb\n");
     }
 }
