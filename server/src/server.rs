@@ -139,7 +139,8 @@ impl Server {
     /// Returns how a datastore is to be collected.
     pub fn collect_options(&self, name: &StoreName) -> coldkeep_gc::Options {
         let config = self.stores.configs().into_iter().find(|config| config.name == *name);
-        let seconds = |of: fn(&StoreConfig) -> Option<u64>| config.as_ref().and_then(of).map(Duration::from_secs);
+        let seconds =
+            |of: fn(&StoreConfig) -> Option<u64>| config.as_ref().and_then(of).map(Duration::from_secs);
         coldkeep_gc::Options::default()
             .with_grace(seconds(|config| config.gc_grace).unwrap_or(self.limits.gc_grace))
             .with_margin(seconds(|config| config.gc_margin).unwrap_or(self.limits.gc_margin))

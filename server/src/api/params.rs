@@ -166,7 +166,7 @@ impl Params {
         let known = self.values.iter_mut().find(|(known, _)| *known == name).map(|(_, value)| value);
         match (raw, is_list, known) {
             (RawValue::Text(text), true, Some(Value::Many(texts))) if texts.len() < LIST_LEN_MAX => {
-                texts.push(normal(text)?)
+                texts.push(normal(text)?);
             }
             (RawValue::Text(text), true, None) => self.values.push((name, Value::Many(vec![normal(text)?]))),
             (RawValue::Text(text), false, None) => self.values.push((name, Value::One(normal(text)?))),

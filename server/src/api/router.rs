@@ -21,7 +21,7 @@ pub const URI_BYTES_MAX: usize = 3072;
 /// JSON and form bodies must be shorter than this (rest-api.md 1).
 pub const PARAMS_BODY_BYTES_LIMIT: usize = 512 * 1024;
 /// Longest time for a JSON or form body to arrive.
-const PARAMS_BODY_DEADLINE: Duration = Duration::from_secs(60);
+const PARAMS_BODY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Finds the endpoint for a request and calls it.
 pub struct Router<S: ?Sized + 'static> {
@@ -101,7 +101,9 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         };
 
         let mut raw = Raw::default();
-        variables.into_iter().for_each(|(name, text)| raw.add_path_variable(name, text));
+        for (name, text) in variables {
+            raw.add_path_variable(name, text);
+        }
         let query = head.uri.query().unwrap_or_default();
         let mut upload = None;
         match endpoint.body {
@@ -127,16 +129,19 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         Ok((endpoint.handler)(call).await?.into_response())
     }
 
+    /// Returns the endpoint for a path, with what the variables in its pattern stand for.
     fn find<'p>(
         &self,
         method: &http::Method,
         path: &'p Path,
-    ) -> Option<(&'static Endpoint<S>, Vec<(&'static str, &'p str)>)> {
+    ) -> Option<(&'static Endpoint<S>, Variables<'p>)> {
         let (method, components) = (Method::of(method)?, path.below(self.prefix)?);
         let mut of_method = self.routes.iter().filter(|(_, endpoint)| endpoint.method == method);
         of_method.find_map(|(pattern, endpoint)| Some((*endpoint, pattern.variables(components)?)))
     }
 }
+
+type Variables<'p> = Vec<(&'static str, &'p str)>;
 
 async fn add_query_and_body(
     raw: &mut Raw,

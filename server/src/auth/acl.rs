@@ -32,8 +32,8 @@ impl AclPath {
         Self(components.map(str::to_owned).collect())
     }
 
-    /// Returns the path and everything above it, from the root down.
-    fn from_root(&self) -> impl DoubleEndedIterator<Item = &[String]> {
+    /// Lists everything above the path from the root down, and the path itself.
+    fn ancestors(&self) -> impl DoubleEndedIterator<Item = &[String]> {
         (0..=self.0.len()).map(|depth| &self.0[..depth])
     }
 }
@@ -114,7 +114,9 @@ impl Acl {
 
     /// Removes every entry that `drop` selects, such as those of a user who is gone.
     pub fn remove_all_of(&mut self, drop: impl Fn(&AuthId) -> bool) {
-        self.entries.values_mut().for_each(|at_path| at_path.retain(|who, _| !drop(who)));
+        for at_path in self.entries.values_mut() {
+            at_path.retain(|who, _| !drop(who));
+        }
         self.entries.retain(|_, at_path| !at_path.is_empty());
     }
 
@@ -161,7 +163,7 @@ impl Acl {
 
     /// What the entries of `who` alone grant at `path`, and what of it propagates.
     fn own(&self, who: &AuthId, path: &AclPath) -> (Privileges, Privileges) {
-        for node in path.from_root().rev() {
+        for node in path.ancestors().rev() {
             let Some(roles) = self.entries.get(node).and_then(|at_path| at_path.get(who)) else { continue };
             let is_here = node.len() == path.0.len();
             let applies: Vec<_> = roles.iter().filter(|(_, propagate)| is_here || **propagate).collect();

@@ -90,16 +90,13 @@ impl Authenticator {
             return Ok(token);
         }
         let is_right = self.identities.check_secret(secret.clone(), stored.clone()).await;
-        match (is_right.map_err(|error| ApiError::failed(&error))?, stored) {
-            (true, Some(stored)) => {
-                self.cache.remember(&stored, &secret);
-                Ok(token)
-            }
-            _ => {
-                tracing::warn!(%token, "API token refused");
-                Err(refused())
-            }
-        }
+        let is_right = is_right.map_err(|error| ApiError::failed(&error))?;
+        let Some(stored) = stored.filter(|_| is_right) else {
+            tracing::warn!(%token, "API token refused");
+            return Err(refused());
+        };
+        self.cache.remember(&stored, &secret);
+        Ok(token)
     }
 
     fn check_ticket(&self, method: &Method, headers: &HeaderMap, now: i64) -> Result<AuthId, ApiError> {

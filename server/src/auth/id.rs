@@ -8,6 +8,7 @@ const ROOT: &str = "root@pam";
 const NOBODY: &str = "nobody@none";
 
 /// Returns `root@pam`, the administrator that every server has.
+#[expect(clippy::missing_panics_doc, reason = "the name is a constant")]
 pub fn root() -> AuthId {
     ROOT.parse().expect("invariant: the name is well-formed")
 }

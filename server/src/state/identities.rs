@@ -150,7 +150,9 @@ impl Identities {
         let tokens: Vec<Token> = json_file::read(&tokens_path)?;
         let entries: Vec<AclEntry> = json_file::read(&acl_path)?;
         let mut acl = Acl::default();
-        entries.into_iter().for_each(|entry| acl.add(entry));
+        for entry in entries {
+            acl.add(entry);
+        }
         let view = View {
             users: users.into_iter().map(|user| (user.user.clone(), user)).collect(),
             tokens: tokens.into_iter().map(|token| (token.token.clone(), token)).collect(),

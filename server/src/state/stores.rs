@@ -175,7 +175,8 @@ impl Stores {
         }
         let path = path.unwrap_or_else(|| Path::new("stores").join(name.as_str()));
         let sync_level = StoreSync::default();
-        let config = StoreConfig { name: name.clone(), path, comment, sync_level, gc_grace: None, gc_margin: None };
+        let config =
+            StoreConfig { name: name.clone(), path, comment, sync_level, gc_grace: None, gc_margin: None };
         let opened = match self.open_one(&config).await {
             Err(OpenError::NotADatastore { .. }) => {
                 let folder = self.folder.join(&config.path);

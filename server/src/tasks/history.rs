@@ -55,7 +55,9 @@ impl History {
         let gone: Vec<_> = known.drain(..surplus).collect();
         let file = write_all(folder, &known)?;
         let history = Self { folder: folder.to_owned(), file, lines: known.len() };
-        gone.iter().for_each(|(upid, _)| history.forget_log(upid));
+        for (upid, _) in &gone {
+            history.forget_log(upid);
+        }
         Ok((history, known))
     }
 

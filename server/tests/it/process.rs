@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
+use crate::material::begin;
 use crate::wire::Wire;
 
 /// `coldkeep serve` on a free port; killed when dropped.
@@ -21,7 +23,7 @@ impl Serve {
 
     pub(crate) fn start_with(data_dir: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_coldkeep"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--shutdown-timeout", "5", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--shutdown-timeout", "1", "--data-dir"])
             .arg(data_dir)
             .args(more)
             .stdout(Stdio::piped())
@@ -46,6 +48,13 @@ impl Serve {
         let line = self.printed.iter().find_map(|line| line.strip_prefix(label))?;
         line.split_whitespace().next()
     }
+
+    /// Sends SIGTERM and waits for the end; tells whether it was a clean one.
+    async fn terminate(mut self) -> bool {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        // Off this thread, which goes on serving the client's side of open connections.
+        tokio::task::spawn_blocking(move || self.child.wait().unwrap().success()).await.unwrap()
+    }
 }
 
 impl Drop for Serve {
@@ -59,15 +68,13 @@ impl Drop for Serve {
 async fn the_first_start_makes_everything_and_prints_the_password_once() {
     let folder = tempfile::tempdir().unwrap();
     let (password, fingerprint) = {
-        let mut first = Serve::start(&folder.path().join("data"));
+        let first = Serve::start(&folder.path().join("data"));
         let password = first.value_of("password").unwrap().to_owned();
         let root = Wire::login(first.address, "root@pam", &password).await;
         root.get("/api2/json/admin/datastore/default/status").await.ok();
-        // SIGTERM ends it cleanly, with the idle connection of nobody in the way.
-        let kill = Command::new("kill").arg(first.child.id().to_string()).status().unwrap();
-        assert!(kill.success());
-        assert!(first.child.wait().unwrap().success());
-        (password, first.value_of("fingerprint").unwrap().to_owned())
+        let fingerprint = first.value_of("fingerprint").unwrap().to_owned();
+        assert!(first.terminate().await);
+        (password, fingerprint)
     };
     let second = Serve::start(&folder.path().join("data"));
     assert_eq!(second.value_of("password"), None);
@@ -87,4 +94,23 @@ async fn a_second_server_on_the_same_folder_is_refused_with_the_process_id_of_th
     assert!(!second.status.success());
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(text.contains(&format!("process {}", first.child.id())), "{text}");
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_end_is_stopped_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Serve::start(folder.path());
+    let password = first.value_of("password").unwrap().to_owned();
+    let root = Wire::login(first.address, "root@pam", &password).await;
+    let _session = begin(&root, "h1", 1_700_000_000).await;
+    let start = Instant::now();
+    assert!(first.terminate().await);
+    assert!((1..9).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(!folder.path().join("stores/default/host/h1/2023-11-14T22:13:20Z").exists());
+    let second = Serve::start(folder.path());
+    let root = Wire::login(second.address, "root@pam", &password).await;
+    let tasks = root.get("/api2/json/nodes/localhost/tasks?typefilter=backup").await.json();
+    let status = tasks["data"][0]["status"].as_str().unwrap();
+    assert!(status != "OK" && !status.starts_with("interrupted"), "{status}");
+    begin(&root, "h1", 1_700_000_000).await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use coldkeep_chunk_store::Digest;
 use coldkeep_server::http::Listener;
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -91,7 +92,8 @@ async fn a_token_works_without_login_within_its_rights() {
     let secret = server.server.identities().add_token(token.parse().unwrap(), None).await.unwrap();
     let wire = Wire { address: server.address, auth: Auth::Token(format!("{token}:{}", *secret)) };
     assert_eq!(wire.get("/api2/json/access/permissions").await.data(), json!({}));
-    let entry = json!({"path": "/datastore/default", "who": token, "role": "DatastoreAudit", "propagate": true});
+    let entry =
+        json!({"path": "/datastore/default", "who": token, "role": "DatastoreAudit", "propagate": true});
     server.server.identities().grant(serde_json::from_value(entry).unwrap()).await.unwrap();
     let granted = json!({"/datastore/default": {"Datastore.Audit": true}});
     assert_eq!(wire.get("/api2/json/access/permissions").await.data(), granted);
@@ -106,7 +108,10 @@ async fn bodies_heads_and_uris_are_bounded() {
     root.send(big).await.refused(400, "longer than");
     root.get(&format!("/api2/json/ping?_dc={}", "x".repeat(3072))).await.refused(414, "too long");
     let mut many = root.request(Method::GET, "/api2/json/ping", FORM, bytes::Bytes::new());
-    (0..100).for_each(|i| drop(many.headers_mut().insert(http::HeaderName::try_from(format!("x-{i}")).unwrap(), "1".parse().unwrap())));
+    for i in 0..100 {
+        let name = http::HeaderName::try_from(format!("x-{i}")).unwrap();
+        many.headers_mut().insert(name, "1".parse().unwrap());
+    }
     assert_eq!(root.send(many).await.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     let mut endless = wire::connect(server.address).await.into_inner();
     endless.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
@@ -160,6 +165,16 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     assert!(tokio::time::timeout(Duration::from_millis(200), &mut third).await.is_err());
     drop(idle);
     third.await.ok();
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_that_of_the_certificate_sent() {
+    let server = TestServer::start().await;
+    let stream = wire::connect(server.address).await.into_inner();
+    let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let pairs = Digest::of(&leaf).as_bytes().map(|byte| format!("{byte:02x}"));
+    assert_eq!(server.fingerprint, pairs.join(":"));
+    assert_eq!(stream.get_ref().1.alpn_protocol(), None);
 }
 
 #[tokio::test]

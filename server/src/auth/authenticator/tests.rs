@@ -57,7 +57,7 @@ async fn a_ticket_is_good_for_two_hours_and_can_be_renewed() {
     let login = fixture.authenticator.log_in(&user(), secret("password")).await.unwrap();
     let cookie = format!("PBSAuthCookie={}", login.ticket);
     assert_eq!(fixture.admit("GET", &[("cookie", &cookie)]).await.unwrap(), "al@pbs");
-    fixture.clock.advance(Duration::from_secs(7200));
+    fixture.clock.advance(Duration::from_hours(2));
     let renewed = fixture.authenticator.log_in(&user(), secret(&login.ticket)).await.unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.admit("GET", &[("cookie", &cookie)]).await.unwrap_err().0, 401);
