@@ -64,8 +64,8 @@ pub enum BackupError {
         /// The archive.
         archive: ArchiveName,
     },
-    /// An archive must hold at least one byte: the protocol has no empty index (spec `backup-protocol.md` §3.1).
-    #[error("the source of {archive} is empty; an archive must hold at least one byte")]
+    /// An image must hold at least one byte: there is no empty fixed index (spec `formats.md` §4).
+    #[error("the source of {archive} is empty; an image must hold at least one byte, an empty file can be a stream (.bin)")]
     Empty {
         /// The archive.
         archive: ArchiveName,

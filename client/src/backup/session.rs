@@ -148,7 +148,8 @@ impl BackupSession {
 
     /// Uploads a stream as a dynamic index of content-defined chunks, 4 MiB on average (`NAME.bin.didx`).
     ///
-    /// The reader runs on a thread of its own, which may outlive a failed upload until its read returns.
+    /// The reader runs on a thread of its own, which may outlive a failed upload until its read returns. An empty stream
+    /// gives an empty index, which stock servers refuse (spec `backup-protocol.md` §3.1).
     ///
     /// # Errors
     /// See [`BackupError`]; the session cannot be finished afterwards.
@@ -260,9 +261,6 @@ impl BackupSession {
             limits: self.limits,
         };
         let Written { size, chunk_count, csum } = pipeline.run(source).await?;
-        if chunk_count == 0 {
-            return Err(BackupError::Empty { archive: archive.clone() });
-        }
         let parameters = Parameters::new()
             .with("wid", wid)
             .with("chunk-count", chunk_count)

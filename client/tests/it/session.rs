@@ -95,14 +95,15 @@ impl Kept {
         let wid: u64 = parameter(seen, "wid").parse().unwrap();
         let is_fixed = seen.path() == "/fixed_close";
         let mut table = Vec::new();
-        for (digest, offset) in &self.entries[&wid] {
+        let entries = self.entries.entry(wid).or_default();
+        for (digest, offset) in &*entries {
             if !is_fixed {
                 table.extend_from_slice(&(offset + self.lengths[digest]).to_le_bytes());
             }
             table.extend_from_slice(digest.as_bytes());
         }
         assert_eq!(Digest::of(&table).to_string(), parameter(seen, "csum"));
-        assert_eq!(self.entries[&wid].len().to_string(), parameter(seen, "chunk-count"));
+        assert_eq!(entries.len().to_string(), parameter(seen, "chunk-count"));
         let mut index = vec![0; 4096];
         index[..8].copy_from_slice(if is_fixed {
             &[0x2f, 0x7f, 0x41, 0xed, 0x91, 0xfd, 0x0f, 0xcd]
@@ -209,8 +210,6 @@ async fn what_the_protocol_cannot_hold_is_refused_here() {
     let image = |size| ImageSource::reader(std::io::empty(), size);
     let empty = session.upload_image(&"a.img.fidx".parse().unwrap(), image(0)).await.unwrap_err();
     assert!(matches!(empty, BackupError::Empty { .. }));
-    let empty = session.upload_stream(&"b.bin.didx".parse().unwrap(), std::io::empty()).await.unwrap_err();
-    assert!(matches!(empty, BackupError::Empty { .. }));
     let kind = session.upload_image(&"c.bin.didx".parse().unwrap(), image(1)).await.unwrap_err();
     assert!(matches!(kind, BackupError::Kind { .. }));
     let kind = session.upload_blob(&"index.json.blob".parse().unwrap(), Bytes::new()).await.unwrap_err();
@@ -221,6 +220,14 @@ async fn what_the_protocol_cannot_hold_is_refused_here() {
     session.upload_blob(&"e.conf.blob".parse().unwrap(), Bytes::new()).await.unwrap();
     let twice = session.upload_blob(&"e.conf.blob".parse().unwrap(), Bytes::new()).await.unwrap_err();
     assert!(matches!(twice, BackupError::Twice { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_stream_is_an_index_without_entries() {
+    let (_, store) = serve(&Arc::default());
+    let session = store.begin_backup(&snapshot(), TransferLimits::default()).await.unwrap();
+    let uploaded = session.upload_stream(&"b.bin.didx".parse().unwrap(), std::io::empty()).await.unwrap();
+    assert_eq!((uploaded.size, uploaded.chunk_count, uploaded.csum), (0, 0, Digest::of(b"")));
 }
 
 #[tokio::test]

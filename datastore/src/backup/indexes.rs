@@ -136,7 +136,9 @@ impl OpenIndex {
         };
         // After a reuse the client counts only what changed (spec `backup-protocol.md` §3.1).
         if !self.reused {
-            if found.chunk_count != announced.chunk_count || found.chunk_count == 0 {
+            // A fixed index has at least one chunk (spec `formats.md` §4); an empty stream is a stream like any other.
+            let is_empty_image = found.chunk_count == 0 && self.kind() == IndexKind::Fixed;
+            if found.chunk_count != announced.chunk_count || is_empty_image {
                 return Err(differs("chunk count", announced.chunk_count, found.chunk_count));
             }
             if found.size != announced.size {

@@ -182,6 +182,16 @@ async fn a_close_with_wrong_totals_is_refused_and_the_writer_is_gone() {
 }
 
 #[tokio::test]
+async fn an_empty_stream_is_an_index_without_entries() {
+    let fixture = Fixture::new().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "a.didx", &[]).await;
+    let wid = writer.create_dynamic(&name("b.didx")).await.unwrap();
+    let wrong = IndexTotals { chunk_count: 0, size: 1, csum: Digest::of(b"") };
+    writer.close_dynamic(wid, wrong).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_fixed_index_must_be_whole_at_its_close() {
     let fixture = Fixture::new().await;
     let writer = fixture.begin(FIRST).await;

@@ -172,8 +172,8 @@ pub(crate) static ENDPOINTS: &[Endpoint<BackupSession>] = &[
         doc: "Completes a dynamic index.",
         params: &[
             WID,
-            Param::required("chunk-count", Kind::Integer { min: 1, max: i64::MAX }, "Chunks appended."),
-            Param::required("size", Kind::Integer { min: 1, max: i64::MAX }, "Plain bytes of the archive."),
+            Param::required("chunk-count", Kind::Integer { min: 0, max: i64::MAX }, "Chunks appended."),
+            Param::required("size", Kind::Integer { min: 0, max: i64::MAX }, "Plain bytes of the archive."),
             CSUM,
         ],
         body: BodyKind::Params,
