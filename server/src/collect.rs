@@ -157,7 +157,7 @@ impl Watch {
                 Phase::Mark => task.log("Start GC phase1 (mark used chunks)"),
                 Phase::Sweep => task.log("Start GC phase2 (sweep unused chunks)"),
                 Phase::FindMissing => {
-                    task.log("some referenced chunks are missing; looking for the snapshots they break")
+                    task.log("some referenced chunks are missing; looking for the snapshots they break");
                 }
                 Phase::Starting | Phase::Ended => {}
             }
@@ -176,6 +176,8 @@ impl Watch {
 }
 
 fn log_report(report: &Report, task: &TaskHandle) {
+    task.log(format!("marked {} references in {} index files", report.references, report.indexes));
+    task.log(format!("processed {} chunks", report.listed.count));
     task.log(format!("Removed garbage: {}", bytes(report.removed.bytes)));
     task.log(format!("Removed chunks: {}", report.removed.count));
     if report.pending.count > 0 {

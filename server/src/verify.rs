@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use coldkeep_datastore::manifest::VerifyState;
 use coldkeep_datastore::{
     BackupTime, Datastore, GroupName, Namespace, Owner, SnapshotInfo, SnapshotName, TreeError, VerifyControl,
     VerifyError, VerifyOutcome, VerifyTask,
@@ -158,12 +159,35 @@ impl VerifyJob {
     }
 
     fn skips(&self, snapshot: &SnapshotInfo, now: i64) -> bool {
-        let Some(verified) = snapshot.verification.as_ref().filter(|_| self.skips_verified) else {
-            return false;
-        };
-        // A task id that cannot be read tells no time: better once too often.
-        let Ok(upid) = verified.upid.parse::<Upid>() else { return false };
-        let age = now.saturating_sub(i64::from(upid.starttime));
-        self.outdated_after_days.is_none_or(|days| age < days.saturating_mul(DAY_SECONDS))
+        let verified = snapshot.verification.as_ref().filter(|_| self.skips_verified);
+        verified.is_some_and(|verified| still_counts(verified, self.outdated_after_days, now))
+    }
+}
+
+/// Tells whether a verification is not too old.
+fn still_counts(verified: &VerifyState, outdated_after_days: Option<i64>, now: i64) -> bool {
+    // A task id that cannot be read tells no time: better once too often.
+    let Ok(upid) = verified.upid.parse::<Upid>() else { return false };
+    let age = now.saturating_sub(i64::from(upid.starttime));
+    outdated_after_days.is_none_or(|days| age < days.saturating_mul(DAY_SECONDS))
+}
+
+#[cfg(test)]
+mod tests {
+    use coldkeep_datastore::manifest::VerifyResult;
+
+    use super::*;
+
+    #[test]
+    fn a_verification_counts_until_it_is_too_old() {
+        let upid = "UPID:pbs1:000004D2:0000A1B2:00000001:6553F100:verify:store1:root@pam:".to_owned();
+        let verified = VerifyState { state: VerifyResult::Ok, upid };
+        let at = 0x6553_f100;
+        assert!(still_counts(&verified, None, at + 1000 * DAY_SECONDS));
+        assert!(still_counts(&verified, Some(2), at + 2 * DAY_SECONDS - 1));
+        assert!(!still_counts(&verified, Some(2), at + 2 * DAY_SECONDS));
+        assert!(!still_counts(&verified, Some(0), at));
+        let unreadable = VerifyState { upid: "UPID:x".to_owned(), ..verified };
+        assert!(!still_counts(&unreadable, None, at));
     }
 }

@@ -48,7 +48,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_puts_the_end_off() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let activity = Arc::new(Activity::new());
         let mut idle = Box::pin({
             let activity = Arc::clone(&activity);

@@ -41,7 +41,7 @@ async fn a_backup_comes_back_byte_for_byte() {
     assert_eq!(index.headers["content-type"], "application/octet-stream");
     let mut restored = Vec::new();
     for entry in index.ok().body[4096..].chunks(40) {
-        let digest = entry[8..].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let digest = Digest::from_bytes(entry[8..].try_into().unwrap());
         let chunk = reader.get(&format!("/chunk?digest={digest}")).await;
         assert_eq!(chunk.headers["content-length"].to_str().unwrap(), chunk.body.len().to_string());
         restored.extend_from_slice(&Blob::parse(chunk.ok().body.clone()).unwrap().decode(1 << 24).unwrap());

@@ -79,7 +79,9 @@ pub(crate) fn dynamic_csum(chunks: &[&Chunk]) -> Digest {
 
 pub(crate) fn fixed_csum(chunks: &[&Chunk]) -> Digest {
     let mut csum = DigestBuilder::new();
-    chunks.iter().for_each(|chunk| csum.update(chunk.digest.as_bytes()));
+    for chunk in chunks {
+        csum.update(chunk.digest.as_bytes());
+    }
     csum.finish()
 }
 

@@ -34,7 +34,9 @@ fn assert_same_shape(got: &Value, vector: &Value, optional: &[&str]) {
         (Value::Array(got), Value::Array(vector)) => {
             if let Some(expected) = vector.first() {
                 assert!(!got.is_empty());
-                got.iter().for_each(|value| assert_same_shape(value, expected, optional));
+                for value in got {
+                    assert_same_shape(value, expected, optional);
+                }
             }
         }
         (Value::Null, _) | (_, Value::Null) => {}

@@ -61,12 +61,11 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
     let store = call.state.datastore(&name)?;
     let mut status = stored_status(&store).await;
     status["store"] = json!(name);
-    if let Some(last) = last_run(&call.state, &name, |task| task.finished.is_some()) {
-        if let Some(finished) = last.finished {
-            status["last-run-endtime"] = finished.endtime.into();
-            status["duration"] = finished.endtime.saturating_sub(i64::from(last.upid.starttime)).into();
-            status["last-run-state"] = finished.status.into();
-        }
+    let last = last_run(&call.state, &name, |task| task.finished.is_some());
+    if let Some(TaskInfo { upid, finished: Some(finished) }) = last {
+        status["last-run-endtime"] = finished.endtime.into();
+        status["duration"] = finished.endtime.saturating_sub(i64::from(upid.starttime)).into();
+        status["last-run-state"] = finished.status.into();
     }
     Reply::json(&status)
 }

@@ -58,7 +58,9 @@ async fn prune_group(call: Call<Server>) -> Result<Reply, ApiError> {
     let dry_run: bool = call.params.get("dry-run")?;
     let mut verdicts = judge(&place.store, &place.ns, &group, &keep).await?;
     if dry_run {
-        verdicts.iter_mut().for_each(|verdict| verdict.ns = Some(place.ns.clone()));
+        for verdict in &mut verdicts {
+            verdict.ns = Some(place.ns.clone());
+        }
         return Reply::json(&verdicts);
     }
     let worker_id = if place.ns.is_root() {
