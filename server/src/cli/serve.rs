@@ -1,6 +1,8 @@
 //! `coldkeep serve`.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +14,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::root;
-use crate::http::{DEFAULT_PORT, Listener, Service};
+use crate::http::{DEFAULT_PORT, ListenError, Listener, Service};
 use crate::state::{Certificate, load_certificate};
 use crate::{Limits, Server, ServerOptions};
 
 /// The arguments of `coldkeep serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address and port to listen on.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT))]
-    listen: SocketAddr,
+    /// Address and port to listen on; default all addresses, port 8007.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Seconds that running sessions and tasks may take to end after SIGTERM or SIGINT.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     shutdown_timeout: u64,
@@ -46,16 +48,21 @@ impl Serve {
             server.identities().ensure_administrator().await.context("cannot make the administrator")?;
         let certificate = certificate(Arc::clone(&server)).await?;
         let fingerprint = certificate.fingerprint();
-        let listener = Listener::bind(self.listen, certificate).await?;
-
-        println!("data folder   {}", data_dir.display());
-        println!("listening on  {}", listener.address().context("cannot tell the address in use")?);
-        println!("fingerprint   {fingerprint}");
+        let listener = match self.listen {
+            Some(address) => Listener::bind(address, &certificate).await?,
+            None => bind_everywhere(&certificate).await?,
+        };
+        let address = listener.address().context("cannot tell the address in use")?;
+        let mut text = format!(
+            "data folder   {}\nlistening on  {address}\nfingerprint   {fingerprint}\n",
+            data_dir.display()
+        );
         if let Some(password) = password {
-            println!("user          {}", root());
-            println!("password      {}   (shown only this once)", *password);
+            let _ = writeln!(text, "user          {}", root());
+            let _ = writeln!(text, "password      {}   (shown only this once)", *password);
         }
-        println!("ready");
+        text.push_str("ready\n");
+        std::io::stdout().write_all(text.as_bytes()).context("cannot print how to reach the server")?;
         let house = {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             tokio::spawn(async move { server.keep_house(&stop).await })
@@ -72,6 +79,17 @@ impl Serve {
         server.shut_down().await;
         house.await.context("the housekeeping failed")?;
         Ok(())
+    }
+}
+
+/// Listens on all addresses: on both families where the machine has IPv6, else on IPv4.
+async fn bind_everywhere(certificate: &Certificate) -> Result<Listener, ListenError> {
+    let address = |ip: IpAddr| SocketAddr::new(ip, DEFAULT_PORT);
+    match Listener::bind(address(Ipv6Addr::UNSPECIFIED.into()), certificate).await {
+        Err(ListenError::Bind { source, .. }) if source.kind() != ErrorKind::AddrInUse => {
+            Listener::bind(address(Ipv4Addr::UNSPECIFIED.into()), certificate).await
+        }
+        bound => bound,
     }
 }
 

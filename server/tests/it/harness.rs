@@ -59,7 +59,7 @@ impl TestServer {
         let root_password = server.identities().ensure_administrator().await.unwrap().unwrap();
         let certificate = load_certificate(server.data_dir(), &["localhost".to_owned()]).unwrap();
         let fingerprint = certificate.fingerprint();
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), certificate).await.unwrap();
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), &certificate).await.unwrap();
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(Service::new(Arc::clone(&server)), stop.clone()));

@@ -194,5 +194,5 @@ async fn a_key_that_does_not_fit_the_certificate_is_refused() {
         coldkeep_server::state::load_certificate(&data_dir, &[]).unwrap()
     });
     one.key = other.key;
-    assert!(Listener::bind(([127, 0, 0, 1], 0).into(), one).await.is_err());
+    assert!(Listener::bind(([127, 0, 0, 1], 0).into(), &one).await.is_err());
 }
