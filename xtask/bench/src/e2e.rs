@@ -16,6 +16,13 @@ use crate::output::{Metric, Row, Samples};
 use crate::peers::{Peer, repository};
 use crate::process::{Measured, Usage, measure};
 
+/// What the example `mark_rate` of `coldkeep-gc` prints.
+#[derive(serde::Deserialize)]
+struct MarkRate {
+    references_per_second_per_core: f64,
+    bytes_per_chunk: f64,
+}
+
 const FIRST: &str = "first backup";
 const UNCHANGED: &str = "unchanged backup";
 const RESTORE: &str = "restore";
@@ -182,10 +189,10 @@ impl Bench<'_> {
         let output =
             Command::new(program).output().with_context(|| format!("cannot start {}", program.display()))?;
         ensure!(output.status.success(), "mark_rate failed: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8_lossy(&output.stdout);
-        let rate = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).next_back();
-        let rate = rate.with_context(|| format!("mark_rate printed no number: {text}"))?;
-        self.add(MARK, Metric::ReferencesPerSecondPerCore, rate);
+        let rate: MarkRate = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("mark_rate printed {}", String::from_utf8_lossy(&output.stdout)))?;
+        self.add(MARK, Metric::ReferencesPerSecondPerCore, rate.references_per_second_per_core);
+        self.add(MARK, Metric::BytesPerChunk, rate.bytes_per_chunk);
         Ok(())
     }
 

@@ -40,6 +40,7 @@ pub(crate) enum Metric {
     ObjectsPerSecond,
     ObjectsPerCpuSecond,
     ReferencesPerSecondPerCore,
+    BytesPerChunk,
 }
 
 impl Metric {
@@ -55,6 +56,7 @@ impl Metric {
             Metric::ObjectsPerSecond => "objects_per_second",
             Metric::ObjectsPerCpuSecond => "objects_per_cpu_second",
             Metric::ReferencesPerSecondPerCore => "references_per_second_per_core",
+            Metric::BytesPerChunk => "bytes_per_chunk",
         }
     }
 
@@ -65,7 +67,7 @@ impl Metric {
             Metric::CpuSecondsPerGib | Metric::ServerCpuSecondsPerGib | Metric::ClientCpuSecondsPerGib => {
                 "s/GiB"
             }
-            Metric::PeakMemoryBytes | Metric::StoredBytes => "B",
+            Metric::PeakMemoryBytes | Metric::StoredBytes | Metric::BytesPerChunk => "B",
             Metric::ObjectsPerSecond | Metric::ObjectsPerCpuSecond | Metric::ReferencesPerSecondPerCore => {
                 "1/s"
             }
