@@ -3,7 +3,7 @@
 //! Lock order: the locks of a batch are taken in ascending order of their stripes and all at once; whoever holds a
 //! guard takes no second one. No other lock of this crate is held across an await.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -43,6 +43,11 @@ impl DigestLocks {
         self.lock_stripes(stripes).await
     }
 
+    /// Waits for the locks of all digests: until whatever is under way has ended, and keeps everybody out.
+    pub(crate) async fn lock_every(&self) -> DigestGuard {
+        self.lock_stripes((0..STRIPES).collect()).await
+    }
+
     async fn lock_stripes(&self, stripes: Vec<usize>) -> DigestGuard {
         let mut guards = Vec::with_capacity(stripes.len());
         for stripe in &stripes {
@@ -78,6 +83,21 @@ impl DigestGuard {
     /// Returns whether lock(`digest`) is among those held.
     pub fn covers(&self, digest: &Digest) -> bool {
         self.0.stripes.binary_search(&stripe_of(digest)).is_ok()
+    }
+
+    /// Returns a look at this guard that does not hold the locks.
+    pub(crate) fn watch(&self) -> GuardWatch {
+        GuardWatch(Arc::downgrade(&self.0))
+    }
+}
+
+/// Tells whether a guard, or a clone of it on another thread, is still there.
+#[derive(Debug)]
+pub(crate) struct GuardWatch(Weak<Held>);
+
+impl GuardWatch {
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.upgrade().is_some()
     }
 }
 

@@ -68,6 +68,11 @@ impl Registry {
         Some(Run { started_at, oldest_session_at, cutoff, registry: Arc::clone(self) })
     }
 
+    /// Returns whether no session is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().sessions.is_empty()
+    }
+
     /// Fails every open session that was told that `digest` is stored; returns how many.
     pub(crate) fn fail_told(&self, digest: &Digest) -> usize {
         let inner = self.lock();

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::dir::{ChunkDir, DirError, EntryName, EntryStat, NewEntry};
 use crate::locks::DigestGuard;
 use crate::session::Session;
+use crate::time::StoreTime;
 
 /// Most digests whose locks are held at once by a batch; bounds how long a batch keeps others waiting.
 const TOUCH_BATCH: usize = 128;
@@ -57,13 +58,23 @@ impl<D: ChunkDir> ChunkStore<D> {
             Existing::None => {
                 let content = chunk.blob().as_bytes().clone();
                 let encoded_bytes = content.len() as u64;
-                let entry = NewEntry { name: EntryName::chunk(digest), content, at: self.clock.now() };
+                let at = self.begin_write(&held).await?;
+                let entry = NewEntry { name: EntryName::chunk(digest), content, at };
                 self.dir.put(&held, entry, self.durability()).await?;
                 Inserted::New { encoded_bytes }
             }
         };
         session.tell([&digest]);
         Ok(inserted)
+    }
+
+    /// Returns the time for a file that is about to be written; the saved clock is never far behind it (hazard H38).
+    async fn begin_write(&self, held: &DigestGuard) -> Result<StoreTime, DirError> {
+        let (at, save_first) = self.suspects.begin_write(&self.clock, held);
+        if save_first {
+            self.save_clock().await.map_err(|error| error.0)?;
+        }
+        Ok(at)
     }
 
     async fn existing(&self, held: &DigestGuard, chunk: &CheckedChunk) -> Result<Existing, DirError> {

@@ -225,15 +225,19 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// # Errors
     /// [`StoreError`]: the commit must not be acknowledged.
     pub async fn sync(&self) -> Result<(), StoreError> {
-        if self.sync_level == SyncLevel::Filesystem {
-            self.sync_filesystem().await?;
+        match self.sync_level {
+            SyncLevel::None => Ok(()),
+            SyncLevel::Filesystem => self.sync_filesystem().await,
+            SyncLevel::File => {
+                self.suspects.synced(self.suspects.begin_sync(&self.clock));
+                self.save_clock().await
+            }
         }
-        Ok(())
     }
 
     async fn sync_filesystem(&self) -> Result<(), StoreError> {
-        // Read first: what is written from here on may or may not be part of this sync.
-        let synced_at = self.clock.now();
+        // Read first: what is being written, or is written from here on, may or may not be part of this sync.
+        let synced_at = self.suspects.begin_sync(&self.clock);
         self.dir.sync().await?;
         self.suspects.synced(synced_at);
         self.save_clock().await
@@ -247,13 +251,19 @@ impl<D: ChunkDir> ChunkStore<D> {
         self.suspects.save(&self.dir, &self.clock, false).await
     }
 
-    /// Ends the use of the store cleanly: syncs and saves the clock. Sessions must have ended.
+    /// Ends the use of the store cleanly: waits for file work under way, syncs and saves the clock. While a session is
+    /// open, which may go on writing, the end does not count as clean.
     ///
     /// # Errors
     /// [`StoreError`]: the next open treats this end as unclean.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the store open.
     pub async fn close(&self) -> Result<(), StoreError> {
+        // A write whose caller gave up goes on under lock(d): it must not end after the sync.
+        let _nobody_writes = self.locks.lock_every().await;
         self.sync_filesystem().await?;
-        self.suspects.save(&self.dir, &self.clock, true).await
+        self.suspects.save(&self.dir, &self.clock, self.registry.is_idle()).await
     }
 
     /// Checks what was read of a chunk: shape, CRC, and the digest where that is possible without a key.

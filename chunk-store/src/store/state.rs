@@ -1,6 +1,6 @@
 //! What a store remembers of its clock and its last sync (R12, hazard H38).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +9,18 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{OpenError, StoreError};
 use crate::dir::{ChunkDir, StateFile};
+use crate::locks::{DigestGuard, GuardWatch};
 use crate::time::{Clock, StoreClock, StoreTime};
 
-/// The clock is saved once a minute (R12): a file written just before an unclean end may be this much later than the
-/// saved value. Half a minute is for a slow disk.
+/// No file is written at a time that is this much later than the saved value of the clock, so that the next open knows
+/// how far the times of files may reach. The clock is saved once a minute (R12); half a minute is for a slow disk.
 const UNSAVED_MAX: Duration = Duration::from_secs(90);
+
+/// Most suspect spans that are kept apart; there is one for each unclean end, and the nearest two become one beyond.
+const SPANS_MAX: usize = 32;
+
+/// Files with an mtime between these two instants, both included, may be torn.
+type Span = (StoreTime, StoreTime);
 
 /// Content of the clock file; byte layout in `docs/FORMAT.md`. Times are nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,17 +31,21 @@ struct ClockFile {
     synced_at: i64,
     /// The store was closed cleanly after this was written.
     clean: bool,
-    /// Files with an mtime in this span (both ends included) may be torn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    suspect: Option<(i64, i64)>,
+    /// Files with an mtime in one of these spans (both ends included) may be torn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    suspects: Vec<(i64, i64)>,
 }
 
 /// Which chunk files must be checked before they count.
 #[derive(Debug)]
 pub(super) struct Suspects {
-    /// Files with an mtime in this span (both ends included) may be torn.
-    span: Option<(StoreTime, StoreTime)>,
+    /// Ascending, apart from each other, at most [`SPANS_MAX`].
+    spans: Vec<Span>,
     synced_at: Mutex<StoreTime>,
+    /// The clock's value in the file on disk.
+    saved_at: Mutex<StoreTime>,
+    /// Writes that may be under way: the time that the file gets, and lock(d), which is held until the file is written.
+    writing: Mutex<Vec<(StoreTime, GuardWatch)>>,
     /// Two saves at once would write one temporary file.
     saving: AsyncMutex<()>,
 }
@@ -50,45 +61,81 @@ pub(super) async fn open<D: ChunkDir>(
         ),
         None => None,
     };
-    if saved.as_ref().is_some_and(|saved| !saved.clean) {
-        // If only the process died, what it wrote is still on its way to the disk: from here on it is durable, so that
-        // `synced_at` below is true at every sync level.
+    if saved.as_ref().is_none_or(|saved| !saved.clean) {
+        // If only the process died, or a stock server had the store until now, what was written is still on its way to
+        // the disk: from here on it is durable, so that `synced_at` below is true at every sync level.
         dir.sync().await?;
     }
     let floor = saved.as_ref().map_or(StoreTime::EPOCH, |saved| StoreTime::from_unix_nanos(saved.clock));
     let clock = StoreClock::new(source, floor);
     let now = clock.now();
     let suspects = Suspects {
-        span: saved.as_ref().and_then(|saved| suspect_span(saved, now)),
-        // Without a file there is nothing of ours that could be torn. What power loss tore stays suspect in `span`.
+        spans: saved.as_ref().map_or_else(Vec::new, |saved| suspect_spans(saved, now)),
+        // Without a file there is nothing of ours that could be torn. What power loss tore stays suspect in `spans`.
         synced_at: Mutex::new(now),
+        saved_at: Mutex::new(floor),
+        writing: Mutex::default(),
         saving: AsyncMutex::default(),
     };
     suspects.save(dir, &clock, false).await.map_err(|error| OpenError::Dir(error.0))?;
     Ok((clock, suspects))
 }
 
-fn suspect_span(saved: &ClockFile, now: StoreTime) -> Option<(StoreTime, StoreTime)> {
-    let earlier =
-        saved.suspect.map(|(from, to)| (StoreTime::from_unix_nanos(from), StoreTime::from_unix_nanos(to)));
-    if saved.clean {
-        return earlier;
+fn suspect_spans(saved: &ClockFile, now: StoreTime) -> Vec<Span> {
+    let time = StoreTime::from_unix_nanos;
+    let mut spans: Vec<Span> = saved.suspects.iter().map(|(from, to)| (time(*from), time(*to))).collect();
+    if !saved.clean {
+        spans.push((time(saved.synced_at), now.max(time(saved.clock).plus(UNSAVED_MAX))));
     }
-    let from = StoreTime::from_unix_nanos(saved.synced_at);
-    let to = now.max(StoreTime::from_unix_nanos(saved.clock).plus(UNSAVED_MAX));
-    // One span that covers both: what was found good since the earlier end is read once more, which harms nobody.
-    Some(earlier.map_or((from, to), |(first, last)| (first.min(from), last.max(to))))
+    joined(spans)
+}
+
+/// Sorts spans, joins those that meet, and the nearest ones as long as there are more than [`SPANS_MAX`]: what lies
+/// between them is read once more, which harms nobody.
+fn joined(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match apart.last_mut() {
+            Some(before) if span.0 <= before.1 => before.1 = before.1.max(span.1),
+            _ => apart.push(span),
+        }
+    }
+    while apart.len() > SPANS_MAX {
+        let gap = |position: &usize| apart[position + 1].0.since(apart[*position].1);
+        let Some(nearest) = (0..apart.len() - 1).min_by_key(gap) else { break };
+        apart[nearest].1 = apart.remove(nearest + 1).1;
+    }
+    apart
 }
 
 impl Suspects {
     /// Returns whether a file with this mtime must be checked before it counts.
     pub(super) fn contains(&self, written_at: StoreTime) -> bool {
-        self.span.is_some_and(|(from, to)| (from..=to).contains(&written_at))
+        self.spans.iter().any(|(from, to)| (*from..=*to).contains(&written_at))
+    }
+
+    /// Returns the time for a file that is about to be written under `held`, and whether the clock must be saved before
+    /// (see [`UNSAVED_MAX`]).
+    pub(super) fn begin_write(&self, clock: &StoreClock, held: &DigestGuard) -> (StoreTime, bool) {
+        let mut writing = lock(&self.writing);
+        writing.retain(|(_, watch)| watch.is_held());
+        let at = clock.now();
+        writing.push((at, held.watch()));
+        (at, at > lock(&self.saved_at).plus(UNSAVED_MAX))
+    }
+
+    /// Returns the instant of a sync that begins now: every file with an earlier time is written by now.
+    pub(super) fn begin_sync(&self, clock: &StoreClock) -> StoreTime {
+        let writing = lock(&self.writing);
+        let now = clock.now();
+        let under_way = writing.iter().filter(|(_, watch)| watch.is_held());
+        under_way.map(|(at, _)| *at).min().unwrap_or(now)
     }
 
     /// Records that everything written before `at` is durable.
     pub(super) fn synced(&self, at: StoreTime) {
-        let mut synced_at = self.synced_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced_at = lock(&self.synced_at);
         *synced_at = at.max(*synced_at);
     }
 
@@ -99,13 +146,45 @@ impl Suspects {
         clean: bool,
     ) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
+        let now = clock.now();
         let content = ClockFile {
-            clock: clock.now().unix_nanos(),
-            synced_at: self.synced_at.lock().unwrap_or_else(PoisonError::into_inner).unix_nanos(),
+            clock: now.unix_nanos(),
+            synced_at: lock(&self.synced_at).unix_nanos(),
             clean,
-            suspect: self.span.map(|(from, to)| (from.unix_nanos(), to.unix_nanos())),
+            suspects: self.spans.iter().map(|(from, to)| (from.unix_nanos(), to.unix_nanos())).collect(),
         };
         let content = serde_json::to_vec(&content).expect("invariant: numbers and flags have a JSON form");
-        Ok(dir.save_state(StateFile::Clock, Bytes::from(content)).await?)
+        dir.save_state(StateFile::Clock, Bytes::from(content)).await?;
+        *lock(&self.saved_at) = now;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(from: i64, to: i64) -> Span {
+        (StoreTime::from_unix(from, 0), StoreTime::from_unix(to, 0))
+    }
+
+    #[test]
+    fn spans_that_meet_are_joined() {
+        let spans = vec![span(30, 40), span(1, 5), span(5, 8), span(2, 3), span(9, 9)];
+        assert_eq!(joined(spans), [span(1, 8), span(9, 9), span(30, 40)]);
+    }
+
+    #[test]
+    fn the_nearest_spans_are_joined_where_there_are_too_many() {
+        let mut spans: Vec<Span> = (0..=SPANS_MAX as i64).map(|n| span(100 * n, 100 * n + 10)).collect();
+        spans[7] = span(690, 710);
+        let few = joined(spans.clone());
+        assert_eq!(few.len(), SPANS_MAX);
+        assert_eq!(few[6], span(600, 710));
+        assert!(spans.iter().all(|(from, to)| few.iter().any(|span| span.0 <= *from && *to <= span.1)));
     }
 }

@@ -255,6 +255,101 @@ async fn h38_a_suspect_chunk_stays_suspect_over_further_restarts() {
     assert!(matches!(refused, Err(TouchError::Missing { .. })));
 }
 
+/// Opens a store again on what is left of another one, and makes reading fail: whatever must be checked gives an error.
+async fn reopen_unread(store: ChunkStore<MemoryDir>, clock: &Arc<ManualClock>) -> ChunkStore<MemoryDir> {
+    let ChunkStore { dir, .. } = store;
+    let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
+    store.dir().fail(&["read"]);
+    store
+}
+
+/// Goal: a sync vouches only for writes that had ended when it began. Method: a write gets its time, another session's
+/// sync passes, then the write goes on; after an unclean end its chunk must be checked.
+#[tokio::test]
+async fn h38_a_chunk_that_was_being_written_during_a_sync_stays_suspect() {
+    let (clock, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    {
+        let session = store.begin_session().await.unwrap();
+        let writes_wait = store.dir().hold_puts().await;
+        let mut insert = std::pin::pin!(store.insert(&session, chunk.clone()));
+        tokio::select! {
+            biased;
+            inserted = &mut insert => panic!("{inserted:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        clock.advance(Duration::from_secs(1));
+        store.sync().await.unwrap();
+        drop(writes_wait);
+        insert.await.unwrap();
+    }
+    let store = reopen_unread(store, &clock).await;
+    let touched = store.touch(&store.begin_session().await.unwrap(), &[chunk.digest()]).await;
+    assert!(matches!(touched, Err(TouchError::Dir(_))), "{touched:?}");
+}
+
+/// Goal: the span of suspect times reaches as far as the clock ran, though nobody saved it and the date was wrong.
+/// Method: the date jumps ahead, a chunk is written, the process dies, the date is right again.
+#[tokio::test]
+async fn h38_a_chunk_written_after_the_clock_jumped_ahead_is_suspect() {
+    let (clock, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    let session = store.begin_session().await.unwrap();
+    let right = clock.wall();
+    clock.step_wall(right.plus(10 * DAY));
+    store.insert(&session, chunk.clone()).await.unwrap();
+    drop(session);
+    clock.step_wall(right);
+    let store = reopen_unread(store, &clock).await;
+    let touched = store.touch(&store.begin_session().await.unwrap(), &[chunk.digest()]).await;
+    assert!(matches!(touched, Err(TouchError::Dir(_))), "{touched:?}");
+}
+
+#[tokio::test]
+async fn what_was_written_between_two_unclean_ends_and_synced_is_not_suspect() {
+    let (clock, store) = memory_store().await;
+    let (first, synced, last) = (plain(b"abc"), plain(b"def"), plain(b"ghi"));
+    store.insert(&store.begin_session().await.unwrap(), first.clone()).await.unwrap();
+    let ChunkStore { dir, .. } = store;
+    clock.advance(DAY);
+    let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
+    clock.advance(DAY);
+    store.insert(&store.begin_session().await.unwrap(), synced.clone()).await.unwrap();
+    clock.advance(DAY);
+    store.sync().await.unwrap();
+    store.insert(&store.begin_session().await.unwrap(), last.clone()).await.unwrap();
+    let store = reopen_unread(store, &clock).await;
+    let session = store.begin_session().await.unwrap();
+    store.touch(&session, &[synced.digest()]).await.unwrap();
+    for suspect in [first, last] {
+        assert!(store.touch(&session, &[suspect.digest()]).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_end_with_an_open_session_is_not_clean() {
+    let (clock, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    let session = store.begin_session().await.unwrap();
+    store.close().await.unwrap();
+    store.insert(&session, chunk.clone()).await.unwrap();
+    drop(session);
+    let store = reopen_unread(store, &clock).await;
+    assert!(store.touch(&store.begin_session().await.unwrap(), &[chunk.digest()]).await.is_err());
+}
+
+#[tokio::test]
+async fn at_level_file_nothing_before_the_last_commit_is_suspect() {
+    let clock = manual_clock();
+    let options = StoreOptions::new(clock.clone()).with_sync_level(SyncLevel::File);
+    let store = ChunkStore::open_dir(MemoryDir::new(), options).await.unwrap();
+    let chunk = plain(b"abc");
+    store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+    store.sync().await.unwrap();
+    let store = reopen_unread(store, &clock).await;
+    store.touch(&store.begin_session().await.unwrap(), &[chunk.digest()]).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_good_suspect_chunk_is_read_once_and_then_trusted() {
     let clock = manual_clock();

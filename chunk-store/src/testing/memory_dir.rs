@@ -15,6 +15,7 @@ use crate::time::StoreTime;
 #[derive(Debug, Default)]
 pub struct MemoryDir {
     state: Mutex<State>,
+    putting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +52,11 @@ impl MemoryDir {
     /// Lets every later call of the named methods fail, until called again with other names.
     pub fn fail(&self, methods: &[&'static str]) {
         self.lock().failing = methods.iter().copied().collect();
+    }
+
+    /// Lets every put wait, before it has any effect, until the returned guard is dropped.
+    pub async fn hold_puts(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.putting.lock().await
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -113,6 +119,7 @@ impl ChunkDir for MemoryDir {
 
     async fn put(&self, held: &DigestGuard, entry: NewEntry, durability: Durability) -> Result<(), DirError> {
         assert_held(held, entry.name);
+        let _turn = self.putting.lock().await;
         let mut state = self.call("put")?;
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
         let file = File { content: entry.content, stat };
