@@ -194,7 +194,10 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// the chunk fail, so that they cannot commit a snapshot that nobody can restore.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was set aside.
+    /// [`StoreError`]: nothing was set aside; sessions that rely on the chunk may have failed.
+    ///
+    /// # Cancel safety
+    /// The chunk may be set aside if the future is dropped; sessions that rely on it have failed then.
     pub async fn quarantine(&self, digest: &Digest) -> Result<Quarantined, StoreError> {
         let held = self.locks.lock(digest).await;
         let name = EntryName::chunk(*digest);
@@ -215,8 +218,10 @@ impl<D: ChunkDir> ChunkStore<D> {
             }
             number += 1;
         }
-        self.dir.rename(&held, name, EntryName::new(*digest, EntryKind::Bad(number))).await?;
+        // First: the rename goes on if this future is dropped, and nothing after it would. Nobody can be told of the chunk
+        // in between, since that takes lock(d).
         let failed_sessions = if cfg!(coldkeep_off = "r15") { 0 } else { self.registry.fail_told(digest) };
+        self.dir.rename(&held, name, EntryName::new(*digest, EntryKind::Bad(number))).await?;
         Ok(Quarantined::SetAside { number, failed_sessions })
     }
 

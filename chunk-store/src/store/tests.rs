@@ -408,6 +408,24 @@ async fn h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it() {
     assert!(other.check_alive().is_ok());
 }
 
+/// Goal: a session that relies on a corrupt chunk fails even if whoever sets the chunk aside goes away in the middle, so
+/// that the rename happens and nothing after it. Method: the session must have failed before the rename.
+#[tokio::test]
+async fn h29_sessions_fail_before_their_chunk_goes() {
+    let (_, store) = memory_store().await;
+    let chunk = plain(b"abc");
+    let session = store.begin_session().await.unwrap();
+    store.insert(&session, chunk.clone()).await.unwrap();
+    let held = store.locks.lock(&chunk.digest()).await;
+    let content = Bytes::from_static(b"something else entirely");
+    let damaged = crate::dir::NewEntry { name: EntryName::chunk(chunk.digest()), content, at: store.now() };
+    store.dir().put(&held, damaged, Durability::Deferred).await.unwrap();
+    drop(held);
+    store.dir().fail(&["rename"]);
+    store.quarantine(&chunk.digest()).await.unwrap_err();
+    assert!(session.check_alive().is_err());
+}
+
 #[tokio::test]
 async fn h31_a_failed_read_is_no_corruption() {
     let (_, store) = memory_store().await;
