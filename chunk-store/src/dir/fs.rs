@@ -33,6 +33,29 @@ struct Paths {
     /// Held by the thread that writes below `state`: a caller that stops waiting leaves its write under way, and the
     /// next one would share its temporary file.
     writing_state: Mutex<()>,
+    filesystem: Mutex<Filesystem>,
+}
+
+/// What syncs the filesystem of the chunks.
+///
+/// Linux reports a failed write-back once to each file that is open, and never to one opened later; what was to be
+/// written is then given up. So one file stays open from the start, syncs take turns, and after a failure there is no
+/// success any more: which chunks are lost nobody knows until the next open checks them.
+#[derive(Debug)]
+struct Filesystem {
+    folder: File,
+    has_failed: bool,
+}
+
+impl Filesystem {
+    fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        if self.has_failed {
+            return Err(io::Error::other("an earlier sync failed; check the disk, then restart"));
+        }
+        let synced = sync(&self.folder);
+        self.has_failed = synced.is_err();
+        synced
+    }
 }
 
 /// Only the store's user may look into it (spec `formats.md` §10).
@@ -45,14 +68,14 @@ impl FsChunkDir {
     /// # Errors
     /// [`DirError`] if a folder cannot be made.
     pub fn create(store: &Path) -> Result<Self, DirError> {
-        let paths = Paths {
-            chunks: store.join(".chunks"),
-            state: store.join(".coldkeep"),
-            writing_state: Mutex::default(),
-        };
-        for folder in [&paths.chunks, &paths.state] {
+        let (chunks, state) = (store.join(".chunks"), store.join(".coldkeep"));
+        for folder in [&chunks, &state] {
             make_folder(folder)?;
         }
+        durable::sync_folder(store)?;
+        let folder = File::open(&chunks).map_err(|source| DirError::new("open", &chunks, source))?;
+        let filesystem = Mutex::new(Filesystem { folder, has_failed: false });
+        let paths = Paths { chunks, state, writing_state: Mutex::default(), filesystem };
         Ok(Self { paths: Arc::new(paths) })
     }
 
@@ -253,8 +276,9 @@ impl ChunkDir for FsChunkDir {
 
     async fn sync(&self) -> Result<(), DirError> {
         self.run(None, |paths| {
-            let sync = || Ok(rustix::fs::syncfs(File::open(&paths.chunks)?)?);
-            sync().map_err(|source| DirError::new("sync the filesystem of", &paths.chunks, source))
+            let mut filesystem = paths.filesystem.lock().unwrap_or_else(PoisonError::into_inner);
+            let synced = filesystem.sync(|folder| Ok(rustix::fs::syncfs(folder)?));
+            synced.map_err(|source| DirError::new("sync the filesystem of", &paths.chunks, source))
         })
         .await
     }
@@ -262,7 +286,8 @@ impl ChunkDir for FsChunkDir {
     async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
         self.run(None, move |paths| {
             let _writing = paths.write_state();
-            let path = paths.state.join("probe");
+            // Among the chunks: another folder may be on another filesystem.
+            let path = paths.chunks.join(".probe");
             let probe = || {
                 std::fs::write(&path, b"probe")?;
                 filetime::set_file_times(&path, file_time(at), file_time(at))?;
@@ -393,6 +418,28 @@ mod tests {
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();
         check_chunk_dir(&FsChunkDir::create(folder.path()).unwrap()).await;
+    }
+
+    #[test]
+    fn after_a_failed_sync_there_is_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut filesystem = Filesystem { folder: File::open(folder.path()).unwrap(), has_failed: false };
+        filesystem.sync(|_| Ok(())).unwrap();
+        filesystem.sync(|_| Err(io::Error::other("the disk is full"))).unwrap_err();
+        let error = filesystem.sync(|_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("restart"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn times_are_probed_on_the_filesystem_of_the_chunks() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        let at = StoreTime::from_unix(1000, 5);
+        assert!(dir.keeps_times(at).await.unwrap());
+        assert_eq!(dir.shards().await.unwrap(), []);
+        // Only the folder of the chunks tells whether their times are kept.
+        std::fs::remove_dir_all(folder.path().join(".chunks")).unwrap();
+        dir.keeps_times(at).await.unwrap_err();
     }
 
     #[tokio::test]
