@@ -10,8 +10,7 @@ use crate::error::RequestError;
 
 /// A backup, or one of its archives, failed.
 ///
-/// After an error of an upload the session cannot be finished: the server keeps the archive's writer open. Drop the
-/// session; the server removes the unfinished snapshot, and the chunks already sent are not sent twice into the store.
+/// After an error of an upload the session cannot be finished, see [`BackupError::Incomplete`]. Drop the session; the server removes the unfinished snapshot, and the chunks already sent are not sent twice into the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -65,7 +64,9 @@ pub enum BackupError {
         archive: ArchiveName,
     },
     /// An image must hold at least one byte: there is no empty fixed index (spec `formats.md` §4).
-    #[error("the source of {archive} is empty; an image must hold at least one byte, an empty file can be a stream (.bin)")]
+    #[error(
+        "the source of {archive} is empty; an image must hold at least one byte, an empty file can be a stream (.bin)"
+    )]
     Empty {
         /// The archive.
         archive: ArchiveName,
@@ -81,6 +82,12 @@ pub enum BackupError {
     /// The archive was uploaded in this session before.
     #[error("{archive} is already part of this backup")]
     Twice {
+        /// The archive.
+        archive: ArchiveName,
+    },
+    /// The upload of an archive failed or was dropped, so the backup must not be finished.
+    #[error("{archive} was not uploaded to its end, so the backup cannot be finished")]
+    Incomplete {
         /// The archive.
         archive: ArchiveName,
     },

@@ -182,6 +182,7 @@ impl BackupSession {
             max: BLOB_ENCODED_BYTES_MAX,
         };
         if plain_len > ENCODE_BYTES_MAX {
+            self.leave_out(archive);
             return Err(too_large(plain_len));
         }
         let encoded = tokio::task::spawn_blocking(move || Blob::encode(&data, Compression::Zstd)).await;
@@ -190,6 +191,7 @@ impl BackupSession {
             .map_err(|source| BackupError::Encode { archive: archive.clone(), source })?
             .into_bytes();
         if blob.len() > BLOB_ENCODED_BYTES_MAX {
+            self.leave_out(archive);
             return Err(too_large(blob.len()));
         }
         let (size, csum) = (blob.len() as u64, Digest::of(&blob));
@@ -203,15 +205,21 @@ impl BackupSession {
     /// Writes the manifest, commits the snapshot and closes the connection; returns the manifest as sent.
     ///
     /// # Errors
-    /// [`BackupError::Request`]: the server refused, for instance since an archive was left unfinished or the backup
-    /// has no archive. No snapshot exists then; only a connection that broke while the answer was awaited leaves it
-    /// open whether it does.
+    /// [`BackupError::Incomplete`]: the upload of an archive failed or was dropped. [`BackupError::Request`]: the server
+    /// refused. No snapshot exists then; only a connection that broke while the answer was awaited leaves it open
+    /// whether it does.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the snapshot was committed.
     pub async fn finish(self) -> Result<Manifest, BackupError> {
         let mut manifest = Manifest::new(&self.snapshot);
         let files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Without this the snapshot would look like a whole one: the server knows only of archives that it was told of.
+        if let Some(missing) =
+            files.started.iter().find(|&name| !files.done.iter().any(|file| file.filename == *name))
+        {
+            return Err(BackupError::Incomplete { archive: missing.clone() });
+        }
         for file in files.done {
             manifest.push(file);
         }
@@ -235,6 +243,12 @@ impl BackupSession {
         }
         files.started.push(archive.clone());
         Ok(())
+    }
+
+    /// Forgets an archive of which nothing was sent, and that the backup may do without.
+    fn leave_out(&self, archive: &ArchiveName) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.started.retain(|name| name != archive);
     }
 
     fn finish_file(&self, archive: &ArchiveName, size: u64, csum: Digest) {

@@ -208,8 +208,6 @@ async fn what_the_protocol_cannot_hold_is_refused_here() {
     let (_, store) = serve(&Arc::default());
     let session = store.begin_backup(&snapshot(), TransferLimits::default()).await.unwrap();
     let image = |size| ImageSource::reader(std::io::empty(), size);
-    let empty = session.upload_image(&"a.img.fidx".parse().unwrap(), image(0)).await.unwrap_err();
-    assert!(matches!(empty, BackupError::Empty { .. }));
     let kind = session.upload_image(&"c.bin.didx".parse().unwrap(), image(1)).await.unwrap_err();
     assert!(matches!(kind, BackupError::Kind { .. }));
     let kind = session.upload_blob(&"index.json.blob".parse().unwrap(), Bytes::new()).await.unwrap_err();
@@ -220,6 +218,21 @@ async fn what_the_protocol_cannot_hold_is_refused_here() {
     session.upload_blob(&"e.conf.blob".parse().unwrap(), Bytes::new()).await.unwrap();
     let twice = session.upload_blob(&"e.conf.blob".parse().unwrap(), Bytes::new()).await.unwrap_err();
     assert!(matches!(twice, BackupError::Twice { .. }));
+    // None of these has begun anything on the server: the backup may do without them.
+    assert_eq!(session.finish().await.unwrap().files().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_lacks_an_archive_is_not_finished() {
+    let (server, store) = serve(&Arc::default());
+    let session = store.begin_backup(&snapshot(), TransferLimits::default()).await.unwrap();
+    let image = ImageSource::reader(std::io::empty(), 0);
+    let empty = session.upload_image(&"a.img.fidx".parse().unwrap(), image).await.unwrap_err();
+    assert!(matches!(empty, BackupError::Empty { .. }));
+    session.upload_blob(&"e.conf.blob".parse().unwrap(), Bytes::new()).await.unwrap();
+    let refused = session.finish().await.unwrap_err();
+    assert!(matches!(&refused, BackupError::Incomplete { archive } if archive.as_str() == "a.img.fidx"));
+    assert!(!server.log().iter().any(|call| call.contains("/finish")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
