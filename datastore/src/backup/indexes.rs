@@ -6,6 +6,7 @@ use coldkeep_chunk_store::{Digest, TouchError};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{BackupError, BackupWriter, Inner, Phase, WRITERS_MAX};
+use crate::file::is_missing;
 use crate::index::{
     DynamicIndexWriter, FixedIndexWriter, IndexError, IndexKind, IndexOrigin, IndexReader, IndexTotals,
 };
@@ -155,6 +156,14 @@ impl OpenIndex {
     }
 }
 
+fn check_suffix(name: &ArchiveName, kind: IndexKind) -> Result<(), BackupError> {
+    if name.kind() == ArchiveKind::Index(kind) {
+        Ok(())
+    } else {
+        Err(BackupError::Suffix { name: name.clone(), expected: kind.suffix() })
+    }
+}
+
 impl BackupWriter {
     /// Opens a dynamic index; returns the number of its writer.
     ///
@@ -170,13 +179,12 @@ impl BackupWriter {
             DynamicIndexWriter::create(&target, inner.origin()).map(Writer::Dynamic)
         })
         .await
-        .map(|(wid, _)| wid)
     }
 
     /// Opens a fixed index with chunks of 4 MiB; returns the number of its writer.
     ///
     /// Without `size` it grows until a short chunk ends it. With `reuse_csum` it begins as a copy of the previous
-    /// index, whose recomputed checksum and size must be those given; its chunks are refreshed before this returns (R5).
+    /// index, whose recomputed checksum and size must be those given; its chunks are refreshed first (R5).
     ///
     /// # Errors
     /// Those of [`Self::create_dynamic`]; [`BackupError::ReuseWithoutSize`], [`BackupError::NoPrevious`],
@@ -194,25 +202,19 @@ impl BackupWriter {
             let create = self.create(name, IndexKind::Fixed, move |inner, name| {
                 inner.fixed_writer(name, size).map(Writer::Fixed)
             });
-            return create.await.map(|(wid, _)| wid);
+            return create.await;
         };
+        check_suffix(name, IndexKind::Fixed)?;
         let size = size.ok_or_else(|| BackupError::ReuseWithoutSize { name: name.clone() })?;
         self.inner.base(name)?;
-        let (wid, index) = self
-            .create(name, IndexKind::Fixed, move |inner, name| {
-                let mut writer = inner.fixed_writer(name, Some(size))?;
-                let previous = inner.matching_previous(name, csum)?;
-                writer.prefill(&previous)?;
-                Ok(Writer::Fixed(writer))
-            })
-            .await?;
-        let touched = self.touch_reused(name).await;
-        if touched.is_err() {
-            let mut state = self.inner.state();
-            state.indexes.remove(&wid);
-            state.index_names.remove(&index.name);
-        }
-        touched.map(|()| wid)
+        // R5: before there is a writer that could be closed.
+        self.touch_previous(name, csum).await?;
+        self.create(name, IndexKind::Fixed, move |inner, name| {
+            let mut writer = inner.fixed_writer(name, Some(size))?;
+            writer.prefill(&inner.previous_index(name)?)?;
+            Ok(Writer::Fixed(writer))
+        })
+        .await
     }
 
     /// Appends chunks, given with their offsets, to the index of `wid`.
@@ -301,10 +303,8 @@ impl BackupWriter {
         name: &ArchiveName,
         kind: IndexKind,
         make: impl FnOnce(&Inner, &ArchiveName) -> Result<Writer, IndexError> + Send + 'static,
-    ) -> Result<(u32, Arc<OpenIndex>), BackupError> {
-        if name.kind() != ArchiveKind::Index(kind) {
-            return Err(BackupError::Suffix { name: name.clone(), expected: kind.suffix() });
-        }
+    ) -> Result<u32, BackupError> {
+        check_suffix(name, kind)?;
         let (wid, busy) = {
             let mut state = self.inner.open_state()?;
             if state.writers_opened == WRITERS_MAX {
@@ -320,24 +320,15 @@ impl BackupWriter {
         let name = name.clone();
         let create = move || {
             let inner = &busy.0;
-            let writer = inner.footprint.enter().and_then(|_folder| {
-                make(inner, &name).map_err(|source| match source {
-                    IndexError::File(error) if crate::file::is_missing(&error) => match &inner.base {
-                        Some(base) => {
-                            BackupError::NoPreviousFile { snapshot: base.clone(), name: name.clone() }
-                        }
-                        None => error.into(),
-                    },
-                    source => BackupError::Index { name: name.clone(), source },
-                })
-            });
+            let failed = |source| BackupError::Index { name: name.clone(), source };
+            let entered = inner.footprint.enter();
+            let writer = entered.and_then(|_folder| make(inner, &name).map_err(failed));
             let mut state = inner.state();
             match writer {
                 Ok(writer) => {
                     let reused = matches!(&writer, Writer::Fixed(writer) if writer.is_prefilled());
-                    let index = Arc::new(OpenIndex::new(name.clone(), writer, reused));
-                    state.indexes.insert(wid, Arc::clone(&index));
-                    Ok((wid, index))
+                    state.indexes.insert(wid, Arc::new(OpenIndex::new(name.clone(), writer, reused)));
+                    Ok(wid)
                 }
                 Err(error) => {
                     state.index_names.remove(&name);
@@ -369,12 +360,22 @@ impl BackupWriter {
         Some(blob.decode(coldkeep_chunk_store::blob::CHUNK_BYTES_MAX).ok()?.len() as u64)
     }
 
-    /// Refreshes the chunks of the previous index that was reused, batch by batch.
-    async fn touch_reused(&self, name: &ArchiveName) -> Result<(), BackupError> {
+    /// Refreshes the chunks of the previous index if its recomputed checksum is the given one, batch by batch.
+    async fn touch_previous(&self, name: &ArchiveName, csum: Digest) -> Result<(), BackupError> {
         let (inner, name) = (Arc::clone(&self.inner), name.clone());
         let read = move || {
             let failed = |source| BackupError::Index { name: name.clone(), source };
-            let index = inner.previous_index(&name).map_err(failed)?;
+            let index = inner.previous_index(&name).map_err(|error| match error {
+                IndexError::File(error) if is_missing(&error) => {
+                    let snapshot = inner.base.clone().unwrap_or_else(|| inner.request.snapshot.clone());
+                    BackupError::NoPreviousFile { snapshot, name: name.clone() }
+                }
+                error => failed(error),
+            })?;
+            let got = index.compute_csum().map_err(failed)?;
+            if got != csum {
+                return Err(failed(IndexError::Checksum { expected: csum, got }));
+            }
             inner.learn(&index, &name)?;
             let digests: Result<Vec<Digest>, _> =
                 index.spans().map(|span| Ok(span.map_err(failed)?.digest)).collect();
@@ -425,13 +426,6 @@ impl Inner {
         // Callers checked that there is a base; the session's own snapshot has no index of this name yet.
         let base = self.base.as_ref().unwrap_or(&self.request.snapshot);
         IndexReader::open(&self.store.tree().layout.file(&self.request.ns, base, name), IndexKind::Fixed)
-    }
-
-    /// Opens the previous index if its recomputed checksum is the given one.
-    fn matching_previous(&self, name: &ArchiveName, csum: Digest) -> Result<IndexReader, IndexError> {
-        let previous = self.previous_index(name)?;
-        let got = previous.compute_csum()?;
-        if got == csum { Ok(previous) } else { Err(IndexError::Checksum { expected: csum, got }) }
     }
 
     /// Ends the session because a chunk of its base is gone: the base is marked as failed and the folder removed.

@@ -91,3 +91,39 @@ async fn h34_an_index_cannot_name_a_chunk_that_its_session_never_had() {
     let refused = writer.append(wid, IndexKind::Dynamic, &[(Digest::of(b"secret"), 0)]).await;
     assert!(matches!(refused, Err(BackupError::UnknownChunk { .. })), "{refused:?}");
 }
+
+/// Goal: nobody can commit a reused index whose chunks were not refreshed, whatever the client sends unasked (R5).
+/// Method: give the reuse up after its first step on a disk, then close its writer by the number that it would have got.
+#[test]
+fn h07_a_reuse_that_was_given_up_leaves_no_writer() {
+    // One thread for file work: what is queued there ends in the order in which it came.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let fixture = Fixture::new().await;
+        let writer = fixture.begin(FIRST).await;
+        let wid = writer.create_fixed(&name("a.fidx"), Some(3), None).await.unwrap();
+        writer.upload_chunk(wid, IndexKind::Fixed, crate::support::chunk(b"aaa")).await.unwrap();
+        writer.append(wid, IndexKind::Fixed, &[(Digest::of(b"aaa"), 0)]).await.unwrap();
+        let csum = crate::support::image_csum(&[Digest::of(b"aaa")]);
+        let totals = coldkeep_datastore::IndexTotals { chunk_count: 1, size: 3, csum };
+        writer.close_fixed(wid, totals).await.unwrap();
+        upload_manifest(&writer, &["a.fidx"], fixture.store.folder()).await;
+        writer.finish().await.unwrap();
+        drop(writer);
+
+        let writer = fixture.begin(SECOND).await;
+        let file = name("a.fidx");
+        {
+            let mut reuse = std::pin::pin!(writer.create_fixed(&file, Some(3), Some(csum)));
+            tokio::select! {
+                biased;
+                wid = &mut reuse => panic!("{wid:?}"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        let nothing_appended = coldkeep_datastore::IndexTotals { chunk_count: 0, ..totals };
+        let closed = writer.close_fixed(1, nothing_appended).await;
+        assert!(matches!(closed, Err(BackupError::UnknownWriter { .. })), "{closed:?}");
+    });
+}
