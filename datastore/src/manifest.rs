@@ -9,8 +9,9 @@ use sha2::Sha256;
 
 use crate::name::{ArchiveName, BackupId, BackupTime, BackupType, GroupName, SnapshotName};
 
-/// Most bytes of a manifest's JSON: far above any real one, and a bound for hostile compressed ones.
-pub const MANIFEST_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a manifest's JSON: far above any real one, and a bound for hostile compressed ones, which take dozens
+/// of times their length of memory while they are parsed.
+pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 const KEY_FINGERPRINT: &str = "key-fingerprint";
 const NOTES: &str = "notes";
@@ -169,9 +170,13 @@ impl Manifest {
     /// Encodes the blob that stores this manifest, compressed if that helps.
     ///
     /// # Errors
-    /// [`ManifestError::Blob`], [`ManifestError::Json`].
+    /// [`ManifestError::Blob`] above [`MANIFEST_BYTES_MAX`], since nobody could read it again; [`ManifestError::Json`].
     pub fn to_blob(&self) -> Result<Blob, ManifestError> {
-        Ok(Blob::encode(self.to_json()?.as_bytes(), Compression::Zstd)?)
+        let json = self.to_json()?;
+        if json.len() > MANIFEST_BYTES_MAX {
+            return Err(BlobError::TooLarge { max: MANIFEST_BYTES_MAX }.into());
+        }
+        Ok(Blob::encode(json.as_bytes(), Compression::Zstd)?)
     }
 
     /// Returns the snapshot that the manifest says it belongs to.
@@ -429,6 +434,16 @@ mod tests {
         assert_eq!(manifest.chunk_upload_stats().unwrap().count, 1);
         assert_eq!(manifest.notes(), "");
         assert_eq!(parse(SIGNED).notes(), "line one\nZeile zwölf");
+    }
+
+    /// Indented, a manifest is longer than what its client sent: one that nobody could read again must not be stored.
+    #[test]
+    fn a_manifest_that_could_not_be_read_again_is_not_encoded() {
+        let ones = "1,".repeat(MANIFEST_BYTES_MAX / 4);
+        let long = UNSIGNED.replace("\"files\"", &format!("\"odd\": [{ones}1], \"files\""));
+        assert!(long.len() < MANIFEST_BYTES_MAX);
+        let refused = parse(&long).to_blob();
+        assert!(matches!(refused, Err(ManifestError::Blob(BlobError::TooLarge { max: MANIFEST_BYTES_MAX }))));
     }
 
     #[test]
