@@ -19,7 +19,7 @@ pub enum IndexRead {
         /// Size of the archive that it describes.
         data_bytes: u64,
     },
-    /// It is gone, and so is its snapshot.
+    /// It is gone, and so is its snapshot, or the manifest that would make it one.
     Gone,
 }
 
@@ -86,8 +86,10 @@ impl Datastore {
             let reader = match IndexReader::open(&index.path, index.kind) {
                 Err(error) if error.is_not_found() => {
                     let snapshot_is_gone = match &index.place {
+                        // Its folder may be that of a new session with the same time; what has no manifest was never
+                        // committed, and loses it first when it is removed.
                         IndexPlace::Snapshot(ns, snapshot) => {
-                            look(&layout.snapshot(ns, snapshot)).map_err(TreeError::from)? == Found::Nothing
+                            look(&layout.manifest(ns, snapshot)).map_err(TreeError::from)? == Found::Nothing
                         }
                         // It belonged to no snapshot, so nothing restores from it.
                         IndexPlace::Unexpected => true,

@@ -44,6 +44,20 @@ async fn an_index_that_vanished_is_an_error_unless_its_snapshot_is_gone() {
     assert_eq!(read().await.unwrap(), IndexRead::Gone);
 }
 
+/// A client whose backup broke off tries again with the same time: its first index is gone, its folder is there.
+#[tokio::test]
+async fn an_index_that_vanished_from_an_unfinished_snapshot_is_gone() {
+    let fixture = Fixture::new().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+    let indexes = fixture.store.index_files().await.unwrap();
+    writer.abort().await.unwrap();
+    drop(writer);
+    let _again = fixture.begin(FIRST).await;
+    let read = fixture.store.read_index(&indexes[0], |_: &[Digest]| ControlFlow::Continue(())).await;
+    assert_eq!(read.unwrap(), IndexRead::Gone);
+}
+
 #[tokio::test]
 async fn whatever_hides_references_is_an_error() {
     let fixture = Fixture::new().await;
