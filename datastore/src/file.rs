@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use coldkeep_chunk_store::dir::DirError;
+use coldkeep_chunk_store::durable::sync_folder;
 
 /// Permission bits of files in the snapshot tree (spec `conversation.md` §6).
 pub(crate) const FILE_MODE: u32 = 0o644;
@@ -24,6 +25,21 @@ impl<T> Context<T> for io::Result<T> {
 /// Tells whether an operation failed because the file or folder does not exist.
 pub(crate) fn is_missing(error: &DirError) -> bool {
     error.source.kind() == io::ErrorKind::NotFound
+}
+
+/// Makes a folder and those above it that are missing; their names are durable when this returns.
+pub(crate) fn make_folders(path: &Path) -> Result<(), DirError> {
+    let mut parents = Vec::new();
+    for folder in path.ancestors() {
+        if folder.as_os_str().is_empty() || look(folder)? != Found::Nothing {
+            break;
+        }
+        parents.extend(folder.parent());
+    }
+    fs::create_dir_all(path).context("create the folder", path)?;
+    parents.into_iter().try_for_each(|parent| {
+        sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+    })
 }
 
 /// Removes a file; one that is gone already is fine.
@@ -116,6 +132,17 @@ mod tests {
         assert_eq!(list(&folder.path().join("d")).unwrap(), None);
         assert_eq!(look(&folder.path().join("a")).unwrap(), Found::Other);
         assert_eq!(look(&folder.path().join("c/d")).unwrap(), Found::Nothing);
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            make_folders(&folder.path().join("a/b/c")).unwrap();
+        }
+        assert_eq!(look(&folder.path().join("a/b/c")).unwrap(), Found::Folder);
+        fs::write(folder.path().join("file"), "").unwrap();
+        make_folders(&folder.path().join("file/d")).unwrap_err();
     }
 
     #[test]

@@ -5,12 +5,11 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use coldkeep_chunk_store::StoreError;
-use coldkeep_chunk_store::durable::sync_folder;
 
 use super::footprint::{Footprint, SessionLocks};
 use super::known::KnownChunks;
 use super::{BackupWriter, Inner, Phase, State};
-use crate::file::{Context as _, Found, look};
+use crate::file::{Context as _, Found, look, make_folders};
 use crate::manifest::ChunkUploadStats;
 use crate::name::{BackupTime, BackupType, GroupName, Namespace, Owner, SnapshotName};
 use crate::store::{Datastore, Tree, run_blocking};
@@ -170,10 +169,8 @@ fn make_group(
         }
     };
     if is_new {
-        fs::create_dir_all(&folder).context("create the folder", &folder).map_err(TreeError::from)?;
+        make_folders(&folder)?;
         tree.metadata.write_owner(&tree.layout, (ns, group), caller)?;
-        let ty = tree.layout.backup_type(ns, group.ty);
-        sync_folder(&ty).and_then(|()| sync_folder(&tree.layout.namespace(ns))).map_err(TreeError::from)?;
         return Ok(true);
     }
     let owner = tree::read_owner(&tree.layout, ns, group)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coldkeep_chunk_store::blob::Blob;
-use coldkeep_chunk_store::{durable, durable::sync_folder};
+use coldkeep_chunk_store::durable;
 
 use super::{BackupError, BackupWriter, Inner, Phase};
 use crate::file::{FILE_MODE, Found, look};
@@ -16,7 +16,7 @@ impl BackupWriter {
     /// of the chunk store goes).
     ///
     /// In this order (DESIGN "Filesystem stores", I4): indexes were synced when they were closed, blobs when they were
-    /// uploaded; now the chunks and the folder, then the manifest by rename and sync of the folder. Only then, if no
+    /// uploaded; now the chunks and the folders, then the manifest by rename and sync of the folder. Only then, if no
     /// chunk that the session relies on was lost meanwhile (I3), is the commit acknowledged and the locks given free.
     ///
     /// # Errors
@@ -112,9 +112,9 @@ impl BackupWriter {
         let place = move || {
             let folder = inner.footprint.enter()?;
             let (layout, ns, snapshot) = (folder.layout(), &inner.request.ns, &inner.request.snapshot);
-            // The manifest names the indexes: their names must be durable before its own, and so must the folder's.
-            sync_folder(&layout.snapshot(ns, snapshot))?;
-            sync_folder(&layout.group(ns, &snapshot.group))?;
+            // The manifest names the indexes: their names must be durable before its own, and so must the folder's and
+            // those above it.
+            layout.sync_folders_to(&layout.snapshot(ns, snapshot))?;
             durable::replace_file(&layout.manifest(ns, snapshot), manifest.as_bytes(), FILE_MODE)?;
             Ok(())
         };

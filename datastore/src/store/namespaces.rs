@@ -1,9 +1,7 @@
 //! Namespaces.
 
-use coldkeep_chunk_store::durable::sync_folder;
-
 use super::Datastore;
-use crate::file::{Context as _, Found, look};
+use crate::file::{Found, look, make_folders};
 use crate::name::{GroupName, Namespace};
 use crate::tree::{self, DeleteStats, TreeError};
 
@@ -41,14 +39,11 @@ impl Datastore {
             if look(&parent_folder)? != Found::Folder {
                 return Err(TreeError::NoNamespace { ns: parent });
             }
-            let (folder, siblings) = (tree.layout.namespace(&ns), tree.layout.child_namespaces(&parent));
+            let folder = tree.layout.namespace(&ns);
             if look(&folder)? != Found::Nothing {
                 return Err(TreeError::NamespaceExists { ns });
             }
-            std::fs::create_dir_all(&folder).context("create the folder", &folder)?;
-            sync_folder(&siblings)?;
-            sync_folder(&parent_folder)?;
-            Ok(())
+            Ok(make_folders(&folder)?)
         })
         .await
     }

@@ -7,7 +7,7 @@ use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::{ChunkStore, StoreOptions};
 
 use super::{Datastore, Tree, run_blocking};
-use crate::file::{Context as _, Found, list, look};
+use crate::file::{Found, list, look, make_folders};
 use crate::lock::LockTable;
 use crate::name::StoreName;
 use crate::tree::{Layout, Metadata, TreeError, remove_leftovers};
@@ -53,7 +53,7 @@ impl Datastore {
     /// Creates a datastore in `folder`, which is made or must be empty, and opens it.
     ///
     /// # Errors
-    /// [`OpenError`]; `NotEmpty` if there is anything in the folder.
+    /// [`OpenError`]; `NotEmpty` if there is anything in the folder but the `lost+found` of a filesystem's root.
     ///
     /// # Cancel safety
     /// Dropping the future may leave an empty datastore behind, which [`Self::open`] opens.
@@ -64,10 +64,11 @@ impl Datastore {
     ) -> Result<Arc<Self>, OpenError> {
         let target = folder.to_owned();
         let prepare = move || {
-            if list(&target)?.is_some_and(|entries| !entries.is_empty()) {
+            let entries = list(&target)?.unwrap_or_default();
+            if entries.iter().any(|(name, _)| name != "lost+found") {
                 return Err(OpenError::NotEmpty { folder: target });
             }
-            std::fs::create_dir_all(&target).context("create the folder", &target)?;
+            make_folders(&target)?;
             Ok(())
         };
         run_blocking(prepare).await.unwrap_or(Err(OpenError::ShuttingDown))?;

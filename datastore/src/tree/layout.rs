@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use coldkeep_chunk_store::durable::sync_folder;
+
 use super::TreeError;
 use crate::file::{Found, look};
 use crate::name::{ArchiveName, BackupTime, BackupType, GroupName, Namespace, SnapshotName};
@@ -87,6 +89,17 @@ impl Layout {
 
     pub(crate) fn protected(&self, ns: &Namespace, snapshot: &SnapshotName) -> PathBuf {
         self.snapshot(ns, snapshot).join(Self::PROTECTED)
+    }
+
+    /// Makes the names in `path` and in every folder above it durable, up to the datastore's own.
+    ///
+    /// Whoever made one of them may have been killed before it was durable.
+    pub(crate) fn sync_folders_to(&self, path: &Path) -> Result<(), TreeError> {
+        let inside = path.ancestors().take_while(|ancestor| ancestor.starts_with(&self.base));
+        for folder in inside {
+            sync_folder(folder)?;
+        }
+        Ok(())
     }
 
     /// Checks that every folder from the datastore's down to `path` is a real folder, so that nothing outside the
