@@ -120,7 +120,9 @@ pub(crate) fn snapshot_info(
         Err(error) => return Err(error),
     };
     let files = entries(layout, ns, snapshot, manifest.as_ref())?;
-    let size = manifest.as_ref().map(|_| files.iter().filter_map(|file| file.size).sum());
+    // The sizes are the client's word.
+    let total = || files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
+    let size = manifest.as_ref().map(|_| total());
     let manifest = manifest.as_ref();
     Ok(SnapshotInfo {
         name: snapshot.clone(),

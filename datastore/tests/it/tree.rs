@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
+use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{Blob, Compression};
-use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Namespace, SnapshotInfo, TreeError};
+use coldkeep_datastore::manifest::{CryptMode, FileInfo};
+use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Manifest, Namespace, SnapshotInfo, TreeError};
 
 use crate::support::{Fixture, options, request, snapshot};
 
@@ -203,4 +205,31 @@ async fn a_store_has_one_owner_and_a_folder_of_its_own() {
     assert!(create.await.unwrap_err().to_string().contains("not empty"));
     let usage = fixture.store.usage().await.unwrap();
     assert!(usage.total > 0 && usage.used + usage.avail <= usage.total);
+}
+
+/// What a manifest says is the client's word: nobody checks it at the commit.
+#[tokio::test]
+async fn sizes_that_a_client_made_up_do_not_break_a_list() {
+    let fixture = Fixture::new().await;
+    let writer = fixture.begin(FIRST).await;
+    let mut manifest = Manifest::new(writer.snapshot());
+    for file in ["a.didx", "b.didx"] {
+        manifest.push(FileInfo::new(file.parse().unwrap(), CryptMode::None, u64::MAX, Digest::of(b"")));
+    }
+    let body = manifest.to_blob().unwrap().into_bytes();
+    writer.upload_blob(&ArchiveName::manifest(), body).await.unwrap();
+    writer.finish().await.unwrap();
+    let listed = fixture.store.snapshots(&ns(""), None, None).await.unwrap();
+    assert_eq!(listed[0].size, Some(u64::MAX));
+}
+
+#[tokio::test]
+async fn the_root_of_a_new_filesystem_counts_as_empty() {
+    let folder = crate::support::temporary_folder();
+    let fixture = Fixture::new().await;
+    std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+    let created = Datastore::create(folder.path(), "default".parse().unwrap(), options(&fixture.clock)).await;
+    created.unwrap();
+    let refused = Datastore::create(folder.path(), "default".parse().unwrap(), options(&fixture.clock)).await;
+    assert!(matches!(refused, Err(coldkeep_datastore::OpenError::NotEmpty { .. })));
 }
