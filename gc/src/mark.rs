@@ -35,7 +35,8 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
                 control.note_done(target.monotonic());
                 report.indexes += 1;
                 report.references += count;
-                report.index_data_bytes += bytes;
+                // A damaged index may state anything.
+                report.index_data_bytes = report.index_data_bytes.saturating_add(bytes);
             })
             .await?;
         if control.is_cancelled() {
