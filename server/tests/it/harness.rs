@@ -1,11 +1,11 @@
 //! A server on a free port, in this process, with short delays.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coldkeep_chunk_store::SystemClock;
+use coldkeep_chunk_store::{Clock, SystemClock};
 use coldkeep_server::auth::AclEntry;
 use coldkeep_server::http::{Listener, Service};
 use coldkeep_server::state::load_certificate;
@@ -52,9 +52,13 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(limits: Limits) -> Self {
+        Self::start_at(limits, Arc::new(SystemClock::new())).await
+    }
+
+    /// Starts a server that goes by this clock.
+    pub(crate) async fn start_at(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
-        let clock = Arc::new(SystemClock::new());
         let server = Server::open(ServerOptions { data_dir, clock, limits }).await.unwrap();
         let root_password = server.identities().ensure_administrator().await.unwrap().unwrap();
         let certificate = load_certificate(server.data_dir(), &["localhost".to_owned()]).unwrap();
@@ -83,6 +87,11 @@ impl TestServer {
     /// The folder of the store `default`.
     pub(crate) fn store_folder(&self) -> PathBuf {
         self.folder.path().join("data/stores/default")
+    }
+
+    /// The folder that everything of this server lies in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Asks the server to end, and waits until it has.

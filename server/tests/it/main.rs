@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod backup_protocol;
+mod bad_input;
 mod cli;
+mod disk_full;
 mod embedded;
 mod harness;
+mod kill;
 mod material;
 mod process;
 mod reader_protocol;
 mod rest;
+mod roundtrip;
+mod site;
 mod transport;
 mod wire;

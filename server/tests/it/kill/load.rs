@@ -1,0 +1,140 @@
+//! Writers and a cleaner, who go on until the server is killed.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coldkeep_client::{BackupError, ImageSource, RequestError, Store};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::site::{archive, collect, small, snapshot};
+
+use super::Choices;
+use super::ledger::{Backup, IMAGE, Ledger, STREAM};
+
+/// What the load does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A backup has begun.
+    Begun,
+    /// The last archive of a backup is up, and the commit is asked for.
+    Finishing,
+    /// The commit was acknowledged.
+    Finished,
+    Collecting,
+    Forgetting,
+}
+
+/// One client of the server.
+pub(super) struct Load {
+    pub(super) store: Store,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) choices: Choices,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) is_killed: Arc<AtomicBool>,
+}
+
+impl Load {
+    fn tell(&self, event: Event) {
+        // Nobody listens any more once the moment has come.
+        let _ = self.events.send(event);
+    }
+
+    /// Whatever fails before the kill is a failure of the test.
+    fn expect_killed(&self, what: &str, error: &dyn Error) {
+        assert!(self.is_killed.load(Ordering::SeqCst), "{what} failed under load: {}", chain(error));
+    }
+
+    /// Makes backups of one group; returns how many.
+    pub(super) async fn write(mut self, id: String) -> usize {
+        for count in 0.. {
+            let backup = Backup::choose(&mut self.choices);
+            let tell = |event| self.tell(event);
+            if let Err(error) = back_up(&self.store, &self.ledger, &id, backup, tell).await {
+                self.expect_killed("a backup", &error);
+                return count;
+            }
+        }
+        unreachable!()
+    }
+
+    /// Forgets and collects; returns how often.
+    pub(super) async fn clean(mut self) -> usize {
+        for count in 0.. {
+            let done = if self.choices.below(3) == 0 { self.collect().await } else { self.forget().await };
+            if !done {
+                return count;
+            }
+        }
+        unreachable!()
+    }
+
+    async fn collect(&self) -> bool {
+        self.tell(Event::Collecting);
+        match collect(&self.store).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.expect_killed("a collection", &error);
+                false
+            }
+        }
+    }
+
+    /// Forgets any snapshot, the newest too, but leaves some for the checks. Waits for its turn by collecting.
+    async fn forget(&mut self) -> bool {
+        let committed = self.ledger.committed();
+        if committed.len() <= 4 {
+            return self.collect().await;
+        }
+        let (name, _) = &committed[self.choices.below(committed.len())];
+        self.tell(Event::Forgetting);
+        self.ledger.forgetting(name);
+        match self.store.forget(name).await {
+            Ok(()) => self.ledger.forgotten(name),
+            // A running backup is based on it.
+            Err(RequestError::Refused { .. }) => self.ledger.kept(name),
+            Err(error) => {
+                self.expect_killed("a removal", &error);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Makes one backup, and keeps the ledger.
+pub(super) async fn back_up(
+    store: &Store,
+    ledger: &Ledger,
+    id: &str,
+    backup: Backup,
+    tell: impl Fn(Event),
+) -> Result<(), BackupError> {
+    let name = snapshot(id, ledger.next_time());
+    let session = store.begin_backup(&name, small()).await?;
+    tell(Event::Begun);
+    let image = ImageSource::reader(backup.image.reader(), backup.image.len() as u64);
+    let (image_name, stream_name) = (archive(IMAGE), archive(STREAM));
+    let (image, stream) = tokio::join!(
+        session.upload_image(&image_name, image),
+        session.upload_stream(&stream_name, backup.stream.reader())
+    );
+    image?;
+    stream?;
+    ledger.finishing(&name, backup);
+    tell(Event::Finishing);
+    session.finish().await?;
+    ledger.finished(&name);
+    tell(Event::Finished);
+    Ok(())
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

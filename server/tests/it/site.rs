@@ -1,0 +1,209 @@
+//! A data folder in memory, the real binary on it, and clients of the library that reach it over TLS.
+
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use coldkeep_client::{
+    BackupSession, Client, Credentials, ReaderSession, Secret, Store, TlsConnector, TransferLimits, Trust,
+    VerifyScope,
+};
+use coldkeep_datastore::{ArchiveName, BackupTime, GroupName, Namespace, SnapshotName};
+use http::StatusCode;
+
+use crate::material::noise;
+use crate::process::Serve;
+
+/// A server whose collections take everything that nothing refers to, and what is needed to come back to it.
+pub(crate) struct Site {
+    folder: PathBuf,
+    password: String,
+    serve: Option<Serve>,
+    // Removed last, when nothing writes into it any more.
+    guard: Option<tempfile::TempDir>,
+}
+
+impl Site {
+    /// A new data folder, in memory where the machine has that.
+    pub(crate) fn new() -> Self {
+        let owned = in_memory_folder();
+        let mut site = Self::at(&owned.path().join("data"));
+        site.guard = Some(owned);
+        site
+    }
+
+    /// A new data folder in this place.
+    pub(crate) fn at(folder: &Path) -> Self {
+        let serve = start(folder);
+        let password = serve.value_of("password").unwrap().to_owned();
+        Self { folder: folder.to_owned(), password, serve: Some(serve), guard: None }
+    }
+
+    /// Ends the server without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.serve = None;
+    }
+
+    /// Starts the server again.
+    pub(crate) fn start(&mut self) {
+        assert!(self.serve.is_none(), "the server runs");
+        self.serve = Some(start(&self.folder));
+    }
+
+    /// A new client of the server as it runs now.
+    pub(crate) fn client(&self) -> Client {
+        let serve = self.serve.as_ref().unwrap();
+        let trust = Trust::Pinned(serve.value_of("fingerprint").unwrap().parse().unwrap());
+        let connector = TlsConnector::new("127.0.0.1", serve.address.port(), trust);
+        let user = "root@pam".parse().unwrap();
+        Client::new(connector, Credentials::new(user, Secret::new(self.password.clone())))
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.client().store("default".parse().unwrap(), Namespace::root())
+    }
+
+    /// The folder of the store `default`.
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.folder.join("stores/default")
+    }
+}
+
+fn start(folder: &Path) -> Serve {
+    Serve::start_with(folder, &["--gc-grace", "0", "--gc-margin", "0"])
+}
+
+/// A folder in memory where the machine has that: tests move gigabytes, and a killed server needs no disk to lose data.
+pub(crate) fn in_memory_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub(crate) fn group(id: &str) -> GroupName {
+    format!("host/{id}").parse().unwrap()
+}
+
+pub(crate) fn snapshot(id: &str, time: i64) -> SnapshotName {
+    SnapshotName::new(group(id), BackupTime::from_unix(time).unwrap())
+}
+
+pub(crate) fn archive(name: &str) -> ArchiveName {
+    name.parse().unwrap()
+}
+
+/// Limits of one of several clients on a small machine.
+pub(crate) fn small() -> TransferLimits {
+    TransferLimits::default().with_memory_bytes(16 << 20).with_requests(4).with_workers(1)
+}
+
+/// Checks every chunk of every snapshot of the store.
+pub(crate) async fn assert_verifies(store: &Store) {
+    let upid = store.start_verify(&VerifyScope::All, false).await.unwrap();
+    let mut log = String::new();
+    let end = store.client().wait_task(&upid, |line| log.extend([line, "\n"])).await;
+    assert!(end.is_ok(), "{end:?}\n{log}");
+}
+
+/// Runs a collection to its end, however it ends.
+pub(crate) async fn collect(store: &Store) -> Result<(), coldkeep_client::TaskError> {
+    let upid = store.start_gc().await?;
+    store.client().wait_task(&upid, |_| {}).await.map(drop)
+}
+
+/// Begins a backup in a group whose last session was dropped: its end is seen by the server a moment later.
+pub(crate) async fn begin_when_free(store: &Store, name: &SnapshotName) -> BackupSession {
+    for _ in 0..200 {
+        match store.begin_backup(name, small()).await {
+            Ok(session) => return session,
+            Err(error) => assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the group of {name} was not free within 5 s");
+}
+
+/// Everything in the chunk folder of a store, temporary files included.
+pub(crate) fn chunk_files(site: &Site) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for prefix in std::fs::read_dir(site.store_folder().join(".chunks")).unwrap() {
+        files.extend(std::fs::read_dir(prefix.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    files
+}
+
+/// Bytes that do not compress, of which [`Content`]s are cut.
+static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| noise(42, Content::POOL_BYTES));
+
+/// Data made of pieces of one pool: contents that share pieces share chunks. Kept as a recipe, so that a test can
+/// remember hundreds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Start and length in the pool.
+    pub(crate) pieces: Vec<(usize, usize)>,
+}
+
+impl Content {
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|(_, len)| len).sum()
+    }
+
+    pub(crate) fn reader(&self) -> impl Read + Send + 'static {
+        ContentReader { pieces: self.pieces.clone().into_iter(), rest: 0..0 }
+    }
+
+    pub(crate) const POOL_BYTES: usize = 24 << 20;
+}
+
+struct ContentReader {
+    pieces: std::vec::IntoIter<(usize, usize)>,
+    rest: Range<usize>,
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.rest.is_empty() {
+            let Some((start, len)) = self.pieces.next() else { return Ok(0) };
+            self.rest = start..start + len;
+        }
+        let len = buffer.len().min(self.rest.len());
+        buffer[..len].copy_from_slice(&POOL[self.rest.start..self.rest.start + len]);
+        self.rest.start += len;
+        Ok(len)
+    }
+}
+
+/// Restores an archive and compares it with what it was made of.
+pub(crate) async fn assert_restores(reader: &ReaderSession, name: &str, content: &Content) {
+    let compare = Comparison { content: content.reader(), got: 0, scratch: Vec::new() };
+    let compare = reader.restore_to_writer(&archive(name), compare).await;
+    let compare = compare.unwrap_or_else(|error| panic!("{} of {}: {error:?}", name, reader.snapshot()));
+    assert_eq!(compare.got, content.len(), "{} of {} is cut", name, reader.snapshot());
+}
+
+/// A writer that fails on the first byte that is not the expected one.
+struct Comparison<R> {
+    content: R,
+    got: usize,
+    scratch: Vec<u8>,
+}
+
+impl<R: Read> Write for Comparison<R> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.scratch.resize(data.len(), 0);
+        self.content.read_exact(&mut self.scratch)?;
+        if self.scratch != data {
+            return Err(std::io::Error::other(format!(
+                "other data within {} bytes from {}",
+                data.len(),
+                self.got
+            )));
+        }
+        self.got += data.len();
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
