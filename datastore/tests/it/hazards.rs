@@ -93,10 +93,11 @@ async fn h34_an_index_cannot_name_a_chunk_that_its_session_never_had() {
 }
 
 /// Goal: nobody can commit a reused index whose chunks were not refreshed, whatever the client sends unasked (R5).
-/// Method: give the reuse up after its first step on a disk, then close its writer by the number that it would have got.
+/// Method: give the reuse up while its first step on a disk is queued, then close its writer by the number that it would
+/// have got.
 #[test]
 fn h07_a_reuse_that_was_given_up_leaves_no_writer() {
-    // One thread for file work: what is queued there ends in the order in which it came.
+    // One thread for file work, which is held up meanwhile: what is queued there ends in the order in which it came.
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let fixture = Fixture::new().await;
@@ -113,6 +114,8 @@ fn h07_a_reuse_that_was_given_up_leaves_no_writer() {
 
         let writer = fixture.begin(SECOND).await;
         let file = name("a.fidx");
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::task::spawn_blocking(move || wait.recv());
         {
             let mut reuse = std::pin::pin!(writer.create_fixed(&file, Some(3), Some(csum)));
             tokio::select! {
@@ -121,6 +124,8 @@ fn h07_a_reuse_that_was_given_up_leaves_no_writer() {
                 () = std::future::ready(()) => {}
             }
         }
+        go_on.send(()).unwrap();
+        blocked.await.unwrap().unwrap();
         tokio::task::spawn_blocking(|| ()).await.unwrap();
         let nothing_appended = coldkeep_datastore::IndexTotals { chunk_count: 0, ..totals };
         let closed = writer.close_fixed(1, nothing_appended).await;
