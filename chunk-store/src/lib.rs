@@ -63,8 +63,12 @@
 //! | a blob that cannot be checked is offered for a plain chunk, or came first (H37) | R2 | `h37_unchecked_blobs_do_not_claim_plain_chunks` |
 //! | a reader reads while the chunk is replaced | R4 | `a_replaced_chunk_stays_whole_for_whoever_is_reading_it` |
 //! | power loss tears an unsynced chunk, the next session dedups against it (H38) | span of suspect mtimes | `h38_…` |
+//! | a chunk is being written while another session's commit syncs (H38) | a sync vouches only for writes that had ended; a write ends with lock(d) | `h38_a_chunk_that_was_being_written_during_a_sync_stays_suspect` |
+//! | the date jumps ahead before an unclean end (H38) | the clock is saved before a file gets a time far ahead of it | `h38_a_chunk_written_after_the_clock_jumped_ahead_is_suspect` |
+//! | a write-back fails, which Linux reports once | no sync succeeds after one failed | `after_a_failed_sync_there_is_no_success` |
 //! | a killed process leaves chunks in the page cache | sync at the next open | `what_a_killed_process_wrote_is_made_durable_at_the_next_open` |
 //! | verify sets a chunk aside that a session relies on (H29) | R15 | `h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it` |
+//! | verify is stopped while it sets a chunk aside (H29) | sessions fail before the rename | `h29_sessions_fail_before_their_chunk_goes` |
 //! | a read error is taken for corruption (H31) | R15 | `h31_a_failed_read_is_no_corruption` |
 //! | a second process opens the store (H12) | R11 | `a_store_has_one_owner` |
 //! | a filesystem that does not keep times | R12 | `collection_is_refused_where_times_are_not_kept` |

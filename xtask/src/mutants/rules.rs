@@ -89,6 +89,7 @@ pub(crate) const RULES: &[Rule] = &[
         what: "sessions that rely on a chunk set aside go on, and bad copies go at once",
         hazards: &[
             Hazard { harness: STORE, test: "h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it" },
+            Hazard { harness: STORE, test: "h29_sessions_fail_before_their_chunk_goes" },
             Hazard { harness: GC, test: "bad_copies_stay_while_an_index_refers_to_the_digest" },
         ],
     },
@@ -111,6 +112,10 @@ pub(crate) const RULES: &[Rule] = &[
                 test: "h15_an_index_that_is_listed_and_not_there_stops_the_run_before_anything_goes",
             },
             Hazard { harness: GC, test: "h15_a_failed_listing_stops_the_run_before_anything_goes" },
+            Hazard {
+                harness: DATASTORE,
+                test: "an_index_that_vanished_is_an_error_unless_its_snapshot_is_gone",
+            },
         ],
     },
     Rule {
@@ -118,6 +123,8 @@ pub(crate) const RULES: &[Rule] = &[
         what: "a torn chunk counts as known after an unclean end",
         hazards: &[
             Hazard { harness: STORE, test: "h38_a_torn_chunk_does_not_count_as_known_after_an_unclean_end" },
+            Hazard { harness: STORE, test: "h38_a_chunk_that_was_being_written_during_a_sync_stays_suspect" },
+            Hazard { harness: STORE, test: "h38_a_chunk_written_after_the_clock_jumped_ahead_is_suspect" },
             Hazard { harness: STORE, test: "h38_a_suspect_chunk_stays_suspect_over_further_restarts" },
         ],
     },
