@@ -42,7 +42,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             request_head: Duration::from_mins(2),
             upload: Duration::from_mins(10),
-            session_upload_bytes: 24 * 1024 * 1024,
+            session_upload_bytes: 17 * 1024 * 1024,
             rest_upload_bytes: 32 * 1024 * 1024,
             ping_interval: Duration::from_mins(1),
             ping_timeout: Duration::from_mins(1),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
@@ -25,6 +26,10 @@ pub struct UploadRoom {
     bytes_max: usize,
     deadline: Duration,
 }
+
+/// Bodies from this size on get pages of their own from the system, which takes them back at once. The allocator would
+/// keep freed chunks of varying sizes in the arena of every thread, several times what is in use.
+const MAPPED_BYTES_MIN: usize = 512 * 1024;
 
 impl UploadRoom {
     /// Makes room for `bytes_max` bytes; a body, once it is being read, must be complete within `deadline`.
@@ -132,25 +137,59 @@ impl Upload {
 
 /// Reads a body of at most `bytes_max` bytes into memory.
 pub(super) async fn collect(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let mut whole = BytesMut::new();
-    let mut first = None;
+    let mut first = Bytes::new();
+    let mut whole: Option<Buffer> = None;
+    let mut seen = 0;
     while let Some(frame) = body.frame().await {
         let Ok(block) = frame.map_err(|error| cut(&*error))?.into_data() else { continue };
-        if whole.len() + first.as_ref().map_or(0, Bytes::len) + block.len() > bytes_max {
+        if seen + block.len() > bytes_max {
             return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
         }
-        // A body that comes in one block is passed on without a copy. Memory is reserved at once but only touched by
-        // what arrives, so a peer that announces much and sends little costs little.
-        match first.take() {
-            None if whole.is_empty() => first = Some(block),
-            head => {
-                whole.reserve(bytes_max - whole.len());
-                whole.extend_from_slice(head.as_deref().unwrap_or_default());
-                whole.extend_from_slice(&block);
-            }
+        if seen == 0 {
+            // A body that comes in one block is passed on without a copy.
+            first = block;
+        } else {
+            // Memory is reserved at once but only touched by what arrives, so a peer that announces much and sends
+            // little costs little.
+            let whole = whole.get_or_insert_with(|| Buffer::starting_with(&first, bytes_max));
+            whole.put(seen, &block);
+            seen += block.len();
+            continue;
+        }
+        seen = first.len();
+    }
+    Ok(whole.map_or(first, |whole| whole.freeze(seen)))
+}
+
+/// Memory for one body.
+enum Buffer {
+    Allocated(BytesMut),
+    Mapped(MmapMut),
+}
+
+impl Buffer {
+    fn starting_with(first: &[u8], bytes: usize) -> Self {
+        // Without a map the allocator may still have the memory.
+        let map = (bytes >= MAPPED_BYTES_MIN).then(|| MmapMut::map_anon(bytes).ok()).flatten();
+        let mut buffer = map.map_or_else(|| Self::Allocated(BytesMut::with_capacity(bytes)), Self::Mapped);
+        buffer.put(0, first);
+        buffer
+    }
+
+    /// Puts a block behind the `seen` bytes that are there already.
+    fn put(&mut self, seen: usize, block: &[u8]) {
+        match self {
+            Self::Allocated(buffer) => buffer.extend_from_slice(block),
+            Self::Mapped(map) => map[seen..seen + block.len()].copy_from_slice(block),
         }
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+
+    fn freeze(self, seen: usize) -> Bytes {
+        match self {
+            Self::Allocated(buffer) => buffer.freeze(),
+            Self::Mapped(map) => Bytes::from_owner(map).slice(..seen),
+        }
+    }
 }
 
 fn cut(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
@@ -201,6 +240,17 @@ mod tests {
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         assert_eq!(second.await.unwrap().bytes().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_of_many_blocks_arrive_whole() {
+        let blocks: Vec<Bytes> = (0..5_u8).map(|i| vec![i; MAPPED_BYTES_MIN / 2].into()).collect();
+        let whole = blocks.concat();
+        let room = UploadRoom::new(whole.len(), Duration::from_secs(5));
+        let frames = blocks.into_iter().map(|block| Ok::<_, Infallible>(Frame::data(block)));
+        let body = StreamBody::new(stream::iter(frames)).map_err(|never| match never {}).boxed_unsync();
+        let uploaded = Upload::new(body, room, whole.len()).read_exact(whole.len()).await.unwrap();
+        assert_eq!(uploaded.bytes(), &whole);
     }
 
     #[tokio::test(start_paused = true)]

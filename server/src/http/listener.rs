@@ -70,7 +70,9 @@ impl Listener {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
         let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
-        let config = config.with_no_client_auth().with_single_cert(certificate.chain.clone(), certificate.key.clone_key())?;
+        let config = config
+            .with_no_client_auth()
+            .with_single_cert(certificate.chain.clone(), certificate.key.clone_key())?;
         let bound = TcpListener::bind(address).await;
         let socket = bound.map_err(|source| ListenError::Bind { address, source })?;
         Ok(Self { socket, acceptor: TlsAcceptor::from(Arc::new(config)) })
