@@ -19,7 +19,7 @@ use crate::material::{
     BACKUP, Chunk, READER, backup, backup_path, begin, finish, noise, open_dynamic, put_blob, reader_path,
     write_dynamic,
 };
-use crate::site::{Site, archive, begin_when_free, chunk_files, group, small, snapshot};
+use crate::site::{Site, archive, begin_when_free, chunk_files, group, snapshot};
 use crate::wire::{Auth, BYTES, Wire};
 
 const TIME: i64 = 1_700_000_000;
@@ -316,7 +316,7 @@ async fn a_client_that_goes_away_in_the_middle_leaves_no_snapshot_and_no_lock() 
     let site = Site::new();
     let store = site.store();
     for round in 0..3 {
-        let session = store.begin_backup(&snapshot("h1", TIME), small()).await.unwrap();
+        let session = begin_when_free(&store, &snapshot("h1", TIME)).await;
         let progress = session.progress();
         let (feed, fed) = Fed::pair();
         feed.send(noise(round, 24 << 20)).unwrap();
@@ -330,7 +330,6 @@ async fn a_client_that_goes_away_in_the_middle_leaves_no_snapshot_and_no_lock() 
             }
         }
         drop(session);
-        begin_when_free(&store, &snapshot("h1", TIME)).await.abort();
         begin_when_free(&store, &snapshot("h1", TIME)).await.abort();
     }
     assert_eq!(store.newest(&group("h1")).await.unwrap(), None);
