@@ -41,7 +41,7 @@
 //!   only if none of these chunks was lost meanwhile (I3).
 //! - Every index counts as references, with or without manifest, wherever it lies; what cannot be read is an error that
 //!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
-//! - A chunk is set aside only if complete bodies fail their check; a failed read is an error, not a verdict (R15).
+//! - A chunk is set aside only if complete bodies fail their check; a failed read sets nothing aside (R15).
 //! - All paths are made of validated names in one place; nothing is removed through a symbolic link.
 //!
 //! # Locks

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coldkeep_chunk_store::blob::{Blob, BlobKind, CHUNK_BYTES_MAX, ChunkClass};
-use coldkeep_chunk_store::{ChunkStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined};
+use coldkeep_chunk_store::{
+    ChunkStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined, StoreError,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -50,12 +52,14 @@ impl Default for VerifiedSet {
 }
 
 /// What a chunk turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Verdict {
     Good,
     Differs,
     Missing,
     Corrupt,
+    /// It could not be read, or not be set aside, which says nothing about it (hazard H31).
+    Unreadable(LoadError),
 }
 
 /// A claim about a chunk: what an index and a manifest say of it.
@@ -104,12 +108,13 @@ impl VerifiedSet {
         }
     }
 
-    fn note(&mut self, claim: &Claim, verdict: Verdict) {
+    fn note(&mut self, claim: &Claim, verdict: &Verdict) {
         match verdict {
             Verdict::Good => drop(self.good.insert(&claim.key())),
             Verdict::Missing => drop(self.missing.insert(claim.digest)),
             Verdict::Corrupt => drop(self.corrupt.insert(claim.digest)),
-            Verdict::Differs => {}
+            // The next read may succeed.
+            Verdict::Differs | Verdict::Unreadable(_) => {}
         }
     }
 }
@@ -161,7 +166,7 @@ impl Datastore {
 
 /// A chunk being checked; dropping it stops that.
 #[derive(Debug)]
-struct Running(JoinHandle<Result<(Verdict, u64), VerifyError>>);
+struct Running(JoinHandle<Result<(Verdict, u64), TreeError>>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -184,7 +189,7 @@ async fn settle(
     };
     task.control.chunks.fetch_add(1, Ordering::Relaxed);
     task.control.bytes.fetch_add(bytes, Ordering::Relaxed);
-    task.verified.note(&claim, verdict);
+    task.verified.note(&claim, &verdict);
     report(findings, name, &claim, verdict);
     Ok(())
 }
@@ -196,6 +201,7 @@ fn report(findings: &mut Findings, name: &ArchiveName, claim: &Claim, verdict: V
         Verdict::Differs => findings.add(Defect::ChunkDiffers { file, digest }),
         Verdict::Missing => findings.add(Defect::ChunkMissing { file, digest }),
         Verdict::Corrupt => findings.add(Defect::ChunkCorrupt { file, digest }),
+        Verdict::Unreadable(source) => findings.add(Defect::ChunkUnreadable { file, digest, source }),
     }
 }
 
@@ -211,19 +217,21 @@ fn send_batches(index: &IndexReader, send: &mpsc::Sender<Vec<ChunkSpan>>) -> Res
 }
 
 /// Reads one chunk and judges it; sets it aside if it is corrupt (R15).
-async fn check_chunk(chunks: Arc<ChunkStore>, claim: Claim) -> Result<(Verdict, u64), VerifyError> {
+async fn check_chunk(chunks: Arc<ChunkStore>, claim: Claim) -> Result<(Verdict, u64), TreeError> {
     let blob = match chunks.load(&claim.digest).await {
-        Err(LoadError::Corrupt { .. }) => match chunks.quarantine(&claim.digest).await? {
-            Quarantined::SetAside { .. } => return Ok((Verdict::Corrupt, 0)),
-            Quarantined::Missing => return Ok((Verdict::Missing, 0)),
+        Err(LoadError::Corrupt { .. }) => match chunks.quarantine(&claim.digest).await {
+            Ok(Quarantined::SetAside { .. }) => return Ok((Verdict::Corrupt, 0)),
+            Ok(Quarantined::Missing) => return Ok((Verdict::Missing, 0)),
             // Replaced meanwhile, or the first read went wrong: what is there now counts.
-            Quarantined::Good => chunks.load(&claim.digest).await,
+            Ok(Quarantined::Good) => chunks.load(&claim.digest).await,
+            Err(StoreError(source)) => Err(source.into()),
         },
         loaded => loaded,
     };
     let blob = match blob {
+        Ok(blob) => blob,
         Err(LoadError::Missing { .. }) => return Ok((Verdict::Missing, 0)),
-        loaded => loaded?,
+        Err(error) => return Ok((Verdict::Unreadable(error), 0)),
     };
     let bytes = blob.encoded_len() as u64;
     let holds = run_blocking(move || claim.holds_for(&blob)).await.ok_or(TreeError::ShuttingDown)?;

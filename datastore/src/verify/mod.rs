@@ -1,8 +1,8 @@
 //! Verification: is every file and chunk of a snapshot what the manifest and the indexes say (spec `rest-api.md` §4.8)?
 //!
 //! A chunk counts as corrupt only if complete bodies fail their check (R15): [`ChunkStore::quarantine`] reads it again,
-//! twice, before it sets it aside. A read that fails says nothing and ends the verification with an error, the
-//! snapshot's state unchanged (hazard H31).
+//! twice, before it sets it aside. A read that fails says nothing about the chunk, which stays where it is (hazard H31);
+//! nobody can restore it either, so it is a defect of its own and the snapshot has failed.
 //!
 //! [`ChunkStore::quarantine`]: coldkeep_chunk_store::ChunkStore::quarantine
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coldkeep_chunk_store::blob::BlobError;
 use coldkeep_chunk_store::dir::DirError;
-use coldkeep_chunk_store::{Digest, LoadError, StoreError};
+use coldkeep_chunk_store::{Digest, LoadError};
 
 use chunks::VerifiedSet;
 
@@ -149,6 +149,17 @@ pub enum Defect {
         /// The chunk.
         digest: Digest,
     },
+    /// A chunk could not be read, or not be set aside; it is where it was, and may be whole.
+    #[error("chunk {digest} of {file} could not be checked")]
+    ChunkUnreadable {
+        /// The index.
+        file: ArchiveName,
+        /// The chunk.
+        digest: Digest,
+        /// What failed.
+        #[source]
+        source: LoadError,
+    },
     /// A chunk is encrypted and should not be, or the other way round, or its length is not the index's.
     #[error("chunk {digest} of {file} is not of the length or encryption mode that the snapshot states")]
     ChunkDiffers {
@@ -163,12 +174,6 @@ pub enum Defect {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A chunk could not be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A corrupt chunk could not be set aside.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// An index could not be read.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -201,10 +206,11 @@ impl Findings {
 
 impl Datastore {
     /// Checks every file that the manifest names and every chunk that its indexes name, and records the result in the
-    /// manifest. Two chunks are read at a time; a chunk that the task has seen is not read again.
+    /// manifest. Two chunks are read at a time; a chunk that the task has read is not read again. A chunk that cannot be
+    /// read is a defect like others and does not keep the rest from being checked.
     ///
     /// # Errors
-    /// [`VerifyError`]: something could not be read; nothing is recorded.
+    /// [`VerifyError`]: manifest or indexes could not be read; nothing is recorded.
     ///
     /// # Cancel safety
     /// Nothing is recorded if the future is dropped; corrupt chunks found so far are set aside.

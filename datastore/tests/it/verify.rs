@@ -148,19 +148,32 @@ async fn a_chunk_of_the_wrong_length_or_class_is_found() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_cannot_be_read_is_no_defect_and_records_nothing() {
+async fn a_chunk_that_cannot_be_read_is_a_defect_stays_and_does_not_stop_the_others() {
     let fixture = Fixture::new().await;
-    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let made = fixture.backup(FIRST, &[b"one", b"two", b"three", b"one"]).await;
+    std::fs::remove_file(chunk_path(&fixture, b"three")).unwrap();
     let path = chunk_path(&fixture, b"one");
     let content = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let outcome = fixture.store.verify_snapshot(&Namespace::root(), &made, &mut task()).await;
-    assert!(outcome.is_err(), "{outcome:?}");
-    assert_eq!(recorded(&fixture, &made).await, None);
+    let (one, three) = (Digest::of(b"one"), Digest::of(b"three"));
+    let defects = verify(&fixture, &made).await;
+    assert!(
+        matches!(&defects[..], [
+            Defect::ChunkUnreadable { digest, .. },
+            Defect::ChunkMissing { digest: other, .. },
+            Defect::ChunkUnreadable { .. },
+        ] if *digest == one && *other == three),
+        "{defects:?}"
+    );
+    assert_eq!(recorded(&fixture, &made).await, Some(VerifyResult::Failed));
+    assert!(path.is_dir() && !path.with_extension("0.bad").exists());
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, content).unwrap();
+    let next = fixture.backup("host/x/2026-01-02T00:00:00Z", &[b"three"]).await;
+    assert!(verify(&fixture, &next).await.is_empty());
     assert!(verify(&fixture, &made).await.is_empty());
+    assert_eq!(recorded(&fixture, &made).await, Some(VerifyResult::Ok));
 }
 
 #[tokio::test]
