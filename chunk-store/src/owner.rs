@@ -86,9 +86,9 @@ fn read_id(owner: &mut File) -> Option<u32> {
 }
 
 fn write_id(owner: &mut File) -> io::Result<()> {
-    owner.set_len(0)?;
     owner.rewind()?;
-    writeln!(owner, "{}", std::process::id())
+    // Always as long, so that it is written in place: a full disk has no room for anything else.
+    writeln!(owner, "{:<15}", std::process::id())
 }
 
 #[cfg(test)]

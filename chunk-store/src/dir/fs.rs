@@ -10,6 +10,7 @@ use bytes::Bytes;
 use filetime::FileTime;
 use rustix::fs::OFlags;
 
+use super::reserve::Reserve;
 use super::{
     ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, Shard, StateFile,
 };
@@ -32,7 +33,7 @@ struct Paths {
     state: PathBuf,
     /// Held by the thread that writes below `state`: a caller that stops waiting leaves its write under way, and the
     /// next one would share its temporary file.
-    writing_state: Mutex<()>,
+    writing_state: Mutex<Reserve>,
     filesystem: Mutex<Filesystem>,
 }
 
@@ -75,7 +76,8 @@ impl FsChunkDir {
         durable::sync_folder(store)?;
         let folder = File::open(&chunks).map_err(|source| DirError::new("open", &chunks, source))?;
         let filesystem = Mutex::new(Filesystem { folder, has_failed: false });
-        let paths = Paths { chunks, state, writing_state: Mutex::default(), filesystem };
+        let writing_state = Mutex::new(Reserve::new(state.join("reserve")));
+        let paths = Paths { chunks, state, writing_state, filesystem };
         Ok(Self { paths: Arc::new(paths) })
     }
 
@@ -118,7 +120,7 @@ impl Paths {
         self.shard(name.shard()).join(name.to_string())
     }
 
-    fn write_state(&self) -> MutexGuard<'_, ()> {
+    fn write_state(&self) -> MutexGuard<'_, Reserve> {
         self.writing_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -285,7 +287,7 @@ impl ChunkDir for FsChunkDir {
 
     async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
         self.run(None, move |paths| {
-            let _writing = paths.write_state();
+            let reserve = paths.write_state();
             // Among the chunks: another folder may be on another filesystem.
             let path = paths.chunks.join(".probe");
             let probe = || {
@@ -297,7 +299,7 @@ impl ChunkDir for FsChunkDir {
                 std::fs::remove_file(&path)?;
                 Ok(stat.used_at == at && stat.written_at == at)
             };
-            probe().map_err(|source| DirError::new("probe times with", &path, source))
+            reserve.spend(|| probe().map_err(|source| DirError::new("probe times with", &path, source)))
         })
         .await
     }
@@ -312,8 +314,8 @@ impl ChunkDir for FsChunkDir {
 
     async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
         self.run(None, move |paths| {
-            let _writing = paths.write_state();
-            durable::replace_file(&paths.state_file(file), &content, STATE_MODE)
+            let reserve = paths.write_state();
+            reserve.spend(|| durable::replace_file(&paths.state_file(file), &content, STATE_MODE))
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 mod fs;
 mod name;
+mod reserve;
 
 use std::future::Future;
 use std::io;
