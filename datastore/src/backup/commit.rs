@@ -6,7 +6,7 @@ use coldkeep_chunk_store::blob::Blob;
 use coldkeep_chunk_store::durable;
 
 use super::{BackupError, BackupWriter, Inner, Phase};
-use crate::file::{FILE_MODE, Found, look};
+use crate::file::{FILE_MODE, Found, look, remove_if_there};
 use crate::manifest::{ChunkUploadStats, Manifest};
 use crate::store::run_blocking;
 use crate::tree::TreeError;
@@ -52,6 +52,8 @@ impl BackupWriter {
         }
         // Last, after the manifest is durable: whoever sets a chunk aside from here on finds a committed snapshot.
         if let Err(failed) = session.check_alive() {
+            // First and by itself: whatever keeps the rest from being removed, nobody may take it for a snapshot.
+            self.retract().await?;
             self.abort().await?;
             return Err(failed.into());
         }
@@ -119,6 +121,20 @@ impl BackupWriter {
             Ok(())
         };
         run_blocking(place).await.unwrap_or_else(shutting_down)
+    }
+
+    /// Removes the manifest of a commit that is not acknowledged, durably; if that fails, dropping the writer tries
+    /// again.
+    async fn retract(&self) -> Result<(), BackupError> {
+        let inner = Arc::clone(&self.inner);
+        let remove = move || {
+            // Else it was aborted meanwhile, which removes all of it.
+            let Ok(folder) = inner.footprint.enter() else { return Ok(()) };
+            let (layout, ns, snapshot) = (folder.layout(), &inner.request.ns, &inner.request.snapshot);
+            remove_if_there(&layout.manifest(ns, snapshot))?;
+            Ok(durable::sync_folder(&layout.snapshot(ns, snapshot))?)
+        };
+        run_blocking(remove).await.unwrap_or_else(shutting_down)
     }
 }
 

@@ -438,3 +438,21 @@ async fn the_stored_fixed_index_is_what_the_format_says() {
     assert_eq!(index.header().chunk_size, MIB4 as u64);
     assert_ne!(index.header().uuid, [0; 16]);
 }
+
+#[tokio::test]
+async fn a_refused_commit_leaves_no_manifest_even_if_the_rest_cannot_be_removed() {
+    let fixture = Fixture::new().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+    upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
+    let digest = Digest::of(b"one");
+    let stored = fixture.path(&format!(".chunks/{}/{digest}", &digest.to_string()[..4]));
+    std::fs::write(&stored, b"short").unwrap();
+    fixture.store.chunks().quarantine(&digest).await.unwrap();
+    // Nothing is removed where a link stands for a folder.
+    std::fs::rename(fixture.path("vm"), fixture.path("moved")).unwrap();
+    std::os::unix::fs::symlink("moved", fixture.path("vm")).unwrap();
+    writer.finish().await.unwrap_err();
+    assert!(fixture.path(FIRST).join("a.didx").exists());
+    assert!(!fixture.path(FIRST).join(ArchiveName::MANIFEST).exists());
+}
