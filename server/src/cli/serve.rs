@@ -44,8 +44,6 @@ impl Serve {
         let clock = Arc::new(SystemClock::new());
         let options = ServerOptions { data_dir: data_dir.clone(), clock, limits };
         let server = Server::open(options).await?;
-        let password =
-            server.identities().ensure_administrator().await.context("cannot make the administrator")?;
         let certificate = certificate(Arc::clone(&server)).await?;
         let fingerprint = certificate.fingerprint();
         let listener = match self.listen {
@@ -53,6 +51,9 @@ impl Serve {
             None => bind_everywhere(&certificate).await?,
         };
         let address = listener.address().context("cannot tell the address in use")?;
+        // After everything that may fail at a first start: the password is shown now or never.
+        let password =
+            server.identities().ensure_administrator().await.context("cannot make the administrator")?;
         let mut text = format!(
             "data folder   {}\nlistening on  {address}\nfingerprint   {fingerprint}\n",
             data_dir.display()
