@@ -122,8 +122,8 @@ impl<S: ChunkSource> Restore<S> {
 
     /// Walks the index and starts a fetch for every chunk.
     async fn spread(&self, index: &Index, queue: mpsc::Sender<Coming>) -> Result<(), RestoreError> {
-        let capacity = self.limits.memory_bytes.max(CHUNK_BYTES_MAX);
-        let budget = Arc::new(Semaphore::new(capacity / BUDGET_UNIT));
+        let capacity = self.limits.memory_bytes.max(CHUNK_BYTES_MAX) / BUDGET_UNIT;
+        let budget = Arc::new(Semaphore::new(capacity));
         let requests = Arc::new(Semaphore::new(self.limits.requests.max(1)));
         let workers = Arc::new(Semaphore::new(self.limits.workers.max(1)));
         let zeros = ZeroDigests::default();
@@ -137,11 +137,13 @@ impl<S: ChunkSource> Restore<S> {
                 self.progress.add_reused_chunk(len as u64);
                 Coming::Chunk(span, fetch)
             } else {
-                // Remembered chunks hold their part of the budget: they must leave room for this one.
-                recent.shrink_to(capacity.saturating_sub(len + BUDGET_UNIT));
-                let units = len.div_ceil(BUDGET_UNIT) as u32;
+                // Remembered chunks hold their part of the budget: they must leave room for this one. All are counted
+                // in whole units, as the budget counts them.
+                let units = len.div_ceil(BUDGET_UNIT);
+                recent.shrink_to(capacity.saturating_sub(units) * BUDGET_UNIT);
                 // Never closed: an error here cannot happen.
-                let Ok(share) = Arc::clone(&budget).acquire_many_owned(units).await else { return Ok(()) };
+                let share = Arc::clone(&budget).acquire_many_owned(units as u32).await;
+                let Ok(share) = share else { return Ok(()) };
                 let task = Task {
                     source: Arc::clone(&self.source),
                     progress: Arc::clone(&self.progress),
@@ -156,7 +158,7 @@ impl<S: ChunkSource> Restore<S> {
                     }
                 };
                 let fetch = fetch.boxed().shared();
-                recent.insert(span.digest, len, fetch.clone());
+                recent.insert(span.digest, units * BUDGET_UNIT, fetch.clone());
                 Coming::Chunk(span, fetch)
             };
             if queue.send(coming).await.is_err() {

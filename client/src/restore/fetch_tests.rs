@@ -104,6 +104,17 @@ async fn a_chunk_repeated_nearby_is_fetched_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_chunks_that_are_remembered_leave_room_for_a_large_one() {
+    // Each of the small ones holds a whole unit of the budget, the large one wants nearly all of it.
+    let mut chunks: Vec<Vec<u8>> = (1..=8).map(|byte| vec![byte]).collect();
+    chunks.push(vec![9; 16 * MIB - 4 * BUDGET_UNIT]);
+    let (model, index) = stored(&chunks);
+    let restored = run(restore(model).1, &index);
+    let restored = tokio::time::timeout(std::time::Duration::from_mins(1), restored).await;
+    assert!(restored.expect("the restore waits for ever").unwrap() == chunks.concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_chunk_is_named_with_its_place() {
     let chunks = numbered(30, MIB);
     let (mut model, index) = stored(&chunks);
