@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Body as _;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -94,7 +95,8 @@ impl Upload {
         Ok(uploaded)
     }
 
-    /// Reads a body of unknown size, up to what the endpoint takes; waits for that much room first.
+    /// Reads a body of any size up to what the endpoint takes; waits first for that much room, or for as much as the
+    /// request's head announces.
     ///
     /// # Errors
     /// 400 if it is larger, or not complete in time.
@@ -102,7 +104,8 @@ impl Upload {
     /// # Cancel safety
     /// As for [`Upload::read_exact`].
     pub async fn read_to_end(self) -> Result<Uploaded, ApiError> {
-        let bytes = self.bytes_max;
+        let announced = self.body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = announced.map_or(self.bytes_max, |bytes| bytes.min(self.bytes_max));
         self.read(bytes).await
     }
 
