@@ -26,6 +26,7 @@ pub struct Datastore {
     name: StoreName,
     chunks: Arc<ChunkStore>,
     tree: Arc<Tree>,
+    leftover_errors: Vec<TreeError>,
 }
 
 /// What the blocking side of a datastore shares.
@@ -51,6 +52,11 @@ impl Datastore {
     /// Returns the name under which clients know the datastore.
     pub const fn name(&self) -> &StoreName {
         &self.name
+    }
+
+    /// Returns what kept the open from removing all that unfinished backups left behind; the next open tries again.
+    pub fn leftover_errors(&self) -> &[TreeError] {
+        &self.leftover_errors
     }
 
     /// Returns the chunk store.

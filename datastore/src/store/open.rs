@@ -10,7 +10,7 @@ use super::{Datastore, Tree, run_blocking};
 use crate::file::{Found, list, look, make_folders};
 use crate::lock::LockTable;
 use crate::name::StoreName;
-use crate::tree::{Layout, Metadata, TreeError, remove_leftovers};
+use crate::tree::{Layout, Metadata, remove_leftovers};
 
 /// A datastore that cannot be created or opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +31,6 @@ pub enum OpenError {
     /// The chunk store cannot be opened.
     #[error(transparent)]
     Chunks(#[from] coldkeep_chunk_store::OpenError),
-    /// What unfinished backups left behind could not be removed.
-    #[error("could not clear what unfinished backups left behind")]
-    Leftovers(#[source] TreeError),
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] DirError),
@@ -78,7 +75,8 @@ impl Datastore {
     /// Opens the datastore in `folder`, also one that a stock server wrote and has closed.
     ///
     /// Removes what sessions that never ended left behind: folders called like a snapshot, without a manifest and not
-    /// protected, in groups with a readable owner. Nothing else is changed.
+    /// protected, in groups with a readable owner. Nothing else is changed. What cannot be removed stays and is told by
+    /// [`Self::leftover_errors`].
     ///
     /// # Errors
     /// [`OpenError`]; see [`OpenError::is_owned`].
@@ -103,8 +101,12 @@ impl Datastore {
         let chunks = ChunkStore::open(folder, options).await?;
         let layout = Layout::new(folder.to_owned());
         let tree = Tree { layout, locks: Arc::new(LockTable::default()), metadata: Metadata::default() };
-        let store = Self { name, chunks, tree: Arc::new(tree) };
-        store.blocking(|tree| remove_leftovers(&tree.layout)).await.map_err(OpenError::Leftovers)?;
-        Ok(Arc::new(store))
+        let tree = Arc::new(tree);
+        let clear = {
+            let tree = Arc::clone(&tree);
+            move || remove_leftovers(&tree.layout)
+        };
+        let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
+        Ok(Arc::new(Self { name, chunks, tree, leftover_errors }))
     }
 }

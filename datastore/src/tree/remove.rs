@@ -128,33 +128,67 @@ fn remove_if_empty(folder: &Path) -> Result<bool, TreeError> {
 ///
 /// Nobody can own it then: the process owns the store (R11) and has no session yet. What goes: hidden folders of
 /// unfinished removals, and folders that are called like a snapshot, have no manifest, are not protected and lie in a
-/// group with a readable owner. When in doubt data is kept: anything else stays.
-pub(crate) fn remove_leftovers(layout: &Layout) -> Result<Vec<(Namespace, SnapshotName)>, TreeError> {
-    let mut removed = Vec::new();
-    for ns in namespaces(layout, &Namespace::root(), Namespace::DEPTH_MAX)? {
-        for group in groups(layout, &ns)? {
-            if read_owner(layout, &ns, &group).is_err() {
-                continue;
-            }
-            let before = removed.len();
-            let folder = layout.group(&ns, &group);
-            for (name, found) in list(&folder)?.unwrap_or_default() {
-                if found == Found::Folder && Layout::is_removing(&name) {
-                    remove_folder(&folder.join(name))?;
+/// group with a readable owner. When in doubt data is kept: anything else stays, and so does what cannot be looked at
+/// or removed; the errors are returned, for it is no reason to keep the store closed.
+pub(crate) fn remove_leftovers(layout: &Layout) -> Vec<TreeError> {
+    let mut errors = Vec::new();
+    remove_leftovers_of_namespace(layout, &Namespace::root(), &mut errors);
+    errors
+}
+
+fn remove_leftovers_of_namespace(layout: &Layout, ns: &Namespace, errors: &mut Vec<TreeError>) {
+    match groups(layout, ns) {
+        Ok(groups) => {
+            for group in groups {
+                if read_owner(layout, ns, &group).is_ok() {
+                    let cleared = remove_leftovers_of_group(layout, ns, &group, errors);
+                    errors.extend(cleared.err());
                 }
-            }
-            for snapshot in snapshots(layout, &ns, &group)? {
-                // Anything under the manifest's name, be it a link, is a reason to keep the folder.
-                let unfinished = look(&layout.manifest(&ns, &snapshot))? == Found::Nothing;
-                if unfinished && !is_protected(layout, &ns, &snapshot)? {
-                    remove_snapshot(layout, &ns, &snapshot)?;
-                    removed.push((ns.clone(), snapshot));
-                }
-            }
-            if removed.len() > before {
-                remove_group_if_empty(layout, &ns, &group)?;
             }
         }
+        Err(error) => errors.push(error),
     }
-    Ok(removed)
+    match namespaces(layout, ns, 1) {
+        // The first is `ns` itself.
+        Ok(found) => {
+            found[1..].iter().for_each(|child| remove_leftovers_of_namespace(layout, child, errors));
+        }
+        Err(error) => errors.push(error),
+    }
+}
+
+fn remove_leftovers_of_group(
+    layout: &Layout,
+    ns: &Namespace,
+    group: &GroupName,
+    errors: &mut Vec<TreeError>,
+) -> Result<(), TreeError> {
+    let folder = layout.group(ns, group);
+    for (name, found) in list(&folder)?.unwrap_or_default() {
+        if found == Found::Folder && Layout::is_removing(&name) {
+            errors.extend(remove_folder(&folder.join(name)).err());
+        }
+    }
+    let mut has_removed = false;
+    for snapshot in snapshots(layout, ns, group)? {
+        match remove_if_unfinished(layout, ns, &snapshot) {
+            Ok(removed) => has_removed |= removed,
+            Err(error) => errors.push(error),
+        }
+    }
+    if has_removed {
+        remove_group_if_empty(layout, ns, group)?;
+    }
+    Ok(())
+}
+
+/// Removes what a session that did not end left; returns whether it did.
+fn remove_if_unfinished(layout: &Layout, ns: &Namespace, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+    // Anything under the manifest's name, be it a link, is a reason to keep the folder.
+    let unfinished = look(&layout.manifest(ns, snapshot))? == Found::Nothing;
+    let removable = unfinished && !is_protected(layout, ns, snapshot)?;
+    if removable {
+        remove_snapshot(layout, ns, snapshot)?;
+    }
+    Ok(removable)
 }

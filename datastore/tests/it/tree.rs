@@ -195,6 +195,27 @@ async fn opening_clears_what_crashed_sessions_and_removals_left_and_nothing_else
 }
 
 #[tokio::test]
+async fn what_cannot_be_cleared_keeps_neither_the_rest_nor_the_store() {
+    let fixture = Fixture::new().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    std::fs::create_dir_all(fixture.path("ns/a/ns/b")).unwrap();
+    // Files where folders should be: a group's type, and the place to which an unfinished snapshot is moved.
+    std::fs::write(fixture.path("ns/a/vm"), "").unwrap();
+    std::fs::write(fixture.path("host/x/.removing-2026-01-02T00:00:00Z"), "").unwrap();
+    for unfinished in [SECOND, "host/x/2026-01-03T00:00:00Z", "ns/a/ns/b/ct/1/2026-01-03T00:00:00Z"] {
+        std::fs::create_dir_all(fixture.path(unfinished)).unwrap();
+    }
+    std::fs::write(fixture.path("ns/a/ns/b/ct/1/owner"), "root@pam\n").unwrap();
+    let fixture = fixture.reopen().await;
+    let errors = fixture.store.leftover_errors();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(fixture.path(SECOND).exists());
+    assert!(!fixture.path("host/x/2026-01-03T00:00:00Z").exists());
+    assert!(!fixture.path("ns/a/ns/b/ct/1").exists());
+    assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
+}
+
+#[tokio::test]
 async fn a_store_has_one_owner_and_a_folder_of_its_own() {
     let fixture = Fixture::new().await;
     let open = |path| Datastore::open(path, "default".parse().unwrap(), options(&fixture.clock));

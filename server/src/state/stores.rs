@@ -224,7 +224,12 @@ impl Stores {
     }
 
     async fn open_one(&self, config: &StoreConfig) -> Result<Arc<Datastore>, OpenError> {
-        Datastore::open(&self.folder.join(&config.path), config.name.clone(), self.options(config)).await
+        let folder = self.folder.join(&config.path);
+        let store = Datastore::open(&folder, config.name.clone(), self.options(config)).await?;
+        for error in store.leftover_errors() {
+            tracing::warn!(store = %config.name, error = %crate::api::chain(error), "cannot clear what an unfinished backup left");
+        }
+        Ok(store)
     }
 
     fn options(&self, config: &StoreConfig) -> StoreOptions {
