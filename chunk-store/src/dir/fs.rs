@@ -381,9 +381,12 @@ fn make_folder(folder: &Path) -> Result<(), DirError> {
 /// R12: reading must not move the atime. Files of another owner refuse the flag; there the mount's rules apply, which
 /// at worst let a chunk look more recently used.
 fn open_keeping_atime(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOATIME | OFlags::NOFOLLOW).bits().cast_signed();
-    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
+    let open = |flags: OFlags| {
+        let flags = (flags | OFlags::NOFOLLOW).bits().cast_signed();
+        OpenOptions::new().read(true).custom_flags(flags).open(path)
+    };
+    match open(OFlags::NOATIME) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OFlags::empty()),
         other => other,
     }
 }
