@@ -35,6 +35,8 @@ struct Paths {
     /// next one would share its temporary file.
     writing_state: Mutex<Reserve>,
     filesystem: Mutex<Filesystem>,
+    /// Held from before a prefix folder is there until its name is durable.
+    making_shard: Mutex<()>,
 }
 
 /// What syncs the filesystem of the chunks.
@@ -49,10 +51,15 @@ struct Filesystem {
 }
 
 impl Filesystem {
-    fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    fn check(&self) -> io::Result<()> {
         if self.has_failed {
             return Err(io::Error::other("an earlier sync failed; check the disk, then restart"));
         }
+        Ok(())
+    }
+
+    fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        self.check()?;
         let synced = sync(&self.folder);
         self.has_failed = synced.is_err();
         synced
@@ -77,7 +84,7 @@ impl FsChunkDir {
         let folder = File::open(&chunks).map_err(|source| DirError::new("open", &chunks, source))?;
         let filesystem = Mutex::new(Filesystem { folder, has_failed: false });
         let writing_state = Mutex::new(Reserve::new(state.join("reserve")));
-        let paths = Paths { chunks, state, writing_state, filesystem };
+        let paths = Paths { chunks, state, writing_state, filesystem, making_shard: Mutex::default() };
         Ok(Self { paths: Arc::new(paths) })
     }
 
@@ -121,7 +128,32 @@ impl Paths {
     }
 
     fn write_state(&self) -> MutexGuard<'_, Reserve> {
-        self.writing_state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writing_state)
+    }
+
+    /// Makes the names in a folder durable; a failure is remembered like that of a sync of the whole filesystem.
+    fn sync_folder(&self, folder: &Path) -> Result<(), DirError> {
+        durable::sync_folder(folder).inspect_err(|_| lock(&self.filesystem).has_failed = true)
+    }
+
+    fn check_synced(&self) -> Result<(), DirError> {
+        let checked = lock(&self.filesystem).check();
+        checked.map_err(|source| DirError::new("rely on the filesystem of", &self.chunks, source))
+    }
+
+    /// Prefix folders are made when first needed: all of them at once cost seconds on some filesystems.
+    fn make_shard(&self, shard: Shard, durability: Durability) -> Result<(), DirError> {
+        let _making = lock(&self.making_shard);
+        make_folder(&self.shard(shard))?;
+        if durability == Durability::Immediate { self.sync_folder(&self.chunks) } else { Ok(()) }
+    }
+
+    /// Makes the name of a chunk that was written durable, and that of its folder.
+    fn sync_names(&self, shard: Shard) -> Result<(), DirError> {
+        self.sync_folder(&self.shard(shard))?;
+        // Another put may have made the folder and not have synced its name yet.
+        drop(lock(&self.making_shard));
+        self.check_synced()
     }
 
     fn state_file(&self, file: StateFile) -> PathBuf {
@@ -278,11 +310,14 @@ impl ChunkDir for FsChunkDir {
 
     async fn sync(&self) -> Result<(), DirError> {
         self.run(None, |paths| {
-            let mut filesystem = paths.filesystem.lock().unwrap_or_else(PoisonError::into_inner);
-            let synced = filesystem.sync(|folder| Ok(rustix::fs::syncfs(folder)?));
+            let synced = lock(&paths.filesystem).sync(|folder| Ok(rustix::fs::syncfs(folder)?));
             synced.map_err(|source| DirError::new("sync the filesystem of", &paths.chunks, source))
         })
         .await
+    }
+
+    async fn check_synced(&self) -> Result<(), DirError> {
+        self.run(None, Paths::check_synced).await
     }
 
     async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
@@ -326,8 +361,7 @@ fn put(paths: &Paths, entry: &NewEntry, durability: Durability) -> Result<(), Di
     let path = paths.entry(entry.name);
     let temporary = paths.entry(EntryName::new(entry.name.digest, EntryKind::Temporary));
     let target = if cfg!(coldkeep_off = "r4") { &path } else { &temporary };
-    let written =
-        write_new(target, entry, durability).map_err(|source| DirError::new("write", target, source));
+    let written = write_new(paths, target, entry, durability);
     let renamed = written.and_then(|()| {
         std::fs::rename(target, &path).map_err(|source| DirError::new("rename to", &path, source))
     });
@@ -337,37 +371,31 @@ fn put(paths: &Paths, entry: &NewEntry, durability: Durability) -> Result<(), Di
         return Err(error);
     }
     if durability == Durability::Immediate {
-        durable::sync_folder(&paths.shard(entry.name.shard()))?;
+        paths.sync_names(entry.name.shard())?;
     }
     Ok(())
 }
 
-fn write_new(path: &Path, entry: &NewEntry, durability: Durability) -> io::Result<()> {
+fn write_new(paths: &Paths, path: &Path, entry: &NewEntry, durability: Durability) -> Result<(), DirError> {
     let create = || OpenOptions::new().write(true).create(true).truncate(true).open(path);
-    let mut file = match create() {
+    let created = match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_shard_of(path, durability)?;
-            create()?
+            paths.make_shard(entry.name.shard(), durability)?;
+            create()
         }
-        other => other?,
+        other => other,
     };
-    file.write_all(&entry.content)?;
-    let at = file_time(entry.at);
-    filetime::set_file_handle_times(&file, Some(at), Some(at))?;
-    if durability == Durability::Immediate {
-        file.sync_all()?;
-    }
-    Ok(())
+    let write = |mut file: File| {
+        file.write_all(&entry.content)?;
+        let at = file_time(entry.at);
+        filetime::set_file_handle_times(&file, Some(at), Some(at))?;
+        if durability == Durability::Immediate { file.sync_all() } else { Ok(()) }
+    };
+    created.and_then(write).map_err(|source| DirError::new("write", path, source))
 }
 
-/// Prefix folders are made when first needed: all of them at once cost seconds on some filesystems.
-fn make_shard_of(path: &Path, durability: Durability) -> io::Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    match folder.parent() {
-        Some(chunks) if durability == Durability::Immediate => File::open(chunks)?.sync_all(),
-        _ => Ok(()),
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn make_folder(folder: &Path) -> Result<(), DirError> {
@@ -433,6 +461,41 @@ mod tests {
         filesystem.sync(|_| Err(io::Error::other("the disk is full"))).unwrap_err();
         let error = filesystem.sync(|_| Ok(())).unwrap_err();
         assert!(error.to_string().contains("restart"), "{error}");
+    }
+
+    fn new_entry(content: &'static [u8]) -> NewEntry {
+        let name = EntryName::chunk(Digest::of(content));
+        NewEntry { name, content: Bytes::from_static(content), at: StoreTime::from_unix(1000, 0) }
+    }
+
+    #[tokio::test]
+    async fn after_a_folder_that_could_not_be_synced_there_is_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        put(&dir.paths, &new_entry(b"abc"), Durability::Immediate).unwrap();
+        dir.check_synced().await.unwrap();
+        dir.paths.sync_folder(&folder.path().join("missing")).unwrap_err();
+        dir.check_synced().await.unwrap_err();
+        dir.sync().await.unwrap_err();
+        put(&dir.paths, &new_entry(b"abc"), Durability::Immediate).unwrap_err();
+    }
+
+    #[test]
+    fn a_put_waits_until_the_folder_that_another_one_made_is_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FsChunkDir::create(folder.path()).unwrap();
+        make_folder(&folder.path().join(".chunks/ba78")).unwrap();
+        let (send, done) = std::sync::mpsc::channel();
+        let paths = dir.paths.clone();
+        let making = lock(&dir.paths.making_shard);
+        let putting = std::thread::spawn(move || {
+            send.send(put(&paths, &new_entry(b"abc"), Durability::Immediate)).unwrap();
+        });
+        let wait = std::time::Duration::from_millis(100);
+        assert!(done.recv_timeout(wait).is_err(), "acknowledged before the folder was synced");
+        drop(making);
+        done.recv().unwrap().unwrap();
+        putting.join().unwrap();
     }
 
     #[tokio::test]

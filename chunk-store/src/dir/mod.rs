@@ -161,6 +161,9 @@ pub trait ChunkDir: Send + Sync + 'static {
     /// Makes every completed change durable.
     fn sync(&self) -> impl Future<Output = Result<(), DirError>> + Send;
 
+    /// Fails once a sync of any kind has failed, until the directory is opened again: what is durable is not known.
+    fn check_synced(&self) -> impl Future<Output = Result<(), DirError>> + Send;
+
     /// Sets times on a probe file and reads them back; returns whether they were kept (R12).
     fn keeps_times(&self, at: StoreTime) -> impl Future<Output = Result<bool, DirError>> + Send;
 

@@ -234,6 +234,8 @@ impl<D: ChunkDir> ChunkStore<D> {
             SyncLevel::None => Ok(()),
             SyncLevel::Filesystem => self.sync_filesystem().await,
             SyncLevel::File => {
+                // A chunk whose name could not be made durable is there all the same, and so counts as known.
+                self.dir.check_synced().await?;
                 self.suspects.synced(self.suspects.begin_sync(&self.clock));
                 self.save_clock().await
             }

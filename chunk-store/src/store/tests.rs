@@ -502,6 +502,15 @@ async fn what_a_killed_process_wrote_is_made_durable_at_the_next_open() {
     store.load(&chunk.digest()).await.unwrap();
 }
 
+#[tokio::test]
+async fn at_level_file_nothing_is_committed_after_a_failed_sync() {
+    let options = StoreOptions::new(manual_clock()).with_sync_level(SyncLevel::File);
+    let store = ChunkStore::open_dir(MemoryDir::new(), options).await.unwrap();
+    store.sync().await.unwrap();
+    store.dir().fail(&["check_synced"]);
+    store.sync().await.unwrap_err();
+}
+
 /// R4 at level `file`: what was acknowledged survives power loss without any sync.
 #[tokio::test]
 async fn level_file_makes_each_chunk_durable() {

@@ -182,6 +182,10 @@ impl ChunkDir for MemoryDir {
         Ok(())
     }
 
+    async fn check_synced(&self) -> Result<(), DirError> {
+        self.call("check_synced").map(drop)
+    }
+
     async fn keeps_times(&self, _at: StoreTime) -> Result<bool, DirError> {
         // Told to fail, it plays a filesystem that does not keep times.
         Ok(self.call("keeps_times").is_ok())
