@@ -22,8 +22,9 @@ pub trait References: Send + Sync {
     /// Lists every index there is, with or without a manifest beside it, in any order.
     ///
     /// # Errors
-    /// Anything that may hide an index, such as a folder that cannot be read or an index that a manifest names and that
-    /// is not there. The run ends (I6).
+    /// Anything that may hide an index, such as a folder that cannot be read or a link in its place. The run ends (I6).
+    /// An index that a manifest names and that is not there is none: what it named is lost with it, and verification
+    /// reports it.
     fn list(&self) -> impl Future<Output = Result<Vec<Self::Index>, Self::Error>> + Send;
 
     /// Reads one index and pushes all its digests into `sink`, in slices of some hundred or thousand.
