@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::BackupTime;
+use crate::name::date_of_days;
 
 /// How many snapshots to keep, per kind of period; `None` switches a rule off.
 ///
@@ -155,23 +156,13 @@ impl Period {
             Period::Day => day,
             // 1970-01-01 was a Thursday: three days later a week of the ISO calendar begins.
             Period::Week => (day + 3).div_euclid(7),
-            Period::Month => month_number(day),
-            Period::Year => month_number(day).div_euclid(12),
+            Period::Month => {
+                let (year, month, _) = date_of_days(day);
+                year * 12 + month
+            }
+            Period::Year => date_of_days(day).0,
         }
     }
-}
-
-/// Months since the year 0 of a day counted from 1970-01-01, in the Gregorian calendar.
-fn month_number(day: i64) -> i64 {
-    // Days are counted from 0000-03-01, so that the leap day is the last of its year; a cycle of 400 years has 146,097 days.
-    let shifted = day + 719_468;
-    let cycle = shifted.div_euclid(146_097);
-    let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    (cycle * 400 + year_of_cycle) * 12 + month_from_march + 2
 }
 
 #[cfg(test)]

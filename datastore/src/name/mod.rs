@@ -20,6 +20,7 @@ pub use owner::Owner;
 pub use snapshot::{BackupType, GroupName, SnapshotName};
 pub use store::StoreName;
 pub use time::BackupTime;
+pub(crate) use time::date_of_days;
 
 use std::ops::RangeInclusive;
 

@@ -86,7 +86,7 @@ const CYCLE_DAYS: i64 = 146_097;
 const EPOCH_DAYS: i64 = 719_468;
 
 /// Converts days since 1970-01-01 to year, month and day; years start in March, so that leap days come last.
-fn date_of_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn date_of_days(days: i64) -> (i64, i64, i64) {
     let days = days + EPOCH_DAYS;
     let cycle = days.div_euclid(CYCLE_DAYS);
     let day_of_cycle = days.rem_euclid(CYCLE_DAYS);
