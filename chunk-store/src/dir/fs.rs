@@ -12,7 +12,8 @@ use rustix::fs::OFlags;
 
 use super::reserve::Reserve;
 use super::{
-    ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, Shard, StateFile,
+    ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, PROBE_TIME, Shard,
+    StateFile,
 };
 use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
 use crate::durable;
@@ -86,6 +87,15 @@ impl FsChunkDir {
         let writing_state = Mutex::new(Reserve::new(state.join("reserve")));
         let paths = Paths { chunks, state, writing_state, filesystem, making_shard: Mutex::default() };
         Ok(Self { paths: Arc::new(paths) })
+    }
+
+    /// Returns whether the filesystem of a folder keeps file times as they are set, which a store on it needs (R12).
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`DirError`] if no file can be made in the folder.
+    pub fn would_keep_times(folder: &Path) -> Result<bool, DirError> {
+        probe_times(folder, PROBE_TIME)
     }
 
     /// Makes all 65,536 prefix folders, which a stock server expects to find. Blocks for seconds.
@@ -324,17 +334,7 @@ impl ChunkDir for FsChunkDir {
         self.run(None, move |paths| {
             let reserve = paths.write_state();
             // Among the chunks: another folder may be on another filesystem.
-            let path = paths.chunks.join(".probe");
-            let probe = || {
-                std::fs::write(&path, b"probe")?;
-                filetime::set_file_times(&path, file_time(at), file_time(at))?;
-                // Reading is what would move the atime on a filesystem that does not keep it.
-                open_keeping_atime(&path)?.read_to_end(&mut Vec::new())?;
-                let stat = stat_of(&std::fs::metadata(&path)?);
-                std::fs::remove_file(&path)?;
-                Ok(stat.used_at == at && stat.written_at == at)
-            };
-            reserve.spend(|| probe().map_err(|source| DirError::new("probe times with", &path, source)))
+            reserve.spend(|| probe_times(&paths.chunks, at))
         })
         .await
     }
@@ -354,6 +354,24 @@ impl ChunkDir for FsChunkDir {
         })
         .await
     }
+}
+
+/// R12: sets times on a file in the folder and reads them back.
+fn probe_times(folder: &Path, at: StoreTime) -> Result<bool, DirError> {
+    let path = folder.join(".probe");
+    let probe = || {
+        std::fs::write(&path, b"probe")?;
+        filetime::set_file_times(&path, file_time(at), file_time(at))?;
+        // Reading is what would move the atime on a filesystem that does not keep it.
+        open_keeping_atime(&path)?.read_to_end(&mut Vec::new())?;
+        let stat = stat_of(&std::fs::metadata(&path)?);
+        Ok(stat.used_at == at && stat.written_at == at)
+    };
+    let kept = probe();
+    // Also after a failure, whose error says more: the folder of a store that was refused stays as it was.
+    let removed = std::fs::remove_file(&path);
+    kept.and_then(|kept| removed.map(|()| kept))
+        .map_err(|source| DirError::new("probe times with", &path, source))
 }
 
 /// R4 on a filesystem: temporary file, sync by level, rename. The caller holds lock(d), so the name is free.
@@ -504,6 +522,8 @@ mod tests {
         let dir = FsChunkDir::create(folder.path()).unwrap();
         let at = StoreTime::from_unix(1000, 5);
         assert!(dir.keeps_times(at).await.unwrap());
+        assert!(FsChunkDir::would_keep_times(folder.path()).unwrap());
+        assert!(!folder.path().join(".probe").exists());
         assert_eq!(dir.shards().await.unwrap(), []);
         // Only the folder of the chunks tells whether their times are kept.
         std::fs::remove_dir_all(folder.path().join(".chunks")).unwrap();

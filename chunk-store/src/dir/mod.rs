@@ -62,6 +62,9 @@ impl StateFile {
     }
 }
 
+/// What a probe sets: an odd number of nanoseconds long ago shows both a coarse filesystem and one that ignores set times.
+pub(crate) const PROBE_TIME: StoreTime = StoreTime::from_unix(1_000_000_001, 123_456_789);
+
 /// A file operation of the chunk directory that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {action} {path}", path = path.display())]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ChunkStore, StoreError};
-use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, Shard};
+use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, PROBE_TIME, Shard};
 use crate::session::Run;
 use crate::time::StoreTime;
 
@@ -49,9 +49,7 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// Dropping the future starts nothing.
     pub async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<Run, RunError> {
         let run = self.registry.begin_run(&self.clock, grace, margin).ok_or(RunError::Busy)?;
-        // An odd number of nanoseconds long ago shows both a coarse filesystem and one that ignores set times.
-        let probe = StoreTime::from_unix(1_000_000_001, 123_456_789);
-        if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(probe).await? {
+        if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(PROBE_TIME).await? {
             return Err(RunError::TimesNotKept);
         }
         self.save_clock().await.map_err(|error| error.0)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coldkeep_chunk_store::dir::DirError;
+use coldkeep_chunk_store::dir::{DirError, FsChunkDir};
 use coldkeep_chunk_store::{ChunkStore, StoreOptions};
 
 use super::{Datastore, Tree, run_blocking};
@@ -25,6 +25,12 @@ pub enum OpenError {
     /// The folder for a new datastore is not empty.
     #[error("{} is not empty; a datastore is created in a new or empty folder", folder.display())]
     NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The filesystem does not keep file times, so that nothing could ever be collected safely (R12).
+    #[error("the filesystem of {} does not keep file times as they are set; choose another one", folder.display())]
+    TimesNotKept {
         /// The folder.
         folder: PathBuf,
     },
@@ -50,7 +56,8 @@ impl Datastore {
     /// Creates a datastore in `folder`, which is made or must be empty, and opens it.
     ///
     /// # Errors
-    /// [`OpenError`]; `NotEmpty` if there is anything in the folder but the `lost+found` of a filesystem's root.
+    /// [`OpenError`]; `NotEmpty` if there is anything in the folder but the `lost+found` of a filesystem's root,
+    /// `TimesNotKept` if no collection could ever run there.
     ///
     /// # Cancel safety
     /// Dropping the future may leave an empty datastore behind, which [`Self::open`] opens.
@@ -66,6 +73,10 @@ impl Datastore {
                 return Err(OpenError::NotEmpty { folder: target });
             }
             make_folders(&target)?;
+            // Before anything is made that would open as a datastore.
+            if !FsChunkDir::would_keep_times(&target)? {
+                return Err(OpenError::TimesNotKept { folder: target });
+            }
             Ok(())
         };
         run_blocking(prepare).await.unwrap_or(Err(OpenError::ShuttingDown))?;
