@@ -93,7 +93,15 @@ impl Target for FileTarget {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if self.is_sparse { self.file.set_len(self.position) } else { Ok(()) }
+        if self.is_sparse {
+            self.file.set_len(self.position)?;
+        }
+        // Full disks, quotas and network filesystems may tell of a lost write only now; success must mean success.
+        match self.file.sync_all() {
+            // `/dev/null` and the like have nothing to sync.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
     }
 }
 

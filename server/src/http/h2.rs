@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -15,7 +16,8 @@ use hyper::body::Incoming;
 use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +57,7 @@ where
     S: ?Sized + Send + Sync + 'static,
     I: Read + Write + Unpin + Send + 'static,
 {
+    let Some(io) = await_preface(io, limits.handshake).await else { return Ok(()) };
     let requests = Requests::new();
     let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -79,6 +82,24 @@ where
         .await;
     requests.end().await;
     ended
+}
+
+/// Length of what every HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// Waits for the client's first bytes, which it sends unasked; `None` if they do not come in time.
+///
+/// R18: pings start only after the HTTP/2 handshake, so a client that went silent before it would hold its session, and
+/// with it locks and the cutoff of collections, for ever.
+async fn await_preface<I>(io: I, deadline: Duration) -> Option<impl Read + Write + Unpin + Send + 'static>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let mut io = TokioIo::new(io);
+    let mut preface = [0; PREFACE_BYTES];
+    tokio::time::timeout(deadline, io.read_exact(&mut preface)).await.ok()?.ok()?;
+    let (rest, writer) = tokio::io::split(io);
+    Some(TokioIo::new(tokio::io::join(std::io::Cursor::new(preface).chain(rest), writer)))
 }
 
 /// The requests that a connection handles.

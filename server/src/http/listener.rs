@@ -133,6 +133,11 @@ async fn serve_stream(
     stream.set_nodelay(true)?;
     rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
     rustix::net::sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_IDLE)?;
+    // R18: a client that stops reading gets no ping any more, since the pings wait behind what it does not read; the
+    // system drops it, also while it still answers probes of its closed window.
+    let limits = service.server().limits();
+    let unread = (limits.ping_interval + limits.ping_timeout).as_millis().try_into().unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, unread)?;
     let mut first = [0];
     let seen = tokio::time::timeout(deadline, stream.peek(&mut first)).await??;
     if seen > 0 && first[0] != TLS_HANDSHAKE {

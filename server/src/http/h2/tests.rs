@@ -1,13 +1,12 @@
 //! Sessions over a stream in memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::Full;
 use hyper::client::conn::http2 as client;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 
 use super::*;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
@@ -136,4 +135,15 @@ async fn a_client_that_answers_no_ping_is_dropped() {
     let serving = serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), &limits);
     let bound = limits.ping_interval + limits.ping_timeout + Duration::from_secs(1);
     assert!(tokio::time::timeout(bound, serving).await.expect("the session was kept").is_err());
+}
+
+/// R18: pings do not reach a client that never began to speak HTTP/2.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_after_the_upgrade_is_dropped() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    tokio::io::AsyncWriteExt::write_all(&mut theirs, b"PRI * HTTP").await.unwrap();
+    let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
+    let limits = Limits::default();
+    let serving = serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), &limits);
+    assert!(tokio::time::timeout(2 * limits.handshake, serving).await.is_ok());
 }
