@@ -19,6 +19,8 @@ pub(crate) struct VerifyJob {
     pub(crate) store: Arc<Datastore>,
     /// The namespace; those inside it are included unless there is a group.
     pub(crate) ns: Namespace,
+    /// Whether the caller may verify a namespace: deeper entries of the access list replace those above.
+    pub(crate) may_verify: Box<dyn Fn(&Namespace) -> bool + Send + Sync>,
     /// How many levels of namespaces below it.
     pub(crate) max_depth: usize,
     /// Only this group.
@@ -121,7 +123,7 @@ async fn targets(
         None => job.store.namespaces(&job.ns, job.max_depth).await?,
     };
     let (mut targets, mut skipped, mut seen) = (Vec::new(), 0_u64, false);
-    for ns in namespaces {
+    for ns in namespaces.into_iter().filter(|ns| (job.may_verify)(ns)) {
         let (ty, id) = job.group.as_ref().map_or((None, None), |group| (Some(group.ty), Some(&group.id)));
         let snapshots = match job.store.snapshots(&ns, ty, id).await {
             // Removed since it was listed.

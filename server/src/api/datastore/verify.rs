@@ -3,7 +3,7 @@
 use coldkeep_datastore::{BackupId, BackupTime, BackupType, GroupName, Namespace};
 
 use super::params::{BACKUP_ID_OPTIONAL, BACKUP_TYPE_OPTIONAL, NS, STORE, UNIX_TIME};
-use super::place::Place;
+use super::place::{self, Place};
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply, Scope};
 use crate::auth::Privileges;
@@ -70,9 +70,15 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
     if let Some(group) = &group {
         place.check_owner(group).await?;
     }
+    let needed = match call.scope {
+        Scope::Full => Privileges::DATASTORE_VERIFY,
+        Scope::Own => Privileges::DATASTORE_BACKUP,
+    };
+    let (caller, name) = (call.caller.clone(), store.clone());
     let job = VerifyJob {
         store: place.store.clone(),
         ns: place.ns.clone(),
+        may_verify: Box::new(move |ns| place::has_any(&caller, &name, ns, needed)),
         max_depth: call.params.get("max-depth")?,
         group,
         time,
