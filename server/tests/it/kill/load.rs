@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use coldkeep_client::{BackupError, ImageSource, RequestError, Store};
+use coldkeep_client::{BackupError, BackupSession, ImageSource, RequestError, Store};
+use coldkeep_datastore::SnapshotName;
+use http::StatusCode;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::site::{archive, collect, small, snapshot};
@@ -102,6 +105,19 @@ impl Load {
     }
 }
 
+/// Begins a backup; while the cleaner removes the snapshot that it would build on, it is refused and asks again.
+async fn begin(store: &Store, name: &SnapshotName) -> Result<BackupSession, RequestError> {
+    for _ in 0..200 {
+        match store.begin_backup(name, small()).await {
+            Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            begun => return begun,
+        }
+    }
+    store.begin_backup(name, small()).await
+}
+
 /// Makes one backup, and keeps the ledger.
 pub(super) async fn back_up(
     store: &Store,
@@ -111,7 +127,7 @@ pub(super) async fn back_up(
     tell: impl Fn(Event),
 ) -> Result<(), BackupError> {
     let name = snapshot(id, ledger.next_time());
-    let session = store.begin_backup(&name, small()).await?;
+    let session = begin(store, &name).await?;
     tell(Event::Begun);
     let image = ImageSource::reader(backup.image.reader(), backup.image.len() as u64);
     let (image_name, stream_name) = (archive(IMAGE), archive(STREAM));
