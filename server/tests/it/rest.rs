@@ -364,6 +364,32 @@ async fn verify_finds_damage_and_notes_it() {
     assert!(upid.as_str().unwrap().contains(":verify_snapshot:"), "{upid}");
 }
 
+/// A deeper entry of the access list replaces those above it, also for a task that goes down into namespaces.
+#[tokio::test]
+async fn verify_leaves_out_namespaces_that_the_caller_may_not_verify() {
+    let server = TestServer::start().await;
+    let root = with_snapshot(&server).await;
+    eventually(&root, &format!("{STORE}/active-operations"), |answer| answer.data()["write"] == 0).await;
+    let secret = server.store_folder().join("ns/secret/host");
+    std::fs::create_dir_all(&secret).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([server.store_folder().join("host/h1"), secret])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let reader = server.user("bo@pbs", "DatastoreReader").await;
+    let entry =
+        json!({"path": "/datastore/default/secret", "who": "bo@pbs", "role": "NoAccess", "propagate": true});
+    server.server.identities().grant(serde_json::from_value(entry).unwrap()).await.unwrap();
+
+    reader.post_json(&format!("{STORE}/verify"), &json!({})).await.ok();
+    assert_eq!(crate::material::task_end(&reader, "verify").await, "OK");
+    let snapshots = async |query: &str| root.get(&format!("{STORE}/snapshots?{query}")).await.data();
+    assert_eq!(snapshots("").await[0]["verification"]["state"], "ok");
+    assert!(snapshots("ns=secret").await[0]["verification"].is_null());
+}
+
 #[tokio::test]
 async fn roles_see_and_do_what_the_table_says() {
     let server = TestServer::start().await;
