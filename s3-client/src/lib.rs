@@ -35,11 +35,24 @@
 //! - Plain `http://` is used only where the endpoint spells it out.
 //! - No secret is shown by `Debug` or by an error, and secrets are wiped from memory when they are dropped.
 
+mod body;
+mod clock;
 mod config;
 mod error;
+mod key;
+mod limits;
+mod outcome;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transport;
 
+pub use body::{BodySource, Payload, RequestBody, ResponseBody};
+pub use clock::{Clock, SystemClock};
 pub use config::{
     Addressing, BucketName, Config, ConfigError, Credentials, Endpoint, Region, RetryBudget, RetryPolicy,
     Scheme, Timeouts,
 };
 pub use error::{ErrorCode, Operation, RequestError, ServiceError};
+pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
+pub use limits::Rate;
+pub use outcome::{Effect, Outcome, Pending};
