@@ -1,9 +1,13 @@
 //! The command line of `cargo xtask`.
 
+mod matrix;
+
 use std::ffi::OsString;
 
 use anyhow::{Result, anyhow, bail};
 use lexopt::prelude::*;
+
+pub(crate) use matrix::{MatrixFlags, OwnServer, Secret, Selection};
 
 /// What `cargo xtask help` and every usage error print.
 pub(crate) const USAGE: &str = "\
@@ -12,8 +16,12 @@ Usage: cargo xtask VERB
   test                              unit, integration and documentation tests of every crate
   check                             formatting, clippy, docs, features, MSRV, licences, packaging
   mutants [RULE…]                   switches each rule off; its hazard tests must notice
-  matrix [--tier quick] [--server NAME]
-                                    the store and server suites, once for each storage backend
+  matrix [--tier quick|full] [--server NAME]
+                                    the suites on every storage backend of the tier (default quick), or on NAME
+  matrix --endpoint URL --access-key KEY --secret-key-env VARIABLE|--secret-key-file PATH [--region R]
+         [--bucket B] [--path-style] [--lacks LIST] [--quirks LIST]
+                                    the S3 client's suite on a server of yours, below a random prefix of B or
+                                    in a bucket of its own
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
@@ -43,13 +51,6 @@ pub(crate) enum Verb {
 pub(crate) struct MutantsFlags {
     /// Only these rules (`r2`); empty means all.
     pub(crate) rules: Vec<String>,
-}
-
-/// Flags of `matrix`. There is one tier so far, `quick`; the flag is checked and then implied.
-#[derive(Debug, PartialEq)]
-pub(crate) struct MatrixFlags {
-    /// Only this row of the table.
-    pub(crate) server: Option<String>,
 }
 
 /// Flags of `crash`.
@@ -102,7 +103,7 @@ impl Flags {
             "test" => end(&mut args).map(|()| Verb::Test)?,
             "check" => end(&mut args).map(|()| Verb::Check)?,
             "mutants" => Verb::Mutants(mutants(&mut args)?),
-            "matrix" => Verb::Matrix(matrix(&mut args)?),
+            "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
             "crash" => Verb::Crash(crash(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
             "bench" => Verb::Bench(bench(&mut args)?),
@@ -144,21 +145,6 @@ fn mutants(args: &mut lexopt::Parser) -> Result<MutantsFlags> {
         }
     }
     Ok(MutantsFlags { rules })
-}
-
-fn matrix(args: &mut lexopt::Parser) -> Result<MatrixFlags> {
-    let mut server = None;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("tier") => match args.value()?.string()?.as_str() {
-                "quick" => {}
-                other => bail!("there is no tier `{other}` yet; there is `quick`"),
-            },
-            Long("server") => server = Some(args.value()?.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(MatrixFlags { server })
 }
 
 fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
@@ -237,8 +223,8 @@ mod tests {
             Verb::Mutants(MutantsFlags { rules: vec!["r2".to_owned(), "r13".to_owned()] })
         );
         assert_eq!(
-            parse("matrix --tier quick --server moto").unwrap(),
-            Verb::Matrix(MatrixFlags { server: Some("moto".to_owned()) })
+            parse("matrix --server moto").unwrap(),
+            Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()) })
         );
         assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(CrashFlags { rounds: 7 }));
         assert_eq!(
@@ -260,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused() {
         for line in
-            ["sim --seeds 3", "model", "bench s3", "matrix --tier full", "test --fast", "crash --rounds 0"]
+            ["sim --seeds 3", "model", "bench s3", "matrix --tier slow", "test --fast", "crash --rounds 0"]
         {
             parse(line).unwrap_err();
         }

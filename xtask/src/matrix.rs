@@ -1,75 +1,160 @@
-//! `cargo xtask matrix`: the same suites on every storage backend.
+//! `cargo xtask matrix`: the same suites on every storage backend, among them S3 servers that others wrote.
 
-use crate::flags::MatrixFlags;
+mod http;
+mod iam;
+mod install;
+mod live;
+mod servers;
+mod start;
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::flags::{MatrixFlags, OwnServer, Secret, Selection};
+use crate::matrix::install::Installed;
+use crate::matrix::live::{Live, Target};
+use crate::matrix::servers::{Backend, CAPABILITIES, ROWS, Row, Server, Suite, Tests};
+use crate::matrix::start::{Ground, Running};
 use crate::report::Report;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// One storage backend.
-struct Row {
-    name: &'static str,
-    backend: Backend,
-}
+pub(crate) use servers::{Addressing, Tier};
 
-/// What stands behind a row.
-enum Backend {
-    /// A folder: nothing to start. The suites are tests of the workspace, picked by these filters.
-    Filesystem { suites: &'static [Suite] },
-    /// An S3 server that others wrote.
-    S3,
-}
-
-/// Tests picked by a filter.
-struct Suite {
-    name: &'static str,
-    filter: &'static str,
-}
-
-const ROWS: &[Row] = &[
-    Row {
-        name: "filesystem",
-        backend: Backend::Filesystem {
-            suites: &[
-                Suite { name: "store", filter: "conforms" },
-                Suite { name: "server", filter: "embedded::" },
-            ],
-        },
-    },
-    Row { name: "radosgw", backend: Backend::S3 },
-    Row { name: "moto", backend: Backend::S3 },
-    Row { name: "rclone", backend: Backend::S3 },
-];
-
-/// Runs the quick tier, the only one so far.
+/// Runs the rows of a tier, one row, or the client's suite on a server of the user's.
 pub(crate) fn run(workspace: &Workspace, flags: &MatrixFlags, report: &mut Report) {
     if let Err(error) = shell::need_c_compiler() {
         report.step("prerequisites", || Err(error));
         return;
     }
-    quick(workspace, flags.server.as_deref(), report);
+    match &flags.selection {
+        Selection::Own(own) => report.counted("own server", || own_server(workspace, own)),
+        Selection::Tier(tier) => tier_of(workspace, *tier, report),
+        Selection::Row(name) => match ROWS.iter().find(|row| row.name == name) {
+            Some(row) => rows(workspace, &[row], report),
+            None => report.step("matrix", || {
+                let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+                anyhow::bail!("there is no server `{name}`; there are {}", names.join(", "))
+            }),
+        },
+    }
 }
 
-/// Runs the rows of the quick tier, or only `server`.
-pub(crate) fn quick(workspace: &Workspace, server: Option<&str>, report: &mut Report) {
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| server.is_none_or(|wanted| wanted == row.name)).collect();
-    if rows.is_empty() {
-        let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-        report.step("matrix", || anyhow::bail!("there is no such server; there are {}", names.join(", ")));
-    }
+/// Runs the quick tier.
+pub(crate) fn quick(workspace: &Workspace, report: &mut Report) {
+    tier_of(workspace, Tier::Quick, report);
+}
+
+fn tier_of(workspace: &Workspace, tier: Tier, report: &mut Report) {
+    // The full tier holds the quick one.
+    let of_tier: Vec<_> = ROWS.iter().filter(|row| row.tier <= tier).collect();
+    rows(workspace, &of_tier, report);
+}
+
+fn rows(workspace: &Workspace, rows: &[&Row], report: &mut Report) {
+    let matrix = workspace.target.join("matrix");
+    let ground = Ground {
+        installed: Installed::below(&matrix),
+        servers: workspace.root.join("xtask/servers"),
+        matrix,
+    };
+    // Built before the first server starts, and once for all.
+    let needs_live = rows.iter().any(|row| row.suites.iter().any(|suite| matches!(suite.tests, Tests::Live)));
+    let live = if needs_live { Some(Live::build(&workspace.root)) } else { None };
+    let live = match live.transpose() {
+        Ok(live) => live,
+        Err(error) => {
+            report.step("client suite", || Err(error));
+            None
+        }
+    };
     for row in rows {
         match &row.backend {
-            Backend::S3 => report.skip(row.name, "this build has no S3 backend"),
-            Backend::Filesystem { suites } => {
-                for suite in *suites {
-                    report.counted(&format!("{} {}", row.name, suite.name), || {
-                        // `--workspace --all-targets` although a filter picks a few tests: any other selection changes the features of shared
-                        // dependencies and builds them again.
-                        let mut command = shell::cargo();
-                        command.args(["test", "--quiet", "--workspace", "--all-targets", "--", suite.filter]);
-                        shell::tests_pass(command.current_dir(&workspace.root))
+            Backend::Filesystem => {
+                for suite in row.suites {
+                    report.counted(&step(row, suite), || on_filesystem(workspace, suite));
+                }
+            }
+            Backend::S3(server) => {
+                if let Err(error) = ground.installed.ensure(row.name, &server.install) {
+                    report.skip(row.name, &format!("not run: {error:#}"));
+                    continue;
+                }
+                for suite in row.suites {
+                    report.counted(&step(row, suite), || {
+                        on_server(&ground, row.name, server, suite, live.as_ref())
                     });
                 }
             }
         }
     }
+}
+
+fn step(row: &Row, suite: &Suite) -> String {
+    format!("{} {}", row.name, suite.name)
+}
+
+fn on_filesystem(workspace: &Workspace, suite: &Suite) -> Result<String> {
+    let Tests::Named(filter) = suite.tests else {
+        anyhow::bail!("the suite {} needs a server", suite.name);
+    };
+    // `--workspace --all-targets` although a filter picks a few tests: any other selection changes the features of shared dependencies
+    // and builds them again.
+    let mut command = shell::cargo();
+    command.args(["test", "--quiet", "--workspace", "--all-targets", "--", filter]);
+    shell::tests_pass(command.current_dir(&workspace.root))
+}
+
+fn on_server(
+    ground: &Ground,
+    name: &str,
+    server: &Server,
+    suite: &Suite,
+    live: Option<&Live>,
+) -> Result<String> {
+    ensure!(matches!(suite.tests, Tests::Live), "the suite {} runs on no server", suite.name);
+    let live = live.context("the suite was not built")?;
+    let running = Running::start(ground, name, server)?;
+    let outcome = live.run(&Target {
+        name,
+        endpoint: &format!("http://127.0.0.1:{}", running.port),
+        region: server.region,
+        bucket: None,
+        access_key: &running.user.access_key,
+        secret_key: &running.user.secret_key,
+        addressing: server.addressing,
+        lacks: server.lacks.join(","),
+        quirks: server.quirks.join(","),
+    });
+    if outcome.is_err() {
+        running.show_log();
+    }
+    outcome
+}
+
+fn own_server(workspace: &Workspace, own: &OwnServer) -> Result<String> {
+    let is_known = |lack: &&String| CAPABILITIES.iter().any(|(name, _)| name == lack);
+    if let Some(unknown) = own.lacks.iter().find(|lack| !is_known(lack)) {
+        let known: Vec<_> = CAPABILITIES.iter().map(|(name, meaning)| format!("{name}: {meaning}")).collect();
+        anyhow::bail!("`--lacks {unknown}` names no capability; there are\n  {}", known.join("\n  "));
+    }
+    let secret_key = match &own.secret_key {
+        Secret::Variable(name) => {
+            std::env::var(name).with_context(|| format!("cannot read the secret key from ${name}"))?
+        }
+        Secret::File(path) => fs::read_to_string(path)
+            .with_context(|| format!("cannot read the secret key from {}", path.display()))?,
+    };
+    Live::build(&workspace.root)?.run(&Target {
+        name: "own",
+        endpoint: &own.endpoint,
+        region: &own.region,
+        bucket: own.bucket.as_deref(),
+        access_key: &own.access_key,
+        secret_key: secret_key.trim(),
+        addressing: own.addressing,
+        lacks: own.lacks.join(","),
+        quirks: own.quirks.join(","),
+    })
 }

@@ -119,7 +119,8 @@ impl Tally {
     }
 }
 
-fn wait_until(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
+/// Waits for a child until an instant; nothing if it still runs then.
+pub(crate) fn wait_until(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for the child")? {
             return Ok(Some(status));
@@ -131,7 +132,8 @@ fn wait_until(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>
     }
 }
 
-fn kill_group(child: &mut Child) -> Result<()> {
+/// Kills a child that leads a process group, with the whole group.
+pub(crate) fn kill_group(child: &mut Child) -> Result<()> {
     let group = format!("-{}", child.id());
     Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot start kill")?;
     child.wait().context("cannot wait for the killed child")?;
@@ -175,11 +177,23 @@ fn program(command: &Command) -> String {
 }
 
 /// Prints a command as one would type it, with the variables set for it.
-fn print(command: &Command) {
+pub(crate) fn print(command: &Command) {
+    eprintln!("$ {}", shown(command));
+}
+
+/// A variable whose name says that it is a secret keeps its value to itself.
+fn shown(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let variables = variables.map(|(name, value)| format!("{}='{}' ", name.display(), value.display()));
+    let variables = variables.map(|(name, value)| {
+        let name = name.display();
+        if name.to_string().contains("SECRET") {
+            format!("{name}=… ")
+        } else {
+            format!("{name}='{}' ", value.display())
+        }
+    });
     let args = command.get_args().map(|arg| format!(" {}", arg.to_string_lossy()));
-    eprintln!("$ {}{}{}", variables.collect::<String>(), program(command), args.collect::<String>());
+    format!("{}{}{}", variables.collect::<String>(), program(command), args.collect::<String>())
 }
 
 #[cfg(test)]
@@ -211,6 +225,13 @@ mod tests {
         command.args(["-c", "sleep 600"]);
         let run = run_tests(&mut command, Some(Duration::from_millis(100))).unwrap();
         assert!(matches!(run, TestRun::TimedOut));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut command = Command::new("/bin/suite");
+        command.args(["--all"]).env("A_SECRET_KEY", "hidden").env("REGION", "eu");
+        assert_eq!(shown(&command), "A_SECRET_KEY=… REGION='eu' suite --all");
     }
 
     #[test]

