@@ -1,6 +1,7 @@
 //! Access keys.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -14,6 +15,7 @@ pub struct Credentials {
     access_key: String,
     secret_key: Zeroizing<String>,
     session_token: Option<Zeroizing<String>>,
+    expires_at: Option<SystemTime>,
 }
 
 impl Credentials {
@@ -32,7 +34,8 @@ impl Credentials {
             return Err(ConfigError::InvalidCredentials { part: "secret key", rule: "not empty" });
         }
         let secret_key = Zeroizing::new(secret_key.to_owned());
-        Ok(Credentials { access_key: access_key.to_owned(), secret_key, session_token: None })
+        let access_key = access_key.to_owned();
+        Ok(Credentials { access_key, secret_key, session_token: None, expires_at: None })
     }
 
     /// Adds the session token of temporary credentials (S3 API reference, `x-amz-security-token`).
@@ -48,6 +51,13 @@ impl Credentials {
         Ok(self)
     }
 
+    /// Sets the instant from which the server refuses these credentials, so that they are replaced in time.
+    #[must_use]
+    pub fn with_expiry(mut self, expires_at: SystemTime) -> Credentials {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
     /// Returns the access key.
     pub fn access_key(&self) -> &str {
         &self.access_key
@@ -61,6 +71,11 @@ impl Credentials {
     /// Returns the session token, if these are temporary credentials.
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(|token| token.as_str())
+    }
+
+    /// Returns the instant from which the server refuses these credentials; `None` for long-lived ones.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
     }
 }
 
