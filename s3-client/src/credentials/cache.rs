@@ -194,7 +194,7 @@ mod tests {
         fails: bool,
     }
 
-    impl CredentialsProvider for Arc<Numbered> {
+    impl CredentialsProvider for Numbered {
         fn credentials(&self) -> CredentialsFuture<'_> {
             Box::pin(async {
                 self.script.lock().unwrap().asked += 1;

@@ -61,6 +61,18 @@ impl CredentialsProvider for Credentials {
     }
 }
 
+impl<P: CredentialsProvider + ?Sized> CredentialsProvider for Box<P> {
+    fn credentials(&self) -> CredentialsFuture<'_> {
+        (**self).credentials()
+    }
+}
+
+impl<P: CredentialsProvider + ?Sized> CredentialsProvider for Arc<P> {
+    fn credentials(&self) -> CredentialsFuture<'_> {
+        (**self).credentials()
+    }
+}
+
 /// Why there are no credentials. No variant carries a secret.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
@@ -123,8 +135,9 @@ mod tests {
     #[tokio::test]
     async fn a_fixed_pair_provides_itself() {
         let pair = Credentials::new("AKID", "geheim").unwrap();
-        let provider: Box<dyn CredentialsProvider> = Box::new(pair.clone());
-        assert_eq!(provider.credentials().await.unwrap(), pair);
+        let boxed: Box<dyn CredentialsProvider> = Box::new(pair.clone());
+        let shared: Arc<dyn CredentialsProvider> = Arc::new(boxed);
+        assert_eq!(CredentialsProvider::credentials(&shared).await.unwrap(), pair);
     }
 
     #[test]
