@@ -72,7 +72,15 @@ impl Endpoint {
 }
 
 impl Scheme {
-    fn port(self) -> u16 {
+    /// Returns the name as it stands in a URI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        }
+    }
+
+    pub(crate) fn port(self) -> u16 {
         match self {
             Scheme::Https => 443,
             Scheme::Http => 80,
@@ -82,10 +90,7 @@ impl Scheme {
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scheme::Https => "https",
-            Scheme::Http => "http",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -135,7 +140,7 @@ impl FromStr for Endpoint {
 }
 
 /// Splits `host:port`, with an IPv6 address in brackets. `None`: the port is no number from 1 to 65535.
-fn split_port(text: &str) -> Option<(&str, Option<NonZeroU16>)> {
+pub(super) fn split_port(text: &str) -> Option<(&str, Option<NonZeroU16>)> {
     let host_end = if text.starts_with('[') { text.find(']').map_or(text.len(), |at| at + 1) } else { 0 };
     match text[host_end..].find(':') {
         None => Some((text, None)),
@@ -148,7 +153,7 @@ fn split_port(text: &str) -> Option<(&str, Option<NonZeroU16>)> {
     }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }

@@ -1,10 +1,42 @@
 //! The way to the server: one trait, and its implementation over TCP.
 
+#[cfg(feature = "transport")]
+mod builder;
+#[cfg(feature = "transport")]
+mod connect;
+#[cfg(feature = "transport")]
+mod exchange;
+#[cfg(feature = "transport")]
+mod http;
+#[cfg(feature = "transport")]
+mod incoming;
+#[cfg(feature = "transport")]
+mod outgoing;
+#[cfg(feature = "transport")]
+mod pool;
+#[cfg(all(test, feature = "transport"))]
+mod tests;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "transport")]
+mod tunnel;
+#[cfg(feature = "tls")]
+mod verifier;
+#[cfg(feature = "transport")]
+mod wire;
+
 use std::future::Future;
 use std::io;
 
-use http::{Request, Response};
+use ::http::{Request, Response};
 use thiserror::Error;
+
+#[cfg(feature = "transport")]
+pub use builder::{HttpTransportBuilder, SetupError};
+#[cfg(feature = "transport")]
+pub use connect::ConnectError;
+#[cfg(feature = "transport")]
+pub use http::HttpTransport;
 
 use crate::body::{RequestBody, ResponseBody};
 

@@ -1,0 +1,211 @@
+//! The body of an answer, read from its connection.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use tokio::io::AsyncReadExt as _;
+
+use super::exchange::{Exchange, io_error};
+use super::pool::Pool;
+use super::wire::Wire;
+use crate::body::{BodySource, ResponseBody};
+
+/// Most bytes of one piece of a body with a length.
+const PIECE_BYTES_MAX: usize = 4 << 20;
+
+/// Where a connection goes when its answer was read to the end.
+pub(super) struct Home {
+    pub(super) pool: Arc<Pool>,
+    pub(super) authority: Authority,
+}
+
+impl Home {
+    fn give_back(self, wire: Wire) {
+        self.pool.give_back(self.authority, wire);
+    }
+}
+
+/// Turns hyper's answer into ours.
+///
+/// A body with a length is read from the connection itself, into memory of its size; any other (chunked, or up to the end of the
+/// connection), and any that comes while the request is still being sent, is read through hyper.
+pub(super) fn receive(exchange: Exchange, answer: Response<Incoming>, home: Home) -> Response<ResponseBody> {
+    let (head, incoming) = answer.into_parts();
+    let may_stay = stays_open(head.version, head.status, &head.headers);
+    let home = may_stay.then_some(home);
+    let body = match incoming.size_hint().exact() {
+        Some(len) if exchange.is_sent() => sized(exchange, incoming, len, home),
+        Some(_) => ResponseBody::new(FramedBody { exchange: Some(exchange), incoming, home: None }),
+        None => {
+            let home = home.filter(|_| head.headers.contains_key(TRANSFER_ENCODING));
+            ResponseBody::new(FramedBody { exchange: Some(exchange), incoming, home })
+        }
+    };
+    Response::from_parts(head, body)
+}
+
+/// Returns whether the server keeps the connection (RFC 9112 §9.3). HTTP/1.0 connections are not kept: what a server of that version
+/// means by keep-alive varies, and those met close anyway.
+fn stays_open(version: Version, status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_close = |token: &str| token.trim().eq_ignore_ascii_case("close");
+    let mut values = headers.get_all(CONNECTION).iter().chain(headers.get_all("proxy-connection"));
+    version == Version::HTTP_11
+        && status != StatusCode::SWITCHING_PROTOCOLS
+        // A value that is no text is no token we know: do not rely on the connection.
+        && values.all(|value| value.to_str().is_ok_and(|value| !value.split(',').any(is_close)))
+}
+
+/// Takes the connection out of hyper's hands, with what hyper has read of the body.
+fn sized(exchange: Exchange, mut incoming: Incoming, len: u64, home: Option<Home>) -> ResponseBody {
+    let mut home = home.filter(|_| !exchange.has_ended());
+    let mut cx = Context::from_waker(Waker::noop());
+    // At most two pieces: one in hyper's channel to the body, one in its buffer. What lies beyond the body is not for us.
+    let (mut first, mut failed) = (Bytes::new(), None);
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut incoming).poll_frame(&mut cx) {
+        match frame {
+            Ok(frame) => first = joined(first, frame.into_data().unwrap_or_default()),
+            Err(error) => failed = Some(io_error(error)),
+        }
+    }
+    let (wire, mut read) = exchange.into_wire();
+    let missing = len.saturating_sub(first.len() as u64);
+    let surplus = read.split_off(read.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
+    home = home.filter(|_| surplus.is_empty());
+    let missing = missing - read.len() as u64;
+    let start = joined(first, read);
+    if missing > 0 || failed.is_some() {
+        let mut piece = piece_for(len);
+        piece.extend_from_slice(&start);
+        return ResponseBody::new(SizedBody { wire: Some(wire), missing, piece, home, failed });
+    }
+    if let Some(home) = home {
+        home.give_back(wire);
+    }
+    ResponseBody::from(start)
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => [first, second].concat().into(),
+    }
+}
+
+/// Returns memory for the next piece of a body of which `missing` bytes are to come.
+fn piece_for(missing: u64) -> BytesMut {
+    BytesMut::with_capacity(usize::try_from(missing).map_or(PIECE_BYTES_MAX, |len| len.min(PIECE_BYTES_MAX)))
+}
+
+/// A body with a length: read straight into the memory that is handed out.
+struct SizedBody {
+    /// `None` when the body has ended, well or not.
+    wire: Option<Wire>,
+    /// What is still to be read; not 0 as long as there is a wire.
+    missing: u64,
+    piece: BytesMut,
+    home: Option<Home>,
+    failed: Option<io::Error>,
+}
+
+impl BodySource for SizedBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let Some(wire) = &mut self.wire else { return Poll::Ready(None) };
+        let filled = match self.failed.take() {
+            Some(error) => Err(error),
+            None => ready!(poll_fill(wire, &mut self.piece, &mut self.missing, cx)),
+        };
+        if let Err(error) = filled {
+            (self.wire, self.piece) = (None, BytesMut::new());
+            return Poll::Ready(Some(Err(error)));
+        }
+        if self.missing == 0
+            && let (Some(wire), Some(home)) = (self.wire.take(), self.home.take())
+        {
+            home.give_back(wire);
+        }
+        let next = if self.missing == 0 { BytesMut::new() } else { piece_for(self.missing) };
+        Poll::Ready(Some(Ok(std::mem::replace(&mut self.piece, next).freeze())))
+    }
+}
+
+/// Reads until the piece is full or nothing is missing.
+fn poll_fill(
+    wire: &mut Wire,
+    piece: &mut BytesMut,
+    missing: &mut u64,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *missing > 0 && piece.len() < piece.capacity() {
+        let room = usize::try_from(*missing).unwrap_or(usize::MAX).min(piece.capacity() - piece.len());
+        let mut buffer = (&mut *piece).limit(room);
+        // The future keeps nothing between polls, so a new one each time will do.
+        match ready!(pin!(wire.read_buf(&mut buffer)).poll(cx))? {
+            0 => return Poll::Ready(Err(cut_short())),
+            bytes => *missing -= bytes as u64,
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Any other body, read through hyper.
+struct FramedBody {
+    /// `None` when the body has ended, well or not.
+    exchange: Option<Exchange>,
+    incoming: Incoming,
+    home: Option<Home>,
+}
+
+impl BodySource for FramedBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+            let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            if frame.is_pending() {
+                exchange.drive(cx);
+                frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            }
+            let error = match frame {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                    // Trailers: S3 sends none that anybody asked for.
+                    _ => continue,
+                },
+                Poll::Ready(None) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(error))) => io_error(error),
+                Poll::Pending if exchange.has_ended() => cut_short(),
+                Poll::Pending => return Poll::Pending,
+            };
+            self.exchange = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+    }
+}
+
+impl FramedBody {
+    /// Gives the connection back if it is certain that the next answer begins where this one ended.
+    fn end(&mut self) {
+        let (Some(exchange), Some(home)) = (self.exchange.take(), self.home.take()) else { return };
+        if exchange.is_sent() && !exchange.has_ended() {
+            let (wire, surplus) = exchange.into_wire();
+            if surplus.is_empty() {
+                home.give_back(wire);
+            }
+        }
+    }
+}
+
+fn cut_short() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended in the middle of the answer's body")
+}
