@@ -36,23 +36,46 @@
 //! - No secret is shown by `Debug` or by an error, and secrets are wiped from memory when they are dropped.
 
 mod body;
+mod call;
+mod client;
 mod clock;
 mod config;
+pub mod credentials;
 mod error;
 mod key;
 mod limits;
+mod observer;
+pub mod ops;
 mod outcome;
+pub mod sign;
+mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+mod xml;
 
 pub use body::{BodySource, Payload, RequestBody, ResponseBody};
+pub use call::{CallOptions, ObjectStream, Reply, Signing};
+pub use client::{Client, ClientBuilder, DefaultTransport, Presigned};
 pub use clock::{Clock, SystemClock};
+#[cfg(feature = "transport")]
+pub use config::Proxy;
 pub use config::{
-    Addressing, BucketName, Config, ConfigError, Credentials, Endpoint, Region, RetryBudget, RetryPolicy,
-    Scheme, Timeouts,
+    Addressing, BucketName, Config, ConfigError, Credentials, Endpoint, PayloadSigning, Quirk, Quirks,
+    Region, RetryBudget, RetryPolicy, SIGNATURE_WINDOW_DEFAULT, Scheme, Timeouts, UploadChecksum,
 };
-pub use error::{ErrorCode, Operation, RequestError, ServiceError};
+#[cfg(feature = "tls")]
+pub use config::{Certificate, Fingerprint, Trust};
+pub use error::{
+    AnswerFlaw, Cause, ErrorCode, InvalidRequest, Operation, RequestError, ServiceError, Subject,
+};
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
-pub use limits::Rate;
+pub use limits::{Limits, Rate};
+pub use observer::{Attempt, Observer};
+pub use ops::{
+    ByteRange, DeleteObject, ETag, GetObject, HeadObject, Object, ObjectMeta, PutCondition, PutObject,
+    S3Operation,
+};
 pub use outcome::{Effect, Outcome, Pending};
+pub use stats::{LATENCY_BUCKETS, Latency, OperationStats, Stats};
+pub use xml::{ErrorDocument, XmlError};

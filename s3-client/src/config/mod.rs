@@ -3,20 +3,34 @@
 mod bucket;
 mod credentials;
 mod endpoint;
+mod integrity;
+#[cfg(feature = "transport")]
+mod proxy;
+mod quirks;
 mod region;
 mod retry;
 mod timeouts;
+#[cfg(feature = "tls")]
+mod trust;
 
 pub use bucket::BucketName;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Scheme};
+pub use integrity::{PayloadSigning, UploadChecksum};
+#[cfg(feature = "transport")]
+pub use proxy::Proxy;
+pub use quirks::{Quirk, Quirks};
 pub use region::Region;
 pub use retry::{RetryBudget, RetryPolicy};
 pub use timeouts::Timeouts;
+#[cfg(feature = "tls")]
+pub use trust::{Certificate, Fingerprint, Trust};
 
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::limits::Limits;
 
 /// Says where the bucket's name goes in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +52,15 @@ pub struct Config {
     credentials: Credentials,
     timeouts: Timeouts,
     retry: RetryPolicy,
+    quirks: Quirks,
+    limits: Limits,
+    upload_checksum: UploadChecksum,
+    payload_signing: PayloadSigning,
+    signature_window: Option<Duration>,
 }
+
+/// How long S3 takes a request whose headers are signed (S3 API reference, `RequestTimeTooSkewed`): 15 minutes to either side.
+pub const SIGNATURE_WINDOW_DEFAULT: Duration = Duration::from_mins(15);
 
 impl Config {
     /// Combines the parts, with default timeouts and retry policy.
@@ -55,8 +77,20 @@ impl Config {
         credentials: Credentials,
     ) -> Result<Config, ConfigError> {
         let addressing = if endpoint.has_bucket() { Addressing::VirtualHosted } else { Addressing::Path };
-        let (timeouts, retry) = (Timeouts::default(), RetryPolicy::default());
-        let config = Config { endpoint, region, bucket, addressing, credentials, timeouts, retry };
+        let config = Config {
+            endpoint,
+            region,
+            bucket,
+            addressing,
+            credentials,
+            timeouts: Timeouts::default(),
+            retry: RetryPolicy::default(),
+            quirks: Quirks::default(),
+            limits: Limits::default(),
+            upload_checksum: UploadChecksum::default(),
+            payload_signing: PayloadSigning::default(),
+            signature_window: Some(SIGNATURE_WINDOW_DEFAULT),
+        };
         config.with_addressing(addressing)
     }
 
@@ -92,6 +126,45 @@ impl Config {
         self
     }
 
+    /// Sets what to work around. [`Quirk::PathOnly`] also chooses path addressing.
+    #[must_use]
+    pub fn with_quirks(mut self, quirks: Quirks) -> Config {
+        if quirks.has(Quirk::PathOnly) {
+            self.addressing = Addressing::Path;
+        }
+        self.quirks = quirks;
+        self
+    }
+
+    /// Replaces the limits, which all clones of a client share.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Config {
+        self.limits = limits;
+        self
+    }
+
+    /// Chooses the checksum header of uploads.
+    #[must_use]
+    pub fn with_upload_checksum(mut self, checksum: UploadChecksum) -> Config {
+        self.upload_checksum = checksum;
+        self
+    }
+
+    /// Chooses whether signatures cover bodies.
+    #[must_use]
+    pub fn with_payload_signing(mut self, signing: PayloadSigning) -> Config {
+        self.payload_signing = signing;
+        self
+    }
+
+    /// Sets how long the server takes a request after its signing time, if its headers are signed; `None`: for ever. Requests without an
+    /// answer are reported as pending until then. The [probe](crate::Client::probe) measures it; 15 min is what S3 promises.
+    #[must_use]
+    pub fn with_signature_window(mut self, window: Option<Duration>) -> Config {
+        self.signature_window = window;
+        self
+    }
+
     /// Returns the host, and the port where it is not the scheme's own, as they stand in the `Host` header.
     pub fn authority(&self) -> String {
         match self.addressing {
@@ -123,6 +196,31 @@ impl Config {
     /// Returns the credentials.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Returns what to work around.
+    pub fn quirks(&self) -> &Quirks {
+        &self.quirks
+    }
+
+    /// Returns the limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns the checksum header of uploads.
+    pub fn upload_checksum(&self) -> UploadChecksum {
+        self.upload_checksum
+    }
+
+    /// Returns whether signatures cover bodies.
+    pub fn payload_signing(&self) -> PayloadSigning {
+        self.payload_signing
+    }
+
+    /// Returns how long the server takes a request with signed headers.
+    pub fn signature_window(&self) -> Option<Duration> {
+        self.signature_window
     }
 
     /// Returns the timeouts.
@@ -176,6 +274,12 @@ pub enum ConfigError {
         /// The endpoint as given.
         endpoint: String,
     },
+    /// No quirk has this name.
+    #[error("there is no quirk {name:?}")]
+    UnknownQuirk {
+        /// The name.
+        name: String,
+    },
     /// Virtual-hosted addressing without a place for the bucket.
     #[error("endpoint {endpoint:?} has no {{{{bucket}}}} label, which virtual-hosted addressing needs")]
     NoBucketLabel {
@@ -209,6 +313,24 @@ pub enum ConfigError {
         part: &'static str,
         /// The rule it breaks.
         rule: &'static str,
+    },
+    /// A proxy that cannot be used. Its text is not shown: it can hold a password.
+    #[error("the proxy is invalid: it needs {rule}")]
+    InvalidProxy {
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// A PEM text without certificates.
+    #[error("the certificates are invalid: they need {rule}")]
+    InvalidCertificates {
+        /// The rule they break.
+        rule: &'static str,
+    },
+    /// A text that is no fingerprint.
+    #[error("{given:?} is no fingerprint: 32 hexadecimal pairs joined by colons")]
+    InvalidFingerprint {
+        /// The text as given.
+        given: String,
     },
     /// A duration that must not be zero, or is smaller than one it must contain.
     #[error("{name} of {value:?} is too short: at least {least:?}")]

@@ -116,6 +116,11 @@ pub enum XmlError {
 }
 
 impl XmlError {
+    /// The error for an element that holds `text`.
+    pub(crate) fn invalid(path: &str, expected: &'static str, text: &str) -> XmlError {
+        XmlError::Invalid { path: path.to_owned(), expected, excerpt: excerpt(text) }
+    }
+
     /// Returns the error report, if that is what the body was.
     pub fn error_document(&self) -> Option<&ErrorDocument> {
         match self {

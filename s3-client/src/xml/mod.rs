@@ -18,4 +18,4 @@ pub use error_document::ErrorDocument;
 pub(crate) use reader::{Reader, parse};
 pub(crate) use value::Encoding;
 pub(crate) use writer::Writer;
-pub use writer::{NotInXml, is_writable};
+pub(crate) use writer::{NotInXml, is_writable};

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
 
     /// The error for what the element that was read last holds.
     pub(crate) fn invalid(&self, expected: &'static str, text: &str) -> XmlError {
-        XmlError::Invalid { path: self.path_of_last(), expected, excerpt: excerpt(text) }
+        XmlError::invalid(&self.path_of_last(), expected, text)
     }
 
     fn finish(&mut self) -> Result<(), XmlError> {

@@ -19,22 +19,16 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Returns the name that a text stands for.
-    pub(crate) fn decode<'t>(
-        self,
-        reader: &Reader<'_>,
-        text: Cow<'t, str>,
-    ) -> Result<Cow<'t, str>, XmlError> {
+    /// Returns the name that a text stands for; nothing if it is not written in this way.
+    pub(crate) fn decode(self, text: &str) -> Option<Cow<'_, str>> {
         match self {
-            Encoding::Plain => Ok(text),
-            Encoding::Url => {
-                decode_plus(&text).map(Cow::Owned).map_err(|_| reader.invalid("a URL-encoded name", &text))
-            }
+            Encoding::Plain => Some(Cow::Borrowed(text)),
+            Encoding::Url => decode_plus(text).ok().map(Cow::Owned),
         }
     }
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// Reads a text, without the white space around it.
     pub(crate) fn word(&mut self) -> Result<String, XmlError> {
         self.text().map(|text| text.trim().to_owned())
@@ -80,25 +74,9 @@ impl<'a> Reader<'a> {
         parse_iso8601(text).map(Some).ok_or_else(|| self.invalid("a time", text))
     }
 
-    /// Reads an entity tag, without its quotes; an empty one is none. Servers send it with and without them.
-    pub(crate) fn etag(&mut self) -> Result<Option<String>, XmlError> {
-        let text = self.text()?;
-        let text = text.trim();
-        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-        Ok((!text.is_empty()).then(|| text.to_owned()))
-    }
-
     /// Reads a key that is written as it is.
     pub(crate) fn key(&mut self) -> Result<ObjectKey, XmlError> {
         let text = self.text()?;
-        self.to_key(text)
-    }
-
-    /// Checks that a text, just read, is a key.
-    pub(crate) fn to_key(&self, text: Cow<'_, str>) -> Result<ObjectKey, XmlError> {
-        if text.is_empty() || text.len() > crate::key::KEY_BYTES_MAX {
-            return Err(self.invalid("a key of 1 to 1024 bytes", &text));
-        }
-        ObjectKey::new(text).map_err(|_| self.invalid("a key of 1 to 1024 bytes", ""))
+        ObjectKey::new(&*text).map_err(|_| self.invalid("a key of 1 to 1024 bytes", &text))
     }
 }

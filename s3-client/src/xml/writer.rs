@@ -11,13 +11,13 @@ const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// carriage return, or U+FFFE or U+FFFF. A key with one cannot be deleted by `DeleteObjects`, but by `DeleteObject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("XML cannot express the character {character:?}")]
-pub struct NotInXml {
+pub(crate) struct NotInXml {
     /// The character.
-    pub character: char,
+    pub(crate) character: char,
 }
 
 /// Returns whether a text can stand in an XML document.
-pub fn is_writable(text: &str) -> bool {
+pub(crate) fn is_writable(text: &str) -> bool {
     forbidden_char(text).is_none()
 }
 

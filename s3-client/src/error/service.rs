@@ -1,10 +1,6 @@
-//! What can go wrong with a request, and what a caller can do about it.
+//! Error answers of the service.
 
 use std::fmt;
-use std::io;
-use std::time::Duration;
-
-use thiserror::Error;
 
 /// Most bytes kept of a server's message: enough to understand it, too few to flood a log.
 const MESSAGE_BYTES_MAX: usize = 256;
@@ -34,56 +30,6 @@ pub enum Operation {
     UploadPart,
 }
 
-/// Why a request has no result.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The service answered with an error. [`ServiceError::code`] says which.
-    #[error("{operation} was refused: {error}")]
-    Refused {
-        /// The operation.
-        operation: Operation,
-        /// The service's answer; not repeated as a source, because the message holds all of it.
-        error: ServiceError,
-    },
-    /// The connection could not be made, or broke. Whether the request took effect is a matter of its outcome, not of this error.
-    #[error("{operation} lost its connection")]
-    Transport {
-        /// The operation.
-        operation: Operation,
-        /// What the transport reported.
-        #[source]
-        source: io::Error,
-    },
-    /// No complete answer came in time.
-    #[error("{operation} had no complete answer within {limit:?}")]
-    TimedOut {
-        /// The operation.
-        operation: Operation,
-        /// The bound of the attempt.
-        limit: Duration,
-    },
-    /// The answer is not one that the S3 API allows: a proxy's page, a truncated body, broken XML.
-    #[error("{operation} was answered with something else than S3: {flaw}")]
-    Malformed {
-        /// The operation.
-        operation: Operation,
-        /// What is wrong with it.
-        flaw: &'static str,
-    },
-    /// All attempts failed; the source tells of the last.
-    #[error("{operation} gave up after {attempts} attempts")]
-    Exhausted {
-        /// The operation.
-        operation: Operation,
-        /// How many there were.
-        attempts: u32,
-        /// Why the last one failed.
-        #[source]
-        last: Box<RequestError>,
-    },
-}
-
 /// An error answer of the service: status, code, message and request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceError {
@@ -91,6 +37,7 @@ pub struct ServiceError {
     code: ErrorCode,
     message: String,
     request_id: Option<String>,
+    region: Option<String>,
 }
 
 /// The `<Code>` of an error answer, as far as a caller or the retry layer acts on it (S3 API reference, "Error responses").
@@ -99,6 +46,8 @@ pub struct ServiceError {
 pub enum ErrorCode {
     /// `AccessDenied`, and what servers say instead of it for an unknown or wrong key.
     AccessDenied,
+    /// `ExpiredToken` and its kin: temporary credentials are over; new ones are asked for once a request.
+    ExpiredToken,
     /// `NoSuchKey`, or 404 without a code, as HEAD answers it.
     NoSuchKey,
     /// `NoSuchBucket`.
@@ -133,7 +82,19 @@ impl ServiceError {
             .filter(|code| !code.is_empty())
             .map_or_else(|| ErrorCode::of_status(status), ErrorCode::parse);
         let request_id = request_id.map(clip);
-        ServiceError { status, code, message: clip(message), request_id }
+        ServiceError { status, code, message: clip(message), request_id, region: None }
+    }
+
+    /// Adds the region that the service names instead of the one that the request was signed for.
+    #[must_use]
+    pub fn with_region(mut self, region: Option<&str>) -> ServiceError {
+        self.region = region.map(clip);
+        self
+    }
+
+    /// Returns the region that the service names instead, in answers to requests for the wrong one.
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// Returns the HTTP status. It can be 200: some operations report an error in the body of a success.
@@ -161,12 +122,10 @@ impl ErrorCode {
     /// Reads a code as servers send it; several spellings of one thing become one value.
     pub fn parse(code: &str) -> ErrorCode {
         match code {
-            "AccessDenied"
-            | "SignatureDoesNotMatch"
-            | "InvalidAccessKeyId"
-            | "NotSignedUp"
-            | "ExpiredToken"
-            | "InvalidToken" => ErrorCode::AccessDenied,
+            "AccessDenied" | "SignatureDoesNotMatch" | "InvalidAccessKeyId" | "NotSignedUp" => {
+                ErrorCode::AccessDenied
+            }
+            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => ErrorCode::ExpiredToken,
             "NoSuchKey" | "NotFound" => ErrorCode::NoSuchKey,
             "NoSuchBucket" => ErrorCode::NoSuchBucket,
             "NoSuchUpload" => ErrorCode::NoSuchUpload,
@@ -194,6 +153,27 @@ impl ErrorCode {
         }
     }
 
+    /// Returns the code as the service writes it; `None` if it sent none.
+    pub fn name(&self) -> Option<&str> {
+        Some(match self {
+            ErrorCode::AccessDenied => "AccessDenied",
+            ErrorCode::ExpiredToken => "ExpiredToken",
+            ErrorCode::NoSuchKey => "NoSuchKey",
+            ErrorCode::NoSuchBucket => "NoSuchBucket",
+            ErrorCode::NoSuchUpload => "NoSuchUpload",
+            ErrorCode::PreconditionFailed => "PreconditionFailed",
+            ErrorCode::Conflict => "ConditionalRequestConflict",
+            ErrorCode::RequestTimeTooSkewed => "RequestTimeTooSkewed",
+            ErrorCode::SlowDown => "SlowDown",
+            ErrorCode::Unavailable => "InternalError",
+            ErrorCode::BadDigest => "BadDigest",
+            ErrorCode::WrongRegion => "AuthorizationHeaderMalformed",
+            ErrorCode::NotImplemented => "NotImplemented",
+            ErrorCode::Other(code) if code.is_empty() => return None,
+            ErrorCode::Other(code) => code,
+        })
+    }
+
     /// The code that an answer without one stands for.
     fn of_status(status: u16) -> ErrorCode {
         match status {
@@ -209,11 +189,13 @@ impl ErrorCode {
         }
     }
 
-    fn is_retryable(&self) -> bool {
+    /// Returns whether another attempt of the same request may succeed.
+    pub fn is_retryable(&self) -> bool {
         match self {
             ErrorCode::Conflict | ErrorCode::SlowDown | ErrorCode::Unavailable => true,
             // A skewed clock is put right once from the server's date; that is no retry of the same request.
             ErrorCode::AccessDenied
+            | ErrorCode::ExpiredToken
             | ErrorCode::NoSuchKey
             | ErrorCode::NoSuchBucket
             | ErrorCode::NoSuchUpload
@@ -227,58 +209,34 @@ impl ErrorCode {
     }
 }
 
-impl RequestError {
-    /// Returns the operation that failed.
-    pub fn operation(&self) -> Operation {
-        match self {
-            RequestError::Refused { operation, .. }
-            | RequestError::Transport { operation, .. }
-            | RequestError::TimedOut { operation, .. }
-            | RequestError::Malformed { operation, .. }
-            | RequestError::Exhausted { operation, .. } => *operation,
-        }
-    }
+impl Operation {
+    const ALL: &[Operation] = &[
+        Operation::AbortMultipartUpload,
+        Operation::CompleteMultipartUpload,
+        Operation::CopyObject,
+        Operation::CreateBucket,
+        Operation::CreateMultipartUpload,
+        Operation::DeleteBucket,
+        Operation::DeleteObject,
+        Operation::DeleteObjects,
+        Operation::GetBucketLifecycleConfiguration,
+        Operation::GetBucketVersioning,
+        Operation::GetObject,
+        Operation::GetObjectLockConfiguration,
+        Operation::HeadBucket,
+        Operation::HeadObject,
+        Operation::ListBuckets,
+        Operation::ListObjectsV2,
+        Operation::PutObject,
+        Operation::UploadPart,
+    ];
 
-    /// Returns the service's answer, if the request (or its last attempt) got one.
-    pub fn service_error(&self) -> Option<&ServiceError> {
-        match self {
-            RequestError::Refused { error, .. } => Some(error),
-            RequestError::Exhausted { last, .. } => last.service_error(),
-            RequestError::Transport { .. }
-            | RequestError::TimedOut { .. }
-            | RequestError::Malformed { .. } => None,
-        }
-    }
+    /// How many operations there are.
+    pub(crate) const COUNT: usize = Operation::ALL.len();
 
-    /// Returns whether the object, and nothing above it, is missing.
-    pub fn is_not_found(&self) -> bool {
-        self.has_code(&ErrorCode::NoSuchKey)
-    }
-
-    /// Returns whether the condition of a conditional request did not hold.
-    pub fn is_precondition_failed(&self) -> bool {
-        self.has_code(&ErrorCode::PreconditionFailed)
-    }
-
-    /// Returns whether credentials or permissions are at fault: trying again does not help.
-    pub fn is_access_denied(&self) -> bool {
-        self.has_code(&ErrorCode::AccessDenied)
-    }
-
-    /// Returns whether another attempt of the same request may succeed. An exhausted request has had its attempts.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            RequestError::Refused { error, .. } => error.code.is_retryable(),
-            // A truncated or garbled answer is mostly a proxy's doing and gone the next time; attempts are bounded anyway.
-            RequestError::Transport { .. }
-            | RequestError::TimedOut { .. }
-            | RequestError::Malformed { .. } => true,
-            RequestError::Exhausted { .. } => false,
-        }
-    }
-
-    fn has_code(&self, code: &ErrorCode) -> bool {
-        self.service_error().is_some_and(|error| error.code == *code)
+    /// Lists all operations, in the order of their declaration.
+    pub fn all() -> impl Iterator<Item = Operation> {
+        Operation::ALL.iter().copied()
     }
 }
 
@@ -299,12 +257,13 @@ impl fmt::Display for ServiceError {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
+        self.region.as_ref().map_or(Ok(()), |region| write!(f, " (the bucket's region is {region})"))?;
         self.request_id.as_ref().map_or(Ok(()), |id| write!(f, ", request {id}"))
     }
 }
 
 /// Cuts a server's text at 256 bytes and takes line breaks and other control characters out of it: it ends up in logs and on terminals.
-fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     let end = text
         .char_indices()
         .map(|(at, char)| at + char.len_utf8())
@@ -315,24 +274,10 @@ fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use super::*;
 
-    fn refused(status: u16, code: Option<&str>) -> RequestError {
-        let error = ServiceError::new(status, code, "", None);
-        RequestError::Refused { operation: Operation::GetObject, error }
-    }
-
-    #[test]
-    fn codes_are_classified() {
-        assert!(refused(404, Some("NoSuchKey")).is_not_found());
-        assert!(refused(404, None).is_not_found());
-        assert!(!refused(404, Some("NoSuchBucket")).is_not_found());
-        assert!(refused(412, None).is_precondition_failed());
-        for code in ["AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "NotSignedUp"] {
-            assert!(refused(403, Some(code)).is_access_denied(), "{code}");
-        }
+    fn refused(status: u16, code: Option<&str>) -> ServiceError {
+        ServiceError::new(status, code, "", None)
     }
 
     #[test]
@@ -345,7 +290,7 @@ mod tests {
             (403, Some("TooManyRequests")),
         ];
         for (status, code) in retried {
-            assert!(refused(status, code).is_retryable(), "{status} {code:?}");
+            assert!(refused(status, code).code().is_retryable(), "{status} {code:?}");
         }
         let final_ones = [
             (400, None),
@@ -359,29 +304,8 @@ mod tests {
             (400, Some("KeyTooLongError")),
         ];
         for (status, code) in final_ones {
-            assert!(!refused(status, code).is_retryable(), "{status} {code:?}");
+            assert!(!refused(status, code).code().is_retryable(), "{status} {code:?}");
         }
-    }
-
-    #[test]
-    fn failures_without_an_answer_are_retryable_until_exhausted() {
-        let operation = Operation::PutObject;
-        let lost = RequestError::Transport { operation, source: io::ErrorKind::ConnectionReset.into() };
-        assert!(lost.is_retryable());
-        assert!(RequestError::TimedOut { operation, limit: Duration::from_secs(1) }.is_retryable());
-        assert!(RequestError::Malformed { operation, flaw: "truncated body" }.is_retryable());
-        let exhausted = RequestError::Exhausted { operation, attempts: 3, last: Box::new(lost) };
-        assert!(!exhausted.is_retryable());
-        assert_eq!(exhausted.to_string(), "PutObject gave up after 3 attempts");
-        assert_eq!(exhausted.source().unwrap().to_string(), "PutObject lost its connection");
-        assert_eq!(exhausted.operation(), operation);
-    }
-
-    #[test]
-    fn the_last_answer_shows_through() {
-        let last = Box::new(refused(404, None));
-        let exhausted = RequestError::Exhausted { operation: Operation::GetObject, attempts: 2, last };
-        assert!(exhausted.is_not_found());
     }
 
     #[test]
@@ -399,5 +323,20 @@ mod tests {
     fn an_empty_code_counts_as_none() {
         assert_eq!(*ServiceError::new(503, Some(""), "", None).code(), ErrorCode::Unavailable);
         assert_eq!(ServiceError::new(418, None, "", None).to_string(), "status 418");
+    }
+
+    #[test]
+    fn operations_are_numbered_in_the_order_of_their_list() {
+        for (idx, operation) in Operation::all().enumerate() {
+            assert_eq!(operation as usize, idx);
+        }
+    }
+
+    #[test]
+    fn names_parse_to_the_same_code() {
+        for status in [301, 403, 404, 405, 409, 412, 429, 500] {
+            let code = ErrorCode::of_status(status);
+            assert_eq!(ErrorCode::parse(code.name().unwrap()), code);
+        }
     }
 }

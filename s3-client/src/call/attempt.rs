@@ -1,0 +1,265 @@
+//! One attempt: sign, send, read, understand.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use http::header::{RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, response};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Engine;
+use super::body_reader::BodyReader;
+use super::checksum::Check;
+use super::options::Signing;
+use super::prepare::Prepared;
+use super::within::within;
+use crate::body::ResponseBody;
+use crate::config::Timeouts;
+use crate::error::{AnswerFlaw, Cause, ErrorCode, Operation, ServiceError};
+use crate::limits::Pace;
+use crate::ops::{Answer, Checksums, NoOutput, S3Operation, header_text, server_date};
+use crate::sign::SignAs;
+use crate::sign::date::parse_http_date;
+use crate::transport::{Transport, TransportError};
+use crate::xml::ErrorDocument;
+
+/// Most bytes read of an error's body.
+const ERROR_BYTES_MAX: u64 = 64 << 10;
+
+/// Longest pause that a server may ask for; more is taken for a mistake.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// One attempt, about to be made.
+pub(super) struct Turn<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) operation: Operation,
+    pub(super) number: u32,
+    pub(super) signing: Signing,
+    pub(super) signed_at: SystemTime,
+    pub(super) timeouts: &'a Timeouts,
+    /// What is left of the time for all attempts.
+    pub(super) overall_left: Duration,
+    /// What 404 without a code stands for.
+    pub(super) not_found: ErrorCode,
+    /// The right to be under way; given back when the answer was read.
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+/// An attempt that succeeded.
+pub(super) struct Done<R> {
+    pub(super) output: R,
+    pub(super) status: u16,
+    pub(super) date: Option<SystemTime>,
+    pub(super) request_id: Option<String>,
+}
+
+/// An attempt that failed.
+pub(super) struct Failed {
+    pub(super) cause: Cause,
+    pub(super) status: Option<u16>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// An answer with a good status, its body not yet read.
+pub(crate) struct Opened {
+    pub(super) head: response::Parts,
+    pub(super) body: ResponseBody,
+    pub(super) is_head: bool,
+    pub(super) pace: Option<Pace>,
+    /// For reading the whole body.
+    pub(super) overall_left: Duration,
+    pub(super) timeouts: Timeouts,
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+/// What to do with an answer that has a good status: the part of an attempt that differs between whole answers and streams.
+pub(crate) trait Finish: Sync {
+    type Output: Send;
+
+    /// Reads and understands the answer.
+    fn finish<T: Transport>(
+        &self,
+        engine: &Engine<T>,
+        opened: Opened,
+    ) -> impl Future<Output = Result<Self::Output, Cause>> + Send;
+}
+
+/// Reads the whole body and has the operation understand it.
+pub(crate) struct Whole<'a, O>(pub(crate) &'a O);
+
+/// Leaves the body to the caller.
+pub(crate) struct Head;
+
+impl<T: Transport> Engine<T> {
+    /// Makes one attempt.
+    pub(super) async fn attempt<F: Finish>(
+        &self,
+        turn: Turn<'_>,
+        finish: &F,
+    ) -> Result<Done<F::Output>, Failed> {
+        let Turn { prepared, operation, timeouts, overall_left, .. } = turn;
+        let credentials = match self.credentials.current().await {
+            Ok(credentials) => credentials,
+            Err(error) => return Err(Failed::before_answer(Cause::Credentials(error))),
+        };
+        let region = self.config.region();
+        let sign_as = SignAs { credentials: &credentials, region, signed_at: turn.signed_at };
+        let pace = self.upload.clone().map(Pace::new);
+        let request = match prepared.sign(&self.signer, &sign_as, turn.signing, pace) {
+            Ok(request) => request,
+            Err(invalid) => return Err(Failed::before_answer(Cause::Invalid(invalid))),
+        };
+        let is_head = request.method() == Method::HEAD;
+        let payload_len = prepared.payload_len();
+        self.counters.attempt(operation, turn.number, payload_len);
+        let limit = timeouts.attempt(payload_len).min(overall_left);
+        let begun_at = self.clock.monotonic();
+        let answer = within(&*self.clock, limit, self.transport.send(request)).await;
+        let response = match answer {
+            None => return Err(Failed::before_answer(Cause::TimedOut { limit })),
+            Some(Err(error)) => return Err(Failed::before_answer(error.into())),
+            Some(Ok(response)) => response,
+        };
+        let took = self.clock.monotonic().saturating_sub(begun_at);
+        let (head, body) = response.into_parts();
+        let (status, date) = (head.status, server_date(&head.headers));
+        let request_id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
+        let retry_after = self.retry_after(&head.headers, date);
+        let failed = |cause| Failed { cause, status: Some(status.as_u16()), date, retry_after };
+        let opened = Opened {
+            head,
+            body,
+            is_head,
+            pace: self.download.clone().map(Pace::new),
+            overall_left: overall_left.saturating_sub(took),
+            timeouts: timeouts.clone(),
+            slot: turn.slot,
+        };
+        if !status.is_success() {
+            let failed = failed(self.refusal(operation, opened, &turn.not_found).await);
+            if failed.has_code(&ErrorCode::ExpiredToken) {
+                self.credentials.forget(&credentials);
+            }
+            return Err(failed);
+        }
+        match finish.finish(self, opened).await {
+            Ok(output) => Ok(Done { output, status: status.as_u16(), date, request_id }),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+
+    /// Reads what a server says about its refusal.
+    async fn refusal(&self, operation: Operation, opened: Opened, not_found: &ErrorCode) -> Cause {
+        let Opened { head, body, is_head, pace, timeouts, .. } = opened;
+        let (status, headers) = (head.status, head.headers);
+        let id = header_text(&headers, "x-amz-request-id");
+        let mut content = bytes::Bytes::new();
+        // An answer to HEAD has no body whatever its headers say (spec `s3-servers.md` §3, point 7).
+        if !is_head && let Ok(mut reader) = BodyReader::new(&headers, body, ERROR_BYTES_MAX, pace) {
+            let read = within(&*self.clock, timeouts.attempt(0), reader.all()).await;
+            self.counters.received(operation, reader.got());
+            // A body that is cut leaves the status, which is what counts.
+            content = read.and_then(Result::ok).unwrap_or_default();
+        }
+        if content.iter().all(u8::is_ascii_whitespace) {
+            let code = (status == StatusCode::NOT_FOUND).then(|| not_found.name()).flatten();
+            let region = header_text(&headers, "x-amz-bucket-region").filter(|_| status.is_redirection());
+            return Cause::Refused(ServiceError::new(status.as_u16(), code, "", id).with_region(region));
+        }
+        match ErrorDocument::parse(&content) {
+            Ok(document) => Cause::Refused(service_error(status, &document, id)),
+            // A proxy's 404 must not pass for a missing object; 5xx and 429 mean the same from whoever they come.
+            Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Cause::Refused(ServiceError::new(status.as_u16(), None, "", id))
+            }
+            Err(source) => Cause::Malformed(AnswerFlaw::NoErrorDocument { status: status.as_u16(), source }),
+        }
+    }
+
+    /// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3), the latter by the server's clock.
+    fn retry_after(&self, headers: &HeaderMap, date: Option<SystemTime>) -> Option<Duration> {
+        let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let pause = match value.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let now = date.unwrap_or_else(|| self.server_time());
+                parse_http_date(value)?.duration_since(now).unwrap_or_default()
+            }
+        };
+        Some(pause.min(RETRY_AFTER_MAX))
+    }
+}
+
+impl<O: S3Operation> Finish for Whole<'_, O> {
+    type Output = O::Output;
+
+    async fn finish<T: Transport>(&self, engine: &Engine<T>, opened: Opened) -> Result<O::Output, Cause> {
+        let Opened { head, body, is_head, pace, overall_left, timeouts, slot } = opened;
+        let content = if is_head {
+            bytes::Bytes::new()
+        } else {
+            let is_checked = self.0.checks_content();
+            let reader = BodyReader::new(&head.headers, body, self.0.body_bytes_max(), pace);
+            let mut reader = reader.map_err(Cause::Malformed)?;
+            if is_checked {
+                require_length(&head.headers, &reader)?;
+                reader = reader.with_check(Check::of(Checksums::from_headers(&head.headers)));
+            }
+            let limit = timeouts.attempt(reader.expected().unwrap_or(0));
+            // The time for all attempts was set before anybody knew how much would come.
+            let limit = limit.min(overall_left.max(timeouts.attempt(0)) + (limit - timeouts.attempt(0)));
+            let read = within(&*engine.clock, limit, reader.all()).await;
+            engine.counters.received(O::OPERATION, reader.got());
+            read.unwrap_or(Err(Cause::TimedOut { limit }))?
+        };
+        drop(slot);
+        let id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
+        let status = head.status;
+        self.0.output(Answer { status, headers: head.headers, body: content }).map_err(|error| match error {
+            NoOutput::Flaw(flaw) => Cause::Malformed(flaw),
+            NoOutput::Refused(document) => Cause::Refused(service_error(status, &document, id.as_deref())),
+        })
+    }
+}
+
+impl Finish for Head {
+    type Output = Opened;
+
+    async fn finish<T: Transport>(&self, _: &Engine<T>, opened: Opened) -> Result<Opened, Cause> {
+        Ok(opened)
+    }
+}
+
+/// Content must have a length, or framing whose end cannot be mistaken: a body that ends with its connection could be cut unnoticed.
+pub(super) fn require_length(headers: &HeaderMap, reader: &BodyReader) -> Result<(), Cause> {
+    if reader.expected().is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Cause::Malformed(AnswerFlaw::UnknownLength));
+    }
+    Ok(())
+}
+
+fn service_error(status: StatusCode, document: &ErrorDocument, id: Option<&str>) -> ServiceError {
+    let id = document.request_id.as_deref().or(id);
+    ServiceError::new(status.as_u16(), document.code.as_deref(), &document.message, id)
+        .with_region(document.region.as_deref())
+}
+
+impl Failed {
+    pub(super) fn has_code(&self, code: &ErrorCode) -> bool {
+        matches!(&self.cause, Cause::Refused(error) if error.code() == code)
+    }
+
+    fn before_answer(cause: Cause) -> Failed {
+        Failed { cause, status: None, date: None, retry_after: None }
+    }
+}
+
+impl From<TransportError> for Cause {
+    fn from(error: TransportError) -> Cause {
+        match error {
+            TransportError::NotSent { source } => Cause::NotSent { source },
+            TransportError::Unclear { source } => Cause::Connection { source },
+        }
+    }
+}

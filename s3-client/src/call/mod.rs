@@ -1,0 +1,318 @@
+//! From an operation to its reply: the one retry loop of the crate.
+
+mod attempt;
+mod body_reader;
+mod budget;
+mod checksum;
+mod classify;
+mod options;
+mod prepare;
+mod random;
+mod reply;
+mod stream;
+mod within;
+
+pub use options::{CallOptions, Signing};
+pub use reply::Reply;
+pub use stream::ObjectStream;
+
+pub(crate) use attempt::{Head, Whole};
+pub(crate) use budget::Budget;
+pub(crate) use prepare::prepare;
+pub(crate) use random::Random;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+
+use self::attempt::{Failed, Finish, Turn};
+use self::classify::judge;
+use crate::clock::Clock;
+use crate::config::{Config, RetryPolicy};
+use crate::credentials::CachedCredentials;
+use crate::error::{Cause, ErrorCode, Operation, RequestError, Subject};
+use crate::limits::Bucket;
+use crate::observer::{Attempt, Observer};
+use crate::ops::{S3Operation, Target};
+use crate::outcome::{Effect, Outcome, Pending};
+use crate::sign::Signer;
+use crate::stats::Counters;
+use crate::transport::Transport;
+
+/// What all clones of a client share.
+pub(crate) struct Engine<T> {
+    pub(crate) config: Config,
+    pub(crate) transport: T,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) credentials: CachedCredentials,
+    pub(crate) signer: Signer,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) counters: Counters,
+    pub(crate) budget: Budget,
+    pub(crate) random: Random,
+    /// The server's clock minus ours, in milliseconds; 0 until a server complains.
+    pub(crate) skew_millis: AtomicI64,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) requests: Option<Bucket>,
+    pub(crate) upload: Option<Arc<Bucket>>,
+    pub(crate) download: Option<Arc<Bucket>>,
+}
+
+/// The state of one request between its attempts.
+struct Progress<'a> {
+    subject: &'a Subject,
+    policy: RetryPolicy,
+    /// When the first attempt began, and how long all of them may take.
+    started_at: Duration,
+    overall: Duration,
+    attempts: u32,
+    outcome: Outcome,
+    is_skew_mended: bool,
+    is_token_renewed: bool,
+}
+
+impl<T: Transport> Engine<T> {
+    /// Carries out an operation: signs, sends, waits, retries.
+    pub(crate) async fn run<O, F>(
+        &self,
+        op: &O,
+        options: &CallOptions,
+        finish: &F,
+    ) -> Result<Reply<F::Output>, RequestError>
+    where
+        O: S3Operation,
+        F: Finish,
+    {
+        self.counters.request(O::OPERATION);
+        let result = self.attempts(op, options, finish).await;
+        if result.is_err() {
+            self.counters.failed(O::OPERATION);
+        }
+        result
+    }
+
+    async fn attempts<O, F>(
+        &self,
+        op: &O,
+        options: &CallOptions,
+        finish: &F,
+    ) -> Result<Reply<F::Output>, RequestError>
+    where
+        O: S3Operation,
+        F: Finish,
+    {
+        let parts = match op.request(self.config.quirks()) {
+            Ok(parts) => parts,
+            Err(invalid) => {
+                return Err(refusal(self.subject(O::OPERATION, &Target::Bucket), Cause::Invalid(invalid)));
+            }
+        };
+        let subject = self.subject(O::OPERATION, &parts.target);
+        let prepared = match prepare(&self.config, parts, options.signing).await {
+            Ok(prepared) => prepared,
+            Err(invalid) => return Err(refusal(subject, Cause::Invalid(invalid))),
+        };
+        let timeouts = options.timeouts.as_ref().unwrap_or(self.config.timeouts());
+        let mut progress = Progress {
+            subject: &subject,
+            policy: options.retry.clone().unwrap_or_else(|| self.config.retry().clone()),
+            started_at: self.clock.monotonic(),
+            overall: timeouts.overall(prepared.payload_len()),
+            attempts: 0,
+            outcome: Outcome::NONE,
+            is_skew_mended: false,
+            is_token_renewed: false,
+        };
+        loop {
+            let slot = Arc::clone(&self.slots).acquire_owned().await;
+            let slot = slot.expect("invariant: the semaphore is never closed");
+            if let Some(requests) = &self.requests {
+                requests.wait_for(1).await;
+            }
+            if progress.attempts == 0 {
+                // Waiting for one's turn is not the server's fault.
+                progress.started_at = self.clock.monotonic();
+            }
+            progress.attempts += 1;
+            let begun_at = self.clock.monotonic();
+            let turn = Turn {
+                prepared: &prepared,
+                operation: O::OPERATION,
+                number: progress.attempts,
+                signing: options.signing,
+                signed_at: self.signing_time(options.signing),
+                timeouts,
+                overall_left: progress.left(begun_at),
+                not_found: op.not_found(),
+                slot,
+            };
+            let signed_at = turn.signed_at;
+            let result = self.attempt(turn, finish).await;
+            let took = self.clock.monotonic().saturating_sub(begun_at);
+            match result {
+                Ok(done) => {
+                    let outcome = if O::OPERATION.is_read() { Outcome::NONE } else { Outcome::APPLIED };
+                    if progress.attempts == 1 {
+                        self.budget.refund();
+                    }
+                    self.counters.succeeded(O::OPERATION, took);
+                    self.report(&progress, took, (Some(done.status), None), (outcome, None));
+                    return Ok(Reply {
+                        value: done.output,
+                        date: done.date,
+                        request_id: done.request_id,
+                        attempts: progress.attempts,
+                        outcome: progress.outcome.and(outcome),
+                    });
+                }
+                Err(failed) => {
+                    self.counters.error(O::OPERATION, &failed.cause);
+                    let outcome = self.outcome(O::OPERATION, &failed.cause, options.signing, signed_at);
+                    progress.outcome = progress.outcome.and(outcome);
+                    let pause = self.pause(&mut progress, &failed, options.signing);
+                    self.report(&progress, took, (failed.status, Some(&failed.cause)), (outcome, pause));
+                    let Some(pause) = pause else {
+                        let Progress { attempts, outcome, .. } = progress;
+                        return Err(RequestError::new(subject, attempts, outcome, failed.cause)
+                            .with_date(failed.date));
+                    };
+                    if !pause.is_zero() {
+                        self.clock.sleep(pause).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides whether there is another attempt, and after which pause.
+    fn pause(&self, progress: &mut Progress<'_>, failed: &Failed, signing: Signing) -> Option<Duration> {
+        if let Some(skew) = self.skew(progress, failed, signing) {
+            self.skew_millis.store(skew, Ordering::Relaxed);
+            progress.is_skew_mended = true;
+            return Some(Duration::ZERO);
+        }
+        if failed.has_code(&ErrorCode::ExpiredToken) && !progress.is_token_renewed {
+            // The attempt made the cache forget the token, so the next one asks the provider.
+            progress.is_token_renewed = true;
+            return Some(Duration::ZERO);
+        }
+        if !failed.cause.is_retryable() || progress.attempts >= progress.policy.attempts_max() {
+            return None;
+        }
+        let jittered = self.random.up_to(progress.policy.backoff_ceiling(progress.attempts));
+        let pause = jittered.max(failed.retry_after.unwrap_or_default());
+        if pause >= progress.left(self.clock.monotonic()) {
+            return None;
+        }
+        // An attempt that could only be refused is not worth sending.
+        let is_over = self.expiry(signing).is_some_and(|expiry| self.server_time() + pause >= expiry);
+        if is_over || !self.budget.pay() {
+            return None;
+        }
+        Some(pause)
+    }
+
+    /// Returns the skew to go on with if the server complains of our clock: once a request, never if the caller fixed its time.
+    fn skew(&self, progress: &Progress<'_>, failed: &Failed, signing: Signing) -> Option<i64> {
+        let is_skewed = failed.has_code(&ErrorCode::RequestTimeTooSkewed);
+        if !is_skewed || progress.is_skew_mended || signing.is_fixed() {
+            return None;
+        }
+        let (theirs, ours) = (failed.date?, self.clock.now());
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Some(match theirs.duration_since(ours) {
+            Ok(ahead) => millis(ahead),
+            Err(behind) => -millis(behind.duration()),
+        })
+    }
+
+    /// Returns our clock, put right by what the server said of it.
+    pub(crate) fn server_time(&self) -> SystemTime {
+        let skew = self.skew_millis.load(Ordering::Relaxed);
+        let span = Duration::from_millis(skew.unsigned_abs());
+        let now = self.clock.now();
+        let mended = if skew < 0 { now.checked_sub(span) } else { now.checked_add(span) };
+        mended.unwrap_or(now)
+    }
+
+    fn signing_time(&self, signing: Signing) -> SystemTime {
+        match signing {
+            Signing::EachAttempt => self.server_time(),
+            Signing::FixedHeaders { signed_at } | Signing::Presigned { signed_at, .. } => signed_at,
+        }
+    }
+
+    /// Returns when the server stops taking a request whose signing time the caller fixed.
+    fn expiry(&self, signing: Signing) -> Option<SystemTime> {
+        match signing {
+            Signing::EachAttempt => None,
+            Signing::FixedHeaders { signed_at } => signed_at.checked_add(self.config.signature_window()?),
+            Signing::Presigned { signed_at, expires_in } => signed_at.checked_add(expires_in),
+        }
+    }
+
+    /// Returns what a failed attempt did, and until when it may still be accepted.
+    fn outcome(
+        &self,
+        operation: Operation,
+        cause: &Cause,
+        signing: Signing,
+        signed_at: SystemTime,
+    ) -> Outcome {
+        let verdict = judge(operation, cause);
+        if !verdict.is_pending {
+            return Outcome::new(verdict.effect, Pending::No);
+        }
+        let expiry = match signing {
+            Signing::EachAttempt => self.expiry(Signing::FixedHeaders { signed_at }),
+            fixed => self.expiry(fixed),
+        };
+        Outcome::new(Effect::Unknown, expiry.map_or(Pending::Unbounded, Pending::Until))
+    }
+
+    fn report(
+        &self,
+        progress: &Progress<'_>,
+        took: Duration,
+        (status, failure): (Option<u16>, Option<&Cause>),
+        (outcome, retry_in): (Outcome, Option<Duration>),
+    ) {
+        let attempt = Attempt {
+            operation: progress.subject.operation,
+            target: &progress.subject.target,
+            number: progress.attempts,
+            took,
+            status,
+            failure,
+            outcome,
+            retry_in,
+        };
+        if let Some(observer) = &self.observer {
+            observer.attempt(&attempt);
+        }
+        #[cfg(feature = "tracing")]
+        attempt.trace();
+    }
+
+    pub(crate) fn subject(&self, operation: Operation, target: &Target) -> Subject {
+        let target = match target {
+            Target::Service => self.config.endpoint().to_string(),
+            Target::Bucket => self.config.bucket().to_string(),
+            Target::Key(key) => format!("{}/{key}", self.config.bucket()),
+        };
+        Subject { operation, target: crate::error::clip(&target) }
+    }
+}
+
+impl Progress<'_> {
+    fn left(&self, now: Duration) -> Duration {
+        self.overall.saturating_sub(now.saturating_sub(self.started_at))
+    }
+}
+
+/// A request that was not even tried.
+fn refusal(subject: Subject, cause: Cause) -> RequestError {
+    RequestError::new(subject, 0, Outcome::NONE, cause)
+}

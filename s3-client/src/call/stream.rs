@@ -1,0 +1,93 @@
+//! An object piece by piece.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::attempt::{Opened, require_length};
+use super::body_reader::BodyReader;
+use super::checksum::Check;
+use super::within::within;
+use crate::clock::Clock;
+use crate::config::Timeouts;
+use crate::error::{Cause, Operation, RequestError, Subject};
+use crate::ops::{Checksums, ContentRange, GetObject, ObjectMeta};
+use crate::outcome::Outcome;
+
+/// An object that is being read.
+///
+/// It holds one of the client's places for requests until it was read to its end or is dropped. A body that is cut, too short or does not
+/// match its checksum ends with an error, never with a short result; nothing is repeated, because the caller has seen a part already.
+pub struct ObjectStream {
+    meta: ObjectMeta,
+    range: Option<ContentRange>,
+    /// `None` once the end was reached or an error was reported.
+    reading: Option<(BodyReader, OwnedSemaphorePermit)>,
+    subject: Subject,
+    timeouts: Timeouts,
+    clock: Arc<dyn Clock>,
+}
+
+impl ObjectStream {
+    pub(crate) fn new(
+        op: &GetObject,
+        subject: Subject,
+        clock: Arc<dyn Clock>,
+        opened: Opened,
+    ) -> Result<ObjectStream, Cause> {
+        let Opened { head, body, pace, timeouts, slot, .. } = opened;
+        let (meta, range) = op.head(&head.headers).map_err(Cause::Malformed)?;
+        let reader = BodyReader::new(&head.headers, body, u64::MAX, pace).map_err(Cause::Malformed)?;
+        require_length(&head.headers, &reader)?;
+        let check = if range.is_none() { Check::of(Checksums::from_headers(&head.headers)) } else { None };
+        let reading = Some((reader.with_check(check), slot));
+        Ok(ObjectStream { meta, range, reading, subject, timeouts, clock })
+    }
+
+    /// Returns the object's facts.
+    pub fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    /// Returns which bytes come; `None`: all of them.
+    pub fn range(&self) -> Option<ContentRange> {
+        self.range
+    }
+
+    /// Returns the next piece; `None` once all of it was read and found complete.
+    ///
+    /// # Errors
+    /// The body broke off, took longer than the bound of an attempt for one piece, or does not match its length or checksum.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing; the next call goes on.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RequestError> {
+        let Some((reader, _)) = &mut self.reading else { return Ok(None) };
+        let limit = self.timeouts.attempt(0);
+        let piece = within(&*self.clock, limit, reader.next()).await;
+        match piece.unwrap_or(Err(Cause::TimedOut { limit })) {
+            Ok(Some(piece)) => Ok(Some(piece)),
+            Ok(None) => {
+                self.reading = None;
+                Ok(None)
+            }
+            Err(cause) => {
+                self.reading = None;
+                Err(RequestError::new(self.subject.clone(), 1, Outcome::NONE, cause))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ObjectStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operation = Operation::GetObject;
+        f.debug_struct("ObjectStream")
+            .field("operation", &operation)
+            .field("target", &self.subject.target)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
