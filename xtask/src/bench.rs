@@ -13,12 +13,23 @@ use crate::workspace::Workspace;
 /// The tools we compare ourselves with: program and Debian package.
 const PEERS: &[(&str, &str)] = &[("restic", "restic"), ("borg", "borgbackup")];
 
-/// Builds the release binary and runs the benchmark against it.
+/// The crates that `s3` compares with, and the one it compares with on demand.
+const S3_PEERS: &[&str] = &["object_store", "rust-s3"];
+const AWS_SDK: &str = "aws-sdk";
+
+/// Builds what is measured and runs the benchmark.
 pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
     if let Err(error) = shell::need_c_compiler() {
         report.step("prerequisites", || Err(error));
         return;
     }
+    match flags.bench.as_str() {
+        "s3" => s3(workspace, flags, report),
+        _ => e2e(workspace, flags, report),
+    }
+}
+
+fn e2e(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
     if flags.peers == Peers::Install {
         for (_, package) in PEERS.iter().filter(|(program, _)| !shell::has(program)) {
             report.step(&format!("install {package}"), || shell::install(&[package]));
@@ -34,11 +45,50 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report
     }
     report.step("release build", || build(workspace));
     if !report.has_failed() {
-        report.step(&flags.bench, || measure(workspace, flags, &peers));
+        let release = workspace.target.join("release");
+        let coldkeep = program("--coldkeep", &release.join("coldkeep"));
+        let mark_rate = program("--mark-rate", &release.join("examples/mark_rate"));
+        let programs = [coldkeep, mark_rate].concat();
+        report.step(&flags.bench, || measure(workspace, flags, &programs, &peers));
     }
 }
 
-/// One cargo call for all programs that are measured, so that they share one build of their dependencies.
+/// The peers here are crates: they are built with our client into one program, in a workspace of its own.
+fn s3(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
+    let mut peers: Vec<&str> = if flags.peers == Peers::None { Vec::new() } else { S3_PEERS.to_vec() };
+    if flags.aws_sdk {
+        peers.push(AWS_SDK);
+    }
+    let build_folder = workspace.target.join("bench-s3");
+    report.step("release build", || build_s3(workspace));
+    report.step("release build of the clients", || build_clients(workspace, &build_folder, flags.aws_sdk));
+    if !report.has_failed() {
+        let release = workspace.target.join("release");
+        let worker = build_folder.join("release/coldkeep-bench-s3-worker");
+        let programs =
+            [program("--worker", &worker), program("--origin", &release.join("s3-origin"))].concat();
+        report.step(&flags.bench, || measure(workspace, flags, &programs, &peers));
+    }
+}
+
+fn build_s3(workspace: &Workspace) -> Result<()> {
+    let mut command = shell::cargo();
+    command.current_dir(&workspace.root).args(["build", "--release"]);
+    command.args(["--package", "coldkeep-bench", "--bin", "coldkeep-bench"]);
+    command.args(["--package", "coldkeep-s3-testbed", "--bin", "s3-origin"]);
+    shell::run(&mut command)
+}
+
+fn build_clients(workspace: &Workspace, build_folder: &Path, aws_sdk: bool) -> Result<()> {
+    let mut command = shell::cargo();
+    command.current_dir(workspace.root.join("xtask/bench-s3")).args(["build", "--release", "--locked"]);
+    if aws_sdk {
+        command.args(["--features", "aws-sdk"]);
+    }
+    shell::run(command.env("CARGO_TARGET_DIR", build_folder))
+}
+
+/// One cargo call for all programs of `e2e` that are measured, so that they share one build of their dependencies.
 fn build(workspace: &Workspace) -> Result<()> {
     let mut command = shell::cargo();
     command.current_dir(&workspace.root).args(["build", "--release"]);
@@ -48,11 +98,9 @@ fn build(workspace: &Workspace) -> Result<()> {
     shell::run(&mut command)
 }
 
-fn measure(workspace: &Workspace, flags: &BenchFlags, peers: &[&str]) -> Result<()> {
-    let release = workspace.target.join("release");
-    let mut command = std::process::Command::new(release.join("coldkeep-bench"));
-    command.arg(&flags.bench).args(program("--coldkeep", &release.join("coldkeep")));
-    command.args(program("--mark-rate", &release.join("examples/mark_rate")));
+fn measure(workspace: &Workspace, flags: &BenchFlags, programs: &[OsString], peers: &[&str]) -> Result<()> {
+    let mut command = std::process::Command::new(workspace.target.join("release/coldkeep-bench"));
+    command.arg(&flags.bench).args(programs);
     command.args(&flags.pass_on).args(peers.iter().flat_map(|peer| ["--peer", peer]));
     if flags.json {
         command.arg("--json");

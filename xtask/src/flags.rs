@@ -25,7 +25,10 @@ Usage: cargo xtask VERB
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
-                                    whole processes: wall time, CPU time, memory";
+                                    whole processes: wall time, CPU time, memory
+  bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
+           [--endpoint URL --bucket NAME --access-key KEY --secret-key KEY [--region NAME]]
+                                    our S3 client beside others, one process a case";
 
 /// The parsed command line.
 #[derive(Debug, PartialEq)]
@@ -66,12 +69,14 @@ pub(crate) struct FuzzFlags {
     pub(crate) target: Option<String>,
 }
 
-/// Flags of `bench`. All but `json` and `peers` are handed to the benchmark as they are; it validates them.
+/// Flags of `bench`. All but `json`, `peers` and `aws_sdk` are handed to the benchmark as they are; it validates them.
 #[derive(Debug, PartialEq)]
 pub(crate) struct BenchFlags {
     pub(crate) bench: String,
     pub(crate) json: bool,
     pub(crate) peers: Peers,
+    /// Compare `s3` with `aws-sdk-s3` too, which takes minutes to build.
+    pub(crate) aws_sdk: bool,
     pub(crate) pass_on: Vec<OsString>,
 }
 
@@ -172,33 +177,40 @@ fn fuzz(args: &mut lexopt::Parser) -> Result<FuzzFlags> {
 
 fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
     let mut bench = None;
-    let mut flags = BenchFlags { bench: String::new(), json: false, peers: Peers::Use, pass_on: Vec::new() };
+    let (mut json, mut peers, mut aws_sdk, mut pass_on) = (false, Peers::Use, false, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
             Value(name) if bench.is_none() => bench = Some(name.string()?),
-            Long("json") => flags.json = true,
+            Long("json") => json = true,
             Long("peers") => {
-                flags.peers = match args.value()?.string()?.as_str() {
+                peers = match args.value()?.string()?.as_str() {
                     "use" => Peers::Use,
                     "install" => Peers::Install,
                     "none" => Peers::None,
                     other => bail!("--peers takes use, install or none, not `{other}`"),
                 };
             }
-            Long(name @ ("size" | "runs" | "case" | "chunks")) => {
+            Long("aws-sdk") => aws_sdk = true,
+            Long("quick") => pass_on.push("--quick".into()),
+            Long(
+                name @ ("size" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket" | "access-key"
+                | "secret-key"),
+            ) => {
                 let name = OsString::from(format!("--{name}"));
                 let value = args.value()?;
-                flags.pass_on.extend([name, value]);
+                pass_on.extend([name, value]);
             }
             other => return Err(other.unexpected().into()),
         }
     }
-    flags.bench = match bench.as_deref() {
-        Some("e2e") => "e2e".to_owned(),
-        Some(other) => bail!("there is no benchmark `{other}` yet; there is `e2e`"),
-        None => bail!("which benchmark? There is `e2e`"),
+    let bench = match bench.as_deref() {
+        Some("e2e") if aws_sdk => bail!("--aws-sdk is a flag of `bench s3`"),
+        Some("s3") if peers == Peers::Install => bail!("the peers of `bench s3` are built, not installed"),
+        Some(name @ ("e2e" | "s3")) => name.to_owned(),
+        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e` and `s3`"),
+        None => bail!("which benchmark? There are `e2e` and `s3`"),
     };
-    Ok(flags)
+    Ok(BenchFlags { bench, json, peers, aws_sdk, pass_on })
 }
 
 fn at_least_one(flag: &str, args: &mut lexopt::Parser) -> Result<u32> {
@@ -244,9 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn bench_s3_has_flags_of_its_own() {
+        let Verb::Bench(flags) = parse("bench s3 --quick --aws-sdk --runs 5").unwrap() else {
+            panic!("another verb")
+        };
+        assert_eq!((flags.bench.as_str(), flags.aws_sdk, flags.json), ("s3", true, false));
+        assert_eq!(flags.pass_on, ["--quick", "--runs", "5"]);
+        for line in ["bench e2e --aws-sdk", "bench s3 --peers install"] {
+            parse(line).unwrap_err();
+        }
+    }
+
+    #[test]
     fn what_is_not_built_is_refused() {
         for line in
-            ["sim --seeds 3", "model", "bench s3", "matrix --tier slow", "test --fast", "crash --rounds 0"]
+            ["sim --seeds 3", "model", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"]
         {
             parse(line).unwrap_err();
         }

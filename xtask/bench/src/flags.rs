@@ -1,8 +1,8 @@
-//! The command line, written by `cargo xtask bench`.
+//! The command line of `e2e`, written by `cargo xtask bench`.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use lexopt::prelude::*;
 
 /// What to measure, and with which programs.
@@ -27,16 +27,8 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Parses the process's own arguments.
-    pub(crate) fn from_env() -> Result<Flags> {
-        Flags::parse(lexopt::Parser::from_env())
-    }
-
-    fn parse(mut args: lexopt::Parser) -> Result<Flags> {
-        match args.next()? {
-            Some(Value(bench)) if bench == "e2e" => {}
-            _ => bail!("expected the benchmark's name, `e2e`; start this through `cargo xtask bench`"),
-        }
+    /// Parses the process's own arguments behind the benchmark's name.
+    pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Flags> {
         let (mut coldkeep, mut mark_rate, mut peers, mut json, mut case) =
             (None, None, Vec::new(), false, None);
         let (mut bytes, mut runs, mut chunks) = (2 << 30, 3, 500_000);
@@ -83,7 +75,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Flags> {
-        Flags::parse(lexopt::Parser::from_args(line.split_whitespace()))
+        Flags::parse(&mut lexopt::Parser::from_args(line.split_whitespace()))
     }
 
     #[test]
@@ -98,16 +90,16 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_recorded_figures() {
-        let flags = parse("e2e --coldkeep c").unwrap();
+        let flags = parse("--coldkeep c").unwrap();
         assert_eq!((flags.bytes, flags.runs, flags.chunks), (2 << 30, 3, 500_000));
         assert!(flags.wants("restore") && !flags.json);
-        let flags = parse("e2e --coldkeep c --case rest").unwrap();
+        let flags = parse("--coldkeep c --case rest").unwrap();
         assert!(flags.wants("restore") && !flags.wants("mark"));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["", "s3", "e2e", "e2e --coldkeep c --runs 0", "e2e --coldkeep c --size 1MiB"] {
+        for line in ["", "--coldkeep c --runs 0", "--coldkeep c --size 1MiB"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -12,10 +12,12 @@ mod machine;
 mod output;
 mod peers;
 mod process;
+mod s3;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use lexopt::prelude::*;
 
 use crate::flags::Flags;
 
@@ -30,7 +32,17 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let flags = Flags::from_env()?;
-    let rows = e2e::run(&flags)?;
-    output::print(&output::Report { bench: "e2e", machine: machine::describe()?, rows }, flags.json)
+    let mut args = lexopt::Parser::from_env();
+    let (bench, rows, json) = match args.next()? {
+        Some(Value(bench)) if bench == "e2e" => {
+            let flags = Flags::parse(&mut args)?;
+            ("e2e", e2e::run(&flags)?, flags.json)
+        }
+        Some(Value(bench)) if bench == "s3" => {
+            let flags = s3::Flags::parse(&mut args)?;
+            ("s3", s3::run(&flags)?, flags.json)
+        }
+        _ => bail!("expected a benchmark's name, `e2e` or `s3`; start this through `cargo xtask bench`"),
+    };
+    output::print(&output::Report { bench, machine: machine::describe()?, rows }, json)
 }
