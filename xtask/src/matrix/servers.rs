@@ -271,9 +271,11 @@ pub(super) const ROWS: &[Row] = &[
             region: "us-east-1",
             addressing: Addressing::Path,
             lacks: &[
+                "region-check",
                 "conditional-put-atomic",
                 "refused-put-stores-nothing",
                 "odd-keys",
+                "long-names",
                 "key-below-key",
                 "versioning",
                 "object-lock",

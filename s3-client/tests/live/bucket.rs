@@ -1,0 +1,41 @@
+//! The suite's bucket: made before the first test, cleaned after the last.
+
+use coldkeep_s3_client::RequestError;
+use coldkeep_s3_client::ops::{CreateBucket, DeleteBucket, DeleteObject, HeadBucket, ListObjectsV2};
+
+use crate::env::Server;
+
+/// Where AWS wants no location to be named.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Makes the bucket, unless it was named to us; then it must be there.
+pub(crate) async fn prepare(server: &Server) -> Result<(), RequestError> {
+    let client = server.client();
+    if !server.has_own_bucket() {
+        return client.send(&HeadBucket::new()).await.map(drop);
+    }
+    let region = client.config().region();
+    let create = CreateBucket::new();
+    let create =
+        if region.as_str() == DEFAULT_REGION { create } else { create.with_location(region.clone()) };
+    client.send(&create).await.map(drop)
+}
+
+/// Removes what the run has left: everything from a bucket of its own, else only keys below its own prefix.
+pub(crate) async fn clean_up(server: &Server) -> Result<(), RequestError> {
+    let client = server.client();
+    let prefix = if server.has_own_bucket() { String::new() } else { server.key_prefix() };
+    let mut list = ListObjectsV2::new().with_prefix(&prefix);
+    loop {
+        let page = client.send(&list).await?.into_value();
+        for object in page.objects {
+            client.send(&DeleteObject::new(object.key)).await?;
+        }
+        let Some(next) = page.next else { break };
+        list = list.with_token(next);
+    }
+    if server.has_own_bucket() {
+        client.send(&DeleteBucket::new()).await?;
+    }
+    Ok(())
+}
