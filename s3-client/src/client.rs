@@ -59,7 +59,17 @@ impl Client {
     /// Starts to build a client.
     pub fn builder(config: Config) -> ClientBuilder {
         let credentials = Box::new(config.credentials().clone());
-        ClientBuilder { config, credentials, clock: None, observer: None, seed: None }
+        ClientBuilder {
+            config,
+            credentials,
+            clock: None,
+            observer: None,
+            seed: None,
+            #[cfg(feature = "tls")]
+            trust: crate::config::Trust::default(),
+            #[cfg(feature = "transport")]
+            proxy: None,
+        }
     }
 }
 
@@ -194,6 +204,10 @@ pub struct ClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     observer: Option<Arc<dyn Observer>>,
     seed: Option<u64>,
+    #[cfg(feature = "tls")]
+    trust: crate::config::Trust,
+    #[cfg(feature = "transport")]
+    proxy: Option<crate::config::Proxy>,
 }
 
 impl ClientBuilder {
@@ -225,9 +239,44 @@ impl ClientBuilder {
         self
     }
 
+    /// Says which certificates count.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_trust(mut self, trust: crate::config::Trust) -> ClientBuilder {
+        self.trust = trust;
+        self
+    }
+
+    /// Goes through a proxy.
+    #[cfg(feature = "transport")]
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: crate::config::Proxy) -> ClientBuilder {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Builds the client over the HTTP transport.
+    ///
+    /// # Errors
+    /// TLS cannot be set up: no authorities to trust, or a certificate that is none.
+    #[cfg(feature = "transport")]
+    pub fn build(mut self) -> Result<Client, crate::transport::SetupError> {
+        let clock = Arc::clone(self.clock.get_or_insert_with(|| Arc::new(SystemClock::new())));
+        let mut transport = DefaultTransport::builder(self.config.endpoint().scheme())
+            .with_clock(clock)
+            .with_connect_timeout(self.config.timeouts().connect())
+            .with_idle_connections(self.config.limits().requests_in_flight());
+        if let Some(proxy) = self.proxy.take() {
+            transport = transport.with_proxy(proxy);
+        }
+        #[cfg(feature = "tls")]
+        let transport = transport.with_trust(std::mem::take(&mut self.trust));
+        Ok(self.build_with(transport.build()?))
+    }
+
     /// Builds the client over a transport of the caller's.
     pub fn build_with<T: Transport>(self, transport: T) -> Client<T> {
-        let ClientBuilder { config, credentials, clock, observer, seed } = self;
+        let ClientBuilder { config, credentials, clock, observer, seed, .. } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let limits = config.limits();
         let bucket = |rate| Bucket::new(rate, Arc::clone(&clock));

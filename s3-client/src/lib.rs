@@ -41,12 +41,15 @@ mod client;
 mod clock;
 mod config;
 pub mod credentials;
+mod delete_batch;
 mod error;
 mod key;
 mod limits;
+mod listing;
 mod observer;
 pub mod ops;
 mod outcome;
+mod put_new;
 pub mod sign;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
@@ -71,11 +74,13 @@ pub use error::{
 };
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use limits::{Limits, Rate};
+pub use listing::Listing;
 pub use observer::{Attempt, Observer};
 pub use ops::{
     ByteRange, DeleteObject, ETag, GetObject, HeadObject, Object, ObjectMeta, PutCondition, PutObject,
     S3Operation,
 };
 pub use outcome::{Effect, Outcome, Pending};
+pub use put_new::PutNew;
 pub use stats::{LATENCY_BUCKETS, Latency, OperationStats, Stats};
 pub use xml::{ErrorDocument, XmlError};

@@ -68,7 +68,6 @@ pub(crate) struct Opened {
     pub(super) is_head: bool,
     pub(super) pace: Option<Pace>,
     /// For reading the whole body.
-    pub(super) overall_left: Duration,
     pub(super) timeouts: Timeouts,
     pub(super) slot: OwnedSemaphorePermit,
 }
@@ -114,14 +113,12 @@ impl<T: Transport> Engine<T> {
         let payload_len = prepared.payload_len();
         self.counters.attempt(operation, turn.number, payload_len);
         let limit = timeouts.attempt(payload_len).min(overall_left);
-        let begun_at = self.clock.monotonic();
         let answer = within(&*self.clock, limit, self.transport.send(request)).await;
         let response = match answer {
             None => return Err(Failed::before_answer(Cause::TimedOut { limit })),
             Some(Err(error)) => return Err(Failed::before_answer(error.into())),
             Some(Ok(response)) => response,
         };
-        let took = self.clock.monotonic().saturating_sub(begun_at);
         let (head, body) = response.into_parts();
         let (status, date) = (head.status, server_date(&head.headers));
         let request_id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
@@ -132,7 +129,6 @@ impl<T: Transport> Engine<T> {
             body,
             is_head,
             pace: self.download.clone().map(Pace::new),
-            overall_left: overall_left.saturating_sub(took),
             timeouts: timeouts.clone(),
             slot: turn.slot,
         };
@@ -180,12 +176,11 @@ impl<T: Transport> Engine<T> {
     /// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3), the latter by the server's clock.
     fn retry_after(&self, headers: &HeaderMap, date: Option<SystemTime>) -> Option<Duration> {
         let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let pause = match value.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
-                let now = date.unwrap_or_else(|| self.server_time());
-                parse_http_date(value)?.duration_since(now).unwrap_or_default()
-            }
+        let pause = if let Ok(seconds) = value.parse::<u64>() {
+            Duration::from_secs(seconds)
+        } else {
+            let now = date.unwrap_or_else(|| self.server_time());
+            parse_http_date(value)?.duration_since(now).unwrap_or_default()
         };
         Some(pause.min(RETRY_AFTER_MAX))
     }
@@ -195,7 +190,7 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
     type Output = O::Output;
 
     async fn finish<T: Transport>(&self, engine: &Engine<T>, opened: Opened) -> Result<O::Output, Cause> {
-        let Opened { head, body, is_head, pace, overall_left, timeouts, slot } = opened;
+        let Opened { head, body, is_head, pace, timeouts, slot } = opened;
         let content = if is_head {
             bytes::Bytes::new()
         } else {
@@ -206,9 +201,8 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
                 require_length(&head.headers, &reader)?;
                 reader = reader.with_check(Check::of(Checksums::from_headers(&head.headers)));
             }
+            // An answer that has begun gets its own time: when the request began, nobody knew how much would come.
             let limit = timeouts.attempt(reader.expected().unwrap_or(0));
-            // The time for all attempts was set before anybody knew how much would come.
-            let limit = limit.min(overall_left.max(timeouts.attempt(0)) + (limit - timeouts.attempt(0)));
             let read = within(&*engine.clock, limit, reader.all()).await;
             engine.counters.received(O::OPERATION, reader.got());
             read.unwrap_or(Err(Cause::TimedOut { limit }))?
@@ -216,7 +210,7 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
         drop(slot);
         let id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
         let status = head.status;
-        self.0.output(Answer { status, headers: head.headers, body: content }).map_err(|error| match error {
+        self.0.output(Answer { headers: head.headers, body: content }).map_err(|error| match error {
             NoOutput::Flaw(flaw) => Cause::Malformed(flaw),
             NoOutput::Refused(document) => Cause::Refused(service_error(status, &document, id.as_deref())),
         })

@@ -30,10 +30,9 @@ pub(crate) fn judge(operation: Operation, cause: &Cause) -> Verdict {
         Cause::Refused(error) => match (error.code(), error.status()) {
             // Says no and means it: nothing was done, and the request is gone.
             (ErrorCode::SlowDown, _) => NOTHING,
-            // The server reports the failure in the body of a success: it was at it.
-            (_, 200..=299) => MAYBE,
-            // One server stores the object and then complains about its checksum (spec `s3-servers.md` §3, point 4).
-            (ErrorCode::BadDigest, _) => MAYBE,
+            // The server reports the failure in the body of a success, so it was at it; and one server stores the object and then complains
+            // about its checksum (spec `s3-servers.md` §3, point 4).
+            (_, 200..=299) | (ErrorCode::BadDigest, _) => MAYBE,
             // A gateway's timeout is no word of the server: the request can be held and carried out later (hazard H21).
             (ErrorCode::NotImplemented, _) => NOTHING,
             (ErrorCode::Unavailable, _) | (_, 500..) => UNCLEAR,

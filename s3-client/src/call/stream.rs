@@ -81,6 +81,17 @@ impl ObjectStream {
     }
 }
 
+#[cfg(feature = "stream")]
+impl ObjectStream {
+    /// Turns it into a stream of pieces, which ends after its first error.
+    pub fn into_stream(self) -> impl futures_util::Stream<Item = Result<Bytes, RequestError>> + Send {
+        futures_util::stream::try_unfold(self, async |mut object| {
+            let piece = object.next().await?;
+            Ok(piece.map(|piece| (piece, object)))
+        })
+    }
+}
+
 impl fmt::Debug for ObjectStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operation = Operation::GetObject;

@@ -45,6 +45,12 @@ impl RetryPolicy {
         Ok(self)
     }
 
+    /// Sets a number of attempts that is known not to be 0.
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> RetryPolicy {
+        self.attempts_max = attempts;
+        self
+    }
+
     /// Sets the longest pause before the first retry, which doubles with each further one, and the bound for that growth.
     ///
     /// # Errors

@@ -83,11 +83,13 @@ impl fmt::Debug for Bucket {
     }
 }
 
+type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// One body's use of a bucket.
 pub(crate) struct Pace {
     bucket: Arc<Bucket>,
     /// Tokens taken for the piece in hand, and the wait for them.
-    waiting: Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    waiting: Option<(usize, Sleep)>,
 }
 
 impl Pace {

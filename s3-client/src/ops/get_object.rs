@@ -200,7 +200,7 @@ mod tests {
         if let Some(value) = content_range {
             headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
         }
-        Answer { status: StatusCode::OK, headers, body: Bytes::from(body) }
+        Answer { headers, body: Bytes::from(body) }
     }
 
     #[test]

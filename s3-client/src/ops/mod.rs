@@ -9,6 +9,9 @@ mod copy_object;
 mod delete_object;
 mod delete_objects;
 mod document;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get_object;
 mod head_object;
 mod lifecycle;
@@ -43,7 +46,7 @@ pub use versioning::{GetBucketVersioning, Versioning};
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use crate::body::Payload;
 use crate::config::Quirks;
@@ -131,7 +134,6 @@ pub(crate) enum Integrity {
 /// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }

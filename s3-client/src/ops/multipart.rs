@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn answer(headers: HeaderMap, body: &'static str) -> Answer {
-        Answer { status: StatusCode::OK, headers, body: Bytes::from(body) }
+        Answer { headers, body: Bytes::from(body) }
     }
 
     #[test]

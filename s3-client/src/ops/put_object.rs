@@ -83,14 +83,6 @@ impl PutObject {
         self.metadata.push((name.to_owned(), value.to_owned()));
         self
     }
-
-    pub(crate) fn key(&self) -> &ObjectKey {
-        &self.key
-    }
-
-    pub(crate) fn condition(&self) -> &PutCondition {
-        &self.condition
-    }
 }
 
 impl sealed::Sealed for PutObject {}

@@ -330,6 +330,16 @@ mod tests {
     }
 
     #[test]
+    fn leap_days_are_those_of_the_gregorian_calendar() {
+        let leap_day = |year: u32| parse_iso8601(&format!("{year}-02-29T00:00:00Z"));
+        assert_eq!(leap_day(2000), Some(at(951_782_400)));
+        assert_eq!(leap_day(2024), Some(at(1_709_164_800)));
+        for year in [2023, 2100, 2200] {
+            assert_eq!(leap_day(year), None, "{year}");
+        }
+    }
+
+    #[test]
     fn what_is_no_listing_date_is_refused() {
         let bad = [
             "",
