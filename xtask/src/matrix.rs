@@ -77,14 +77,16 @@ fn rows(workspace: &Workspace, rows: &[&Row], report: &mut Report) {
                 }
             }
             Backend::S3(server) => {
+                let Some(live) = &live else {
+                    report.skip(row.name, "not run: its suite was not built");
+                    continue;
+                };
                 if let Err(error) = ground.installed.ensure(row.name, &server.install) {
                     report.skip(row.name, &format!("not run: {error:#}"));
                     continue;
                 }
                 for suite in row.suites {
-                    report.counted(&step(row, suite), || {
-                        on_server(&ground, row.name, server, suite, live.as_ref())
-                    });
+                    report.counted(&step(row, suite), || on_server(&ground, row.name, server, suite, live));
                 }
             }
         }
@@ -106,15 +108,8 @@ fn on_filesystem(workspace: &Workspace, suite: &Suite) -> Result<String> {
     shell::tests_pass(command.current_dir(&workspace.root))
 }
 
-fn on_server(
-    ground: &Ground,
-    name: &str,
-    server: &Server,
-    suite: &Suite,
-    live: Option<&Live>,
-) -> Result<String> {
+fn on_server(ground: &Ground, name: &str, server: &Server, suite: &Suite, live: &Live) -> Result<String> {
     ensure!(matches!(suite.tests, Tests::Live), "the suite {} runs on no server", suite.name);
-    let live = live.context("the suite was not built")?;
     let running = Running::start(ground, name, server)?;
     let outcome = live.run(&Target {
         name,
