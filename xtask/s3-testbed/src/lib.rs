@@ -12,13 +12,13 @@
 //! What it is not: an S3 server for data that somebody needs, or a judge of signatures.
 //!
 //! ```
-//! use coldkeep_s3_testbed::{Answer, Fault, FaultProxy, MemoryS3};
+//! use coldkeep_s3_testbed::{Answer, End, Fault, FaultProxy, MemoryS3};
 //!
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
 //! let origin = MemoryS3::start().await;
 //! origin.create_bucket("backups");
 //! let proxy = FaultProxy::start(origin.address()).await;
-//! proxy.next(Fault::LostReply); // The put takes effect, the client sees a reset …
+//! proxy.next(Fault::LostReply(End::Reset)); // The put takes effect, the client sees a reset …
 //! proxy.next(Fault::Answer(Answer::error(503, "SlowDown").header("Retry-After", "1"))); // … and its retry is slowed down.
 //! // Point the client at `proxy.endpoint()`, run it, then look at `proxy.seen()` and `origin.log()`.
 //! # });

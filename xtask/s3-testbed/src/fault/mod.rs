@@ -35,6 +35,9 @@ pub enum Fault {
         after: u64,
     },
     /// Reads `after` bytes of the body and no more, for ever.
+    ///
+    /// A client that hangs up in the middle of a large body is not noticed, and the request never counts as finished: the end of the
+    /// connection queues up behind the bytes that nobody reads.
     StallUpload {
         /// Bytes of the body that are read first.
         after: u64,
@@ -62,6 +65,8 @@ pub enum Fault {
         end: EarlyEnd,
     },
     /// Forwarded; the answer's body ends after `after` bytes.
+    ///
+    /// A reset takes back what is still on its way: from some 100 kB on, fewer bytes than `after` may arrive.
     CutBody {
         /// Bytes of the body, as framed on the wire, that are passed on.
         after: u64,
@@ -126,7 +131,8 @@ pub enum End {
 pub enum EarlyEnd {
     /// Reset at once, as a server does that closes with unread data: the client's write fails while the answer waits to be read.
     Reset,
-    /// No byte more is read, and the connection stays: the client's write stalls while the answer waits to be read.
+    /// No byte more is read, and the connection stays: the client's write stalls while the answer waits to be read. As with
+    /// [`Fault::StallUpload`], the end may go unnoticed.
     Stall,
     /// The rest is read and thrown away, and the connection goes on.
     Drain,
