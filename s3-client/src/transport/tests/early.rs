@@ -62,7 +62,8 @@ async fn an_early_answer_does_not_wait_for_the_rest_of_the_request() {
         async move {
             stream.write_all(EARLY.as_bytes()).await?;
             let _ = waiting.acquire().await;
-            seen.requests.lock().unwrap().push(read_request(&mut stream).await?);
+            let request = read_request(&mut stream).await?;
+            seen.requests.lock().unwrap().push(request);
             Ok(())
         }
     })

@@ -84,6 +84,8 @@ impl Server {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                // Else an early answer may wait for an acknowledgement behind earlier bytes, and be lost when the server closes.
+                stream.set_nodelay(true).unwrap();
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let handled = handle(stream, Arc::clone(&shared));
                 let seen = Arc::clone(&shared);
@@ -146,8 +148,9 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Stri
     let head = String::from_utf8(read).unwrap();
     let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let missing = len.map_or(0, |len| len.parse::<usize>().unwrap()) - body.len();
+    let len = body.len() + missing;
     stream.take(missing as u64).read_to_end(&mut body).await?;
-    Ok((head, body))
+    if body.len() < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((head, body)) }
 }
 
 fn transport() -> HttpTransport {

@@ -59,7 +59,7 @@ async fn no_answer_on_a_kept_connection_is_unclear_and_not_repeated() {
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_unclear() {
     for bytes in ["SSH-2.0-OpenSSH_9.6\r\n", "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nNo colon\r\n\r\n"] {
-        let server = Server::start(|_| Reply::keep(bytes)).await;
+        let server = Server::start(move |_| Reply::keep(bytes)).await;
         let source = unclear(send(&transport(), get(server.port)).await);
         assert_eq!(source.kind(), io::ErrorKind::InvalidData, "{bytes}: {source:?}");
     }
