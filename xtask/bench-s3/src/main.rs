@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::case::run;
-use crate::clients::{object_store::ObjectStore, rust_s3::RustS3};
+use crate::clients::{coldkeep::Coldkeep, object_store::ObjectStore, rust_s3::RustS3};
 use crate::flags::Flags;
 use crate::measure::Measured;
 
@@ -39,6 +39,7 @@ fn work() -> Result<()> {
 
 async fn measured(flags: &Flags) -> Result<Measured> {
     match flags.client.as_str() {
+        "coldkeep" => run(flags, Coldkeep::new(&flags.server)?).await,
         "object_store" => run(flags, ObjectStore::new(&flags.server)?).await,
         "rust-s3" => run(flags, RustS3::new(&flags.server)?).await,
         #[cfg(feature = "aws-sdk")]

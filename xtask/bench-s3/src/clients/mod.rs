@@ -5,6 +5,7 @@
 
 #[cfg(feature = "aws-sdk")]
 pub(crate) mod aws_sdk;
+pub(crate) mod coldkeep;
 pub(crate) mod object_store;
 pub(crate) mod rust_s3;
 
