@@ -87,7 +87,7 @@ osd=$(cat /proc/sys/kernel/random/uuid)
 ceph --connect-timeout 60 osd new "$osd" >/dev/null
 ceph-osd --id 0 --mkfs --osd-uuid "$osd"
 start ceph-osd --id 0
-timeout 120 radosgw-admin user create --uid=live --display-name=live --access-key="$access_key" --secret-key="$secret_key" >/dev/null
+timeout --foreground 120 radosgw-admin user create --uid=live --display-name=live --access-key="$access_key" --secret-key="$secret_key" >/dev/null
 start radosgw --name client.rgw
 
 # A server without one of its parts is no server: end when the first of them ends.

@@ -140,7 +140,7 @@ impl Process {
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let err = out.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
         shell::print(&command);
-        // A group of its own, so that all that it started can be killed together. The pipe tells the supervisor when we are gone.
+        // A group of its own, which Ctrl-C does not reach: the supervisor stops the server in order. The pipe tells it when we are gone.
         command.process_group(0).stdin(Stdio::piped()).stdout(out).stderr(err);
         let child = command.spawn().context("cannot start the supervisor")?;
         Ok(Process { child, dir, log })
@@ -242,7 +242,9 @@ mod tests {
     }
 
     fn is_alive(pid: u32) -> bool {
-        Path::new(&format!("/proc/{pid}")).exists()
+        // An orphan that ended stays as a zombie where the first process of a container does not look after it.
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
     }
 
     #[test]
@@ -265,6 +267,34 @@ mod tests {
         drop(process);
         assert!(!is_alive(pid));
         assert!(!folder.join("run/own").exists(), "its folder goes too");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_a_server_started_ends_with_it() {
+        let folder = folder("children");
+        // Busy in the foreground, as a script is that prepares its server: a shell looks at signals only between commands.
+        let (process, pid) = supervised(
+            &folder,
+            &format!("sleep 600 & echo $! >{}; sleep 600", folder.join("child").display()),
+        );
+        let deadline = Instant::now() + READY_WITHIN;
+        let child = loop {
+            let child = fs::read_to_string(folder.join("child")).unwrap_or_default();
+            if let Ok(child) = child.trim().parse() {
+                break child;
+            }
+            assert!(Instant::now() < deadline, "the script started no child");
+            thread::yield_now();
+        };
+        assert!(is_alive(child));
+        drop(process);
+        assert!(!is_alive(pid));
+        // Killed, but nobody has waited for its end.
+        while is_alive(child) {
+            assert!(Instant::now() < deadline, "the child outlives its server");
+            thread::yield_now();
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 
