@@ -196,9 +196,12 @@ impl S3Operation for AbortMultipartUpload {
     }
 }
 
+/// The right name of the root, and the one that `rclone` gives it.
+const ROOTS: [&str; 2] = ["InitiateMultipartUploadResult", "InitiateMultipartUpload"];
+
 /// Reads the name of the upload.
 pub(crate) fn parse(body: &[u8]) -> Result<String, XmlError> {
-    xml::parse(body, "InitiateMultipartUploadResult", |reader| {
+    xml::parse_either(body, ROOTS, |reader| {
         let mut id = None;
         while let Some(name) = reader.next_child()? {
             match name {
@@ -241,6 +244,12 @@ mod tests {
                     </InitiateMultipartUploadResult>";
         let begun = create.output(answer(HeaderMap::new(), body)).unwrap();
         assert_eq!((begun.key.as_str(), begun.id.as_str()), ("k", "VXBsb2Fk"));
+    }
+
+    #[test]
+    fn the_answer_of_rclone_is_read() {
+        let body = b"<InitiateMultipartUpload><Bucket>b</Bucket><Key>k</Key><UploadId>1</UploadId></InitiateMultipartUpload>";
+        assert_eq!(parse(body), Ok("1".to_owned()));
     }
 
     #[test]

@@ -55,9 +55,12 @@ impl S3Operation for GetBucketVersioning {
     }
 }
 
+/// The right name of the root, and the one that `moto` gives it while versioning was never set.
+const ROOTS: [&str; 2] = ["VersioningConfiguration", "GetBucketVersioningResponse"];
+
 /// Reads the answer's body.
 pub(crate) fn parse(body: &[u8]) -> Result<Versioning, XmlError> {
-    xml::parse(body, "VersioningConfiguration", |reader| {
+    xml::parse_either(body, ROOTS, |reader| {
         let mut versioning = None;
         while let Some(name) = reader.next_child()? {
             match name {
@@ -91,6 +94,8 @@ mod tests {
         assert_eq!(read("<Status>Enabled</Status>"), Ok(Versioning::Enabled));
         assert_eq!(read("<Status>Suspended</Status>"), Ok(Versioning::Suspended));
         assert_eq!(parse(b"<VersioningConfiguration xmlns='x'/>"), Ok(Versioning::Off));
+        let moto = b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<GetBucketVersioningResponse xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>";
+        assert_eq!(parse(moto), Ok(Versioning::Off));
         assert!(matches!(read("<Status>Maybe</Status>"), Err(XmlError::Invalid { .. })));
         assert!(matches!(read("<Status>Enabled</Status><Status/>"), Err(XmlError::Repeated { .. })));
     }

@@ -15,7 +15,7 @@ mod writer;
 
 pub use error::XmlError;
 pub use error_document::ErrorDocument;
-pub(crate) use reader::{Reader, parse};
+pub(crate) use reader::{Reader, parse, parse_either};
 pub(crate) use value::Encoding;
 pub(crate) use writer::Writer;
 pub(crate) use writer::{NotInXml, is_writable};

@@ -29,12 +29,21 @@ pub(crate) fn parse<'a, T>(
     root: &'static str,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, XmlError>,
 ) -> Result<T, XmlError> {
+    parse_either(body, [root, root], read)
+}
+
+/// Reads a document as [`parse`] does, whose root some servers name otherwise; the first name is the right one.
+pub(crate) fn parse_either<'a, T>(
+    body: &'a [u8],
+    roots: [&'static str; 2],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, XmlError>,
+) -> Result<T, XmlError> {
     let mut reader = Reader::open(body)?;
-    if reader.name() != root {
+    if !roots.contains(&reader.name()) {
         if ErrorDocument::is_root(reader.name()) {
             return Err(XmlError::ErrorDocument(Box::new(ErrorDocument::read(&mut reader)?)));
         }
-        return Err(XmlError::UnexpectedRoot { found: excerpt(reader.name()), expected: root });
+        return Err(XmlError::UnexpectedRoot { found: excerpt(reader.name()), expected: roots[0] });
     }
     let value = read(&mut reader)?;
     reader.finish()?;
