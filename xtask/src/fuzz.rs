@@ -29,6 +29,10 @@ const TARGETS: &[Target] = &[
     Target { name: "manifest", seeds: &["manifest"], bytes_max: 16 << 10 },
     Target { name: "names", seeds: &[], bytes_max: 512 },
     Target { name: "request", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "s3_delete_result", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "s3_error", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "s3_list", seeds: &[], bytes_max: 8 << 10 },
+    Target { name: "s3_small", seeds: &[], bytes_max: 4 << 10 },
 ];
 
 const COVERAGE: &[&str] = &[

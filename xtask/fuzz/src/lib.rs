@@ -7,3 +7,6 @@ pub mod index;
 pub mod manifest;
 pub mod names;
 pub mod request;
+// The client shows its parsers only to a build for fuzzing.
+#[cfg(fuzzing)]
+pub mod s3;
