@@ -138,10 +138,10 @@ fn rule(reader: &mut Reader<'_>) -> Result<LifecycleRule, XmlError> {
             "Filter" => filter(reader, &mut rule)?,
             "Expiration" => expiration(reader, &mut rule)?,
             "NoncurrentVersionExpiration" => {
-                rule.noncurrent_expiration_days = days(reader, "NoncurrentDays")?
+                rule.noncurrent_expiration_days = days(reader, "NoncurrentDays")?;
             }
             "AbortIncompleteMultipartUpload" => {
-                rule.abort_uploads_days = days(reader, "DaysAfterInitiation")?
+                rule.abort_uploads_days = days(reader, "DaysAfterInitiation")?;
             }
             "Transition" => rule.transitions.push(transition(reader, false)?),
             "NoncurrentVersionTransition" => rule.transitions.push(transition(reader, true)?),

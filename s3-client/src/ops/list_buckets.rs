@@ -88,7 +88,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<BucketList, XmlError> {
             match name {
                 "Buckets" => read_buckets(reader, &mut list.buckets)?,
                 "ContinuationToken" => {
-                    list.next = Some(reader.text()?.into_owned()).filter(|text| !text.is_empty())
+                    list.next = Some(reader.text()?.into_owned()).filter(|text| !text.is_empty());
                 }
                 _ => reader.skip()?,
             }

@@ -219,7 +219,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<String, XmlError> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 

@@ -255,51 +255,40 @@ fn render(page: &ObjectPage, is_encoded: bool) -> String {
     let optional = |name: &str, value: Option<&str>| {
         value.map(|value| format!("<{name}>{}</{name}>", escape(value))).unwrap_or_default()
     };
-    let mut body = String::from("<?xml version=\"1.0\"?>\n<s3:ListBucketResult xmlns:s3=\"urn:s3\">\n");
+    let mut parts =
+        vec![String::from("<?xml version=\"1.0\"?>\n<s3:ListBucketResult xmlns:s3=\"urn:s3\">\n")];
     for object in &page.objects {
-        let modified = object.last_modified.map(|at| {
-            let since = at.duration_since(UNIX_EPOCH).unwrap();
-            let http = crate::sign::date::AmzDate::new(at).unwrap();
-            let text = http.as_str();
-            let (day, time) = (&text[..8], &text[9..15]);
-            let nanos = since.subsec_nanos();
-            format!(
-                "{}-{}-{}T{}:{}:{}.{nanos:09}Z",
-                &day[..4],
-                &day[4..6],
-                &day[6..],
-                &time[..2],
-                &time[2..4],
-                &time[4..]
-            )
-        });
-        body.push_str(&format!(
+        let etag = object.etag.as_ref().map(|etag| format!("\"{etag}\""));
+        let owner = |id| format!("<Owner><DisplayName>x</DisplayName><ID>{id}</ID></Owner>");
+        parts.push(format!(
             "<Contents><Key>{}</Key><Size>{}</Size>",
             name(object.key.as_str()),
             object.size_bytes
         ));
-        body.push_str(&optional("LastModified", modified.as_deref()));
-        body.push_str(&optional("ETag", object.etag.as_ref().map(|etag| format!("\"{etag}\"")).as_deref()));
-        body.push_str(&optional("StorageClass", object.storage_class.as_deref()));
-        body.push_str(&optional("Owner", None));
-        if let Some(id) = &object.owner_id {
-            body.push_str(&format!("<Owner><DisplayName>x</DisplayName><ID>{id}</ID></Owner>"));
-        }
-        for algorithm in &object.checksum_algorithms {
-            body.push_str(&optional("ChecksumAlgorithm", Some(algorithm)));
-        }
-        body.push_str("</Contents>\n");
+        parts.push(optional("LastModified", object.last_modified.map(iso8601).as_deref()));
+        parts.push(optional("ETag", etag.as_deref()));
+        parts.push(optional("StorageClass", object.storage_class.as_deref()));
+        parts.extend(object.owner_id.as_ref().map(owner));
+        parts.extend(object.checksum_algorithms.iter().map(|name| optional("ChecksumAlgorithm", Some(name))));
+        parts.push("</Contents>\n".to_owned());
     }
     for prefix in &page.common_prefixes {
-        body.push_str(&format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", name(prefix)));
+        parts.push(format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", name(prefix)));
     }
-    if is_encoded {
-        body.push_str("<EncodingType>url</EncodingType>");
-    }
-    body.push_str(&format!("<IsTruncated>{}</IsTruncated>", page.next.is_some()));
-    body.push_str(&optional("NextContinuationToken", page.next.as_ref().map(ContinuationToken::as_str)));
-    body.push_str("</s3:ListBucketResult>");
-    body
+    parts.extend(is_encoded.then(|| "<EncodingType>url</EncodingType>".to_owned()));
+    parts.push(format!("<IsTruncated>{}</IsTruncated>", page.next.is_some()));
+    parts.push(optional("NextContinuationToken", page.next.as_ref().map(ContinuationToken::as_str)));
+    parts.push("</s3:ListBucketResult>".to_owned());
+    parts.concat()
+}
+
+fn iso8601(at: SystemTime) -> String {
+    let nanos = at.duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let date = crate::sign::date::AmzDate::new(at).unwrap();
+    let (day, time) = date.as_str().split_once('T').unwrap();
+    let (month_day, time) = (&day[4..], time.trim_end_matches('Z'));
+    let date = format!("{}-{}-{}", &day[..4], &month_day[..2], &month_day[2..]);
+    format!("{date}T{}:{}:{}.{nanos:09}Z", &time[..2], &time[2..4], &time[4..])
 }
 
 proptest! {
