@@ -8,7 +8,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,6 +17,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::TransportError;
+use super::alarm::Alarm;
 use super::outgoing::Outgoing;
 use super::wire::{Progress, Wire};
 
@@ -34,6 +35,7 @@ pub(super) struct Exchange {
     /// Kept: dropping it tells hyper to close the connection.
     _sender: SendRequest<Outgoing>,
     progress: Arc<Progress>,
+    alarm: Alarm,
     has_ended: bool,
 }
 
@@ -62,30 +64,45 @@ impl Exchange {
             }
         };
         let answer = sender.try_send_request(request);
-        let mut exchange = Exchange { connection, _sender: sender, progress, has_ended: false };
+        let alarm = Alarm::new();
+        let mut exchange = Exchange { connection, _sender: sender, progress, alarm, has_ended: false };
         let answer = {
             let mut answer = pin!(answer);
-            poll_fn(|cx| {
-                exchange.drive(cx);
-                answer.as_mut().poll(cx)
+            poll_fn(|cx| match exchange.poll(cx, |cx| answer.as_mut().poll(cx)) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                // Nothing can come of it any more.
+                Poll::Pending if exchange.has_ended => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
             })
             .await
         };
         match answer {
-            Ok(answer) => Ok((exchange, answer)),
-            Err(mut error) => {
+            Some(Ok(answer)) => Ok((exchange, answer)),
+            Some(Err(mut error)) => {
                 let unsent = error.take_message();
-                Err(exchange.fail(unsent, error.into_error()))
+                Err(exchange.fail(unsent, io_error(error.into_error())))
             }
+            None => Err(exchange.fail(None, io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
-    /// Lets HTTP read and write.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        // What went wrong is told to who waits for the answer or its body.
-        if !self.has_ended && self.connection.poll_without_shutdown(cx).is_ready() {
-            self.has_ended = true;
-        }
+    /// Lets HTTP read and write until `poll` has a result.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Exchange { connection, alarm, has_ended, .. } = self;
+        alarm.poll(cx, |cx| {
+            if let Poll::Ready(done) = poll(cx) {
+                return Poll::Ready(done);
+            }
+            // What went wrong is told to who waits for the answer or its body.
+            if !*has_ended && connection.poll_without_shutdown(cx).is_ready() {
+                *has_ended = true;
+            }
+            poll(cx)
+        })
     }
 
     /// Returns whether the connection can do nothing more.
@@ -104,10 +121,10 @@ impl Exchange {
         (parts.io.into_inner(), parts.read_buf)
     }
 
-    fn fail(self, unsent: Option<Request<Outgoing>>, error: hyper::Error) -> Failed {
+    fn fail(self, unsent: Option<Request<Outgoing>>, error: io::Error) -> Failed {
         let (mut wire, _) = self.into_wire();
         let has_sent = wire.has_sent();
-        let source = wire.take_write_error().unwrap_or_else(|| io_error(error));
+        let source = wire.take_write_error().unwrap_or(error);
         // Closed before the verdict, so that nothing can leave after it.
         drop(wire);
         if has_sent {

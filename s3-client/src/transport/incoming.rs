@@ -168,12 +168,8 @@ impl BodySource for FramedBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
-            let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            if frame.is_pending() {
-                exchange.drive(cx);
-                frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            }
-            let error = match frame {
+            let incoming = &mut self.incoming;
+            let error = match exchange.poll(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                     // Trailers: S3 sends none that anybody asked for.

@@ -1,6 +1,8 @@
 //! The way to the server: one trait, and its implementation over TCP.
 
 #[cfg(feature = "transport")]
+mod alarm;
+#[cfg(feature = "transport")]
 mod builder;
 #[cfg(feature = "transport")]
 mod connect;
