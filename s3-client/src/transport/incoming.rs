@@ -18,7 +18,11 @@ use super::pool::Pool;
 use super::wire::Wire;
 use crate::body::{BodySource, ResponseBody};
 
-/// Most bytes of one piece of a body with a length.
+/// Most bytes of one piece of a body with a length: a chunk of the chunk store comes in one piece, which its reader need not copy.
+///
+/// Measured with gets of 4 MiB over loopback, in CPU seconds per GiB at 1 and 16 in flight: 0.20 and 0.23 in one piece; 1.25 and 0.39 in
+/// pieces of 1 MiB that are joined (2,020 page faults an object instead of 2: the allocator returns joined memory to the system each
+/// time); 0.17 and 0.27 in pieces of 64 KiB that nobody keeps. hyper's own body, joined: 0.30 with its default buffer.
 const PIECE_BYTES_MAX: usize = 4 << 20;
 
 /// Where a connection goes when its answer was read to the end.

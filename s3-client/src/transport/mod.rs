@@ -16,7 +16,8 @@ mod incoming;
 mod outgoing;
 #[cfg(feature = "transport")]
 mod pool;
-#[cfg(all(test, feature = "transport"))]
+#[cfg(test)]
+#[cfg(feature = "transport")]
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;

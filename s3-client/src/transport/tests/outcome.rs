@@ -21,6 +21,14 @@ async fn a_closed_port_is_not_sent() {
     assert!(source.source().is_some());
 }
 
+#[cfg(not(feature = "tls"))]
+#[test]
+fn https_without_the_feature_is_refused_at_once() {
+    let error = HttpTransport::builder(Scheme::Https).build().err().unwrap();
+    assert!(matches!(error, crate::transport::SetupError::NoTls));
+    assert!(error.to_string().contains("feature `tls`"), "{error}");
+}
+
 #[tokio::test]
 async fn another_scheme_is_not_sent() {
     for uri in ["https://127.0.0.1:1/", "ftp://127.0.0.1:1/"] {
