@@ -150,24 +150,46 @@ impl<T: Transport> Engine<T> {
         let Opened { head, body, is_head, pace, timeouts, .. } = opened;
         let (status, headers) = (head.status, head.headers);
         let id = header_text(&headers, "x-amz-request-id");
-        let mut content = bytes::Bytes::new();
+        let mut read = Ok(bytes::Bytes::new());
         // An answer to HEAD has no body whatever its headers say (spec `s3-servers.md` §3, point 7).
-        if !is_head && let Ok(mut reader) = BodyReader::new(&headers, body, ERROR_BYTES_MAX, pace) {
-            let read = within(&*self.clock, timeouts.attempt(0), reader.all()).await;
-            self.counters.received(operation, reader.got());
-            // A body that is cut leaves the status, which is what counts.
-            content = read.and_then(Result::ok).unwrap_or_default();
+        if !is_head {
+            read = match BodyReader::new(&headers, body, ERROR_BYTES_MAX, pace) {
+                Ok(mut reader) => {
+                    let limit = timeouts.attempt(0);
+                    let read = within(&*self.clock, limit, reader.all()).await;
+                    self.counters.received(operation, reader.got());
+                    read.unwrap_or(Err(Cause::TimedOut { limit }))
+                }
+                Err(flaw) => Err(Cause::Malformed(flaw)),
+            };
         }
         if content.iter().all(u8::is_ascii_whitespace) {
             let code = (status == StatusCode::NOT_FOUND).then(|| not_found.name()).flatten();
-            let region = header_text(&headers, "x-amz-bucket-region").filter(|_| status.is_redirection());
-            return Cause::Refused(ServiceError::new(status.as_u16(), code, "", id).with_region(region));
+            return Cause::Refused(plain(code));
         }
         match ErrorDocument::parse(&content) {
-            Ok(document) => Cause::Refused(service_error(status, &document, id)),
-            // A proxy's 404 must not pass for a missing object; 5xx and 429 mean the same from whoever they come.
-            Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Cause::Refused(ServiceError::new(status.as_u16(), None, "", id))
+        let content = match read {
+            Ok(content) => content,
+            // A proxy's 404 must not pass for a missing object, and only the body tells who sent it.
+            Err(cause) if status == StatusCode::NOT_FOUND => return cause,
+            // Else a body that is cut leaves the status, which is what counts: a refused put is often followed by a reset.
+            Err(_) => bytes::Bytes::new(),
+        };
+        // AWS names the region of a redirect in this header, not in the document.
+        let region = header_text(&headers, "x-amz-bucket-region").filter(|_| status.is_redirection());
+        let plain = |code| ServiceError::new(status.as_u16(), code, "", id).with_region(region);
+            Ok(document) => {
+                let error = service_error(status, &document, id);
+                let is_named = error.region().is_some();
+                Cause::Refused(if is_named { error } else { error.with_region(region) })
+            }
+            // 5xx and 429 mean the same from whoever they come, and only the service names regions.
+            Err(_)
+                if status.is_server_error()
+                    || status == StatusCode::TOO_MANY_REQUESTS
+                    || region.is_some() =>
+            {
+                Cause::Refused(plain(None))
             }
             Err(source) => Cause::Malformed(AnswerFlaw::NoErrorDocument { status: status.as_u16(), source }),
         }
