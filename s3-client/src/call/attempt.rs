@@ -21,7 +21,7 @@ use crate::ops::{Answer, Checksums, NoOutput, S3Operation, header_text, server_d
 use crate::sign::SignAs;
 use crate::sign::date::parse_http_date;
 use crate::transport::{Transport, TransportError};
-use crate::xml::ErrorDocument;
+use crate::xml::{ErrorDocument, XmlError};
 
 /// Most bytes read of an error's body.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
@@ -239,6 +239,9 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
     }
 }
 
+        if !O::OPERATION.is_read() {
+            no_success(status, &content, id.as_deref()).map_or(Ok(()), Err)?;
+        }
 impl Finish for Head {
     type Output = Opened;
 
@@ -262,6 +265,16 @@ fn service_error(status: StatusCode, document: &ErrorDocument, id: Option<&str>)
 }
 
 impl Failed {
+/// Finds out whether the body of a success belies its status. Many a result is in the headers alone, and a portal's page with status 200
+/// must not pass for a stored object.
+fn no_success(status: StatusCode, content: &[u8], id: Option<&str>) -> Option<Cause> {
+    match ErrorDocument::parse(content) {
+        Ok(document) => Some(Cause::Refused(service_error(status, &document, id))),
+        Err(page @ XmlError::HtmlPage) => Some(Cause::Malformed(AnswerFlaw::Xml(page))),
+        Err(_) => None,
+    }
+}
+
     pub(super) fn has_code(&self, code: &ErrorCode) -> bool {
         matches!(&self.cause, Cause::Refused(error) if error.code() == code)
     }
