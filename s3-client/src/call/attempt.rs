@@ -1,6 +1,7 @@
 //! One attempt: sign, send, read, understand.
 
 use std::future::Future;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use http::header::{RETRY_AFTER, TRANSFER_ENCODING};
@@ -12,9 +13,10 @@ use super::body_reader::BodyReader;
 use super::checksum::Check;
 use super::options::Signing;
 use super::prepare::Prepared;
-use super::within::within;
+use super::within::{within, within_plus};
 use crate::body::ResponseBody;
 use crate::config::Timeouts;
+use crate::credentials::CredentialsError;
 use crate::error::{AnswerFlaw, Cause, ErrorCode, Operation, ServiceError};
 use crate::limits::Pace;
 use crate::ops::{Answer, Checksums, NoOutput, S3Operation, header_text, server_date};
@@ -98,22 +100,26 @@ impl<T: Transport> Engine<T> {
         finish: &F,
     ) -> Result<Done<F::Output>, Failed> {
         let Turn { prepared, operation, timeouts, overall_left, .. } = turn;
-        let credentials = match self.credentials.current().await {
+        let payload_len = prepared.payload_len();
+        let limit = timeouts.attempt(payload_len).min(overall_left);
+        // A provider's call has no deadline of its own.
+        let credentials = within(&*self.clock, limit, self.credentials.current()).await;
+        let late = || CredentialsError::provider(io::Error::from(io::ErrorKind::TimedOut));
+        let credentials = match credentials.unwrap_or_else(|| Err(late())) {
             Ok(credentials) => credentials,
             Err(error) => return Err(Failed::before_answer(Cause::Credentials(error))),
         };
         let region = self.config.region();
         let sign_as = SignAs { credentials: &credentials, region, signed_at: turn.signed_at };
         let pace = self.upload.clone().map(Pace::new);
+        let waited = Pace::waited(pace.as_ref());
         let request = match prepared.sign(&self.signer, &sign_as, turn.signing, pace) {
             Ok(request) => request,
             Err(invalid) => return Err(Failed::before_answer(Cause::Invalid(invalid))),
         };
         let is_head = request.method() == Method::HEAD;
-        let payload_len = prepared.payload_len();
         self.counters.attempt(operation, turn.number, payload_len);
-        let limit = timeouts.attempt(payload_len).min(overall_left);
-        let answer = within(&*self.clock, limit, self.transport.send(request)).await;
+        let answer = within_plus(&*self.clock, limit, &waited, self.transport.send(request)).await;
         let response = match answer {
             None => return Err(Failed::before_answer(Cause::TimedOut { limit })),
             Some(Err(error)) => return Err(Failed::before_answer(error.into())),
@@ -163,11 +169,6 @@ impl<T: Transport> Engine<T> {
                 Err(flaw) => Err(Cause::Malformed(flaw)),
             };
         }
-        if content.iter().all(u8::is_ascii_whitespace) {
-            let code = (status == StatusCode::NOT_FOUND).then(|| not_found.name()).flatten();
-            return Cause::Refused(plain(code));
-        }
-        match ErrorDocument::parse(&content) {
         let content = match read {
             Ok(content) => content,
             // A proxy's 404 must not pass for a missing object, and only the body tells who sent it.
@@ -178,6 +179,11 @@ impl<T: Transport> Engine<T> {
         // AWS names the region of a redirect in this header, not in the document.
         let region = header_text(&headers, "x-amz-bucket-region").filter(|_| status.is_redirection());
         let plain = |code| ServiceError::new(status.as_u16(), code, "", id).with_region(region);
+        if content.iter().all(u8::is_ascii_whitespace) {
+            let code = (status == StatusCode::NOT_FOUND).then(|| not_found.name()).flatten();
+            return Cause::Refused(plain(code));
+        }
+        match ErrorDocument::parse(&content) {
             Ok(document) => {
                 let error = service_error(status, &document, id);
                 let is_named = error.region().is_some();
@@ -216,6 +222,7 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
         let content = if is_head {
             bytes::Bytes::new()
         } else {
+            let waited = Pace::waited(pace.as_ref());
             let is_checked = self.0.checks_content();
             let reader = BodyReader::new(&head.headers, body, self.0.body_bytes_max(), pace);
             let mut reader = reader.map_err(Cause::Malformed)?;
@@ -225,13 +232,16 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
             }
             // An answer that has begun gets its own time: when the request began, nobody knew how much would come.
             let limit = timeouts.attempt(reader.expected().unwrap_or(0));
-            let read = within(&*engine.clock, limit, reader.all()).await;
+            let read = within_plus(&*engine.clock, limit, &waited, reader.all()).await;
             engine.counters.received(O::OPERATION, reader.got());
             read.unwrap_or(Err(Cause::TimedOut { limit }))?
         };
         drop(slot);
         let id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
         let status = head.status;
+        if !O::OPERATION.is_read() {
+            no_success(status, &content, id.as_deref()).map_or(Ok(()), Err)?;
+        }
         self.0.output(Answer { headers: head.headers, body: content }).map_err(|error| match error {
             NoOutput::Flaw(flaw) => Cause::Malformed(flaw),
             NoOutput::Refused(document) => Cause::Refused(service_error(status, &document, id.as_deref())),
@@ -239,9 +249,6 @@ impl<O: S3Operation> Finish for Whole<'_, O> {
     }
 }
 
-        if !O::OPERATION.is_read() {
-            no_success(status, &content, id.as_deref()).map_or(Ok(()), Err)?;
-        }
 impl Finish for Head {
     type Output = Opened;
 
@@ -258,13 +265,6 @@ pub(super) fn require_length(headers: &HeaderMap, reader: &BodyReader) -> Result
     Ok(())
 }
 
-fn service_error(status: StatusCode, document: &ErrorDocument, id: Option<&str>) -> ServiceError {
-    let id = document.request_id.as_deref().or(id);
-    ServiceError::new(status.as_u16(), document.code.as_deref(), &document.message, id)
-        .with_region(document.region.as_deref())
-}
-
-impl Failed {
 /// Finds out whether the body of a success belies its status. Many a result is in the headers alone, and a portal's page with status 200
 /// must not pass for a stored object.
 fn no_success(status: StatusCode, content: &[u8], id: Option<&str>) -> Option<Cause> {
@@ -275,6 +275,13 @@ fn no_success(status: StatusCode, content: &[u8], id: Option<&str>) -> Option<Ca
     }
 }
 
+fn service_error(status: StatusCode, document: &ErrorDocument, id: Option<&str>) -> ServiceError {
+    let id = document.request_id.as_deref().or(id);
+    ServiceError::new(status.as_u16(), document.code.as_deref(), &document.message, id)
+        .with_region(document.region.as_deref())
+}
+
+impl Failed {
     pub(super) fn has_code(&self, code: &ErrorCode) -> bool {
         matches!(&self.cause, Cause::Refused(error) if error.code() == code)
     }

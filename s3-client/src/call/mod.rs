@@ -188,6 +188,9 @@ impl<T: Transport> Engine<T> {
 
     /// Decides whether there is another attempt, and after which pause.
     fn pause(&self, progress: &mut Progress<'_>, failed: &Failed, signing: Signing) -> Option<Duration> {
+                        // What could not be signed was not sent, and is no attempt.
+                        let is_unsent = matches!(failed.cause, Cause::Invalid(_) | Cause::Credentials(_));
+                        let attempts = attempts - u32::from(is_unsent);
         if let Some(skew) = self.skew(progress, failed, signing) {
             self.skew_millis.store(skew, Ordering::Relaxed);
             progress.is_skew_mended = true;

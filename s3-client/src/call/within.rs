@@ -2,20 +2,38 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::limits::Waited;
 
 /// Runs `work` for at most `limit`; `None` if the time was up first.
-pub(super) async fn within<F: Future>(clock: &dyn Clock, limit: Duration, work: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(clock: &dyn Clock, limit: Duration, work: F) -> Option<F::Output> {
+    within_plus(clock, limit, &Waited::default(), work).await
+}
+
+/// The same, not counting what `work` had to wait for limits of ours: that is not the server's fault.
+pub(super) async fn within_plus<F: Future>(
+    clock: &dyn Clock,
+    limit: Duration,
+    waited: &Waited,
+    work: F,
+) -> Option<F::Output> {
     let (mut work, mut timer) = (pin!(work), clock.sleep(limit));
     poll_fn(|cx| {
         // The work first: an answer that is there counts, however late it is looked at.
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        timer.as_mut().poll(cx).map(|()| None)
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let more = waited.take();
+            if more.is_zero() {
+                return Poll::Ready(None);
+            }
+            timer = clock.sleep(more);
+        }
     })
     .await
 }

@@ -3,7 +3,7 @@
 mod rate;
 
 pub use rate::Rate;
-pub(crate) use rate::{Bucket, Pace};
+pub(crate) use rate::{Bucket, Pace, Waited};
 
 use crate::config::ConfigError;
 

@@ -85,16 +85,38 @@ impl fmt::Debug for Bucket {
 
 type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// How long a body has to wait for its bucket, so that deadlines can leave that out. Clones share the sum.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waited(Arc<Mutex<Duration>>);
+
+impl Waited {
+    fn add(&self, wait: Duration) {
+        let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *sum = sum.saturating_add(wait);
+    }
+
+    /// Returns the sum and starts over.
+    pub(crate) fn take(&self) -> Duration {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// One body's use of a bucket.
 pub(crate) struct Pace {
     bucket: Arc<Bucket>,
+    waited: Waited,
     /// Tokens taken for the piece in hand, and the wait for them.
     waiting: Option<(usize, Sleep)>,
 }
 
 impl Pace {
     pub(crate) fn new(bucket: Arc<Bucket>) -> Pace {
-        Pace { bucket, waiting: None }
+        Pace { bucket, waited: Waited::default(), waiting: None }
+    }
+
+    /// Returns where the waits of this body add up; without a limit there are none.
+    pub(crate) fn waited(pace: Option<&Pace>) -> Waited {
+        pace.map(|pace| pace.waited.clone()).unwrap_or_default()
     }
 
     /// Returns how many of `available` bytes may pass now.
@@ -105,6 +127,7 @@ impl Pace {
             if wait.is_zero() {
                 return Poll::Ready(bytes);
             }
+            self.waited.add(wait);
             self.waiting = Some((bytes, self.bucket.clock.sleep(wait)));
         }
         let Some((bytes, sleep)) = &mut self.waiting else { return Poll::Pending };
