@@ -128,6 +128,7 @@ impl<T: Transport> Engine<T> {
         loop {
             let slot = Arc::clone(&self.slots).acquire_owned().await;
             let slot = slot.expect("invariant: the semaphore is never closed");
+        let was_good = !self.is_over(options.signing, Duration::ZERO);
             if let Some(requests) = &self.requests {
                 requests.wait_for(1).await;
             }
@@ -135,11 +136,20 @@ impl<T: Transport> Engine<T> {
                 // Waiting for one's turn is not the server's fault.
                 progress.started_at = self.clock.monotonic();
             }
-            progress.attempts += 1;
             let begun_at = self.clock.monotonic();
             let turn = Turn {
                 prepared: &prepared,
                 operation: O::OPERATION,
+            // What can no longer be answered, or only be refused, is not sent: it would leave a doubt for nothing. A time that was over from
+            // the start is left for the server to judge, whose clock may differ.
+            let is_over = was_good && self.is_over(options.signing, Duration::ZERO);
+            if is_over || progress.left(begun_at).is_zero() {
+                let Progress { attempts, outcome, overall, .. } = progress;
+                let cause = if is_over { Cause::Expired } else { Cause::TimedOut { limit: overall } };
+                self.counters.error(O::OPERATION, &cause);
+                return Err(RequestError::new(subject, attempts, outcome, cause));
+            }
+            progress.attempts += 1;
                 number: progress.attempts,
                 signing: options.signing,
                 signed_at: self.signing_time(options.signing),
@@ -210,8 +220,7 @@ impl<T: Transport> Engine<T> {
             return None;
         }
         // An attempt that could only be refused is not worth sending.
-        let is_over = self.expiry(signing).is_some_and(|expiry| self.server_time() + pause >= expiry);
-        if is_over || !self.budget.pay() {
+        if self.is_over(signing, pause) || !self.budget.pay() {
             return None;
         }
         Some(pause)
@@ -259,6 +268,11 @@ impl<T: Transport> Engine<T> {
     /// Returns what a failed attempt did, and until when it may still be accepted.
     fn outcome(
         &self,
+    /// Returns whether a signing time that the caller fixed will be over after `pause`, as far as our clock tells.
+    fn is_over(&self, signing: Signing, pause: Duration) -> bool {
+        self.expiry(signing).is_some_and(|expiry| self.server_time() + pause >= expiry)
+    }
+
         operation: Operation,
         cause: &Cause,
         signing: Signing,

@@ -65,7 +65,7 @@ pub enum Cause {
     /// No complete answer came in time.
     #[error("there was no complete answer within {limit:?}")]
     TimedOut {
-        /// The bound of the attempt.
+        /// The bound of the attempt, or of all of them if it was over before the last could be made.
         limit: Duration,
     },
     /// The answer is not one that the S3 API allows: a proxy's page, a truncated body, broken XML.
