@@ -112,7 +112,8 @@ impl<T: Transport> Client<T> {
         let Reply { value: opened, date, request_id, attempts, outcome } = reply;
         let subject = self.engine.subject(GetObject::OPERATION, &op.target());
         let clock = Arc::clone(&self.engine.clock);
-        match ObjectStream::new(op, subject.clone(), clock, opened) {
+        let counters = self.engine.counters.clone();
+        match ObjectStream::new(op, subject.clone(), (clock, counters), opened) {
             Ok(value) => Ok(Reply { value, date, request_id, attempts, outcome }),
             Err(cause) => Err(RequestError::new(subject, attempts, outcome, cause).with_date(date)),
         }

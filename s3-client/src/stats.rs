@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Cause, Operation};
@@ -91,10 +91,10 @@ impl Latency {
     }
 }
 
-/// The counters behind [`Stats`]; counting takes no lock, except for errors.
-#[derive(Debug, Default)]
+/// The counters behind [`Stats`], shared by clones; counting takes no lock, except for errors.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Counters {
-    operations: [Counter; Operation::COUNT],
+    operations: Arc<[Counter; Operation::COUNT]>,
 }
 
 #[derive(Debug, Default)]

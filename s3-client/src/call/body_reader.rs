@@ -42,6 +42,14 @@ impl BodyReader {
         Ok(BodyReader { body, expected, got: 0, bytes_max, check: None, pace, waiting: Bytes::new() })
     }
 
+    /// Expects this length, whether or not the answer announces it.
+    pub(super) fn with_length(mut self, length: u64) -> Result<BodyReader, AnswerFlaw> {
+        match self.expected.replace(length) {
+            Some(got) if got != length => Err(AnswerFlaw::WrongLength { expected: length, got }),
+            _ => Ok(self),
+        }
+    }
+
     /// Compares the content with `check` at the end.
     pub(super) fn with_check(mut self, check: Option<Check>) -> BodyReader {
         self.check = check;
