@@ -6,24 +6,43 @@ use std::str::FromStr;
 use super::ConfigError;
 
 /// A deviation of one provider that the client works around when told to. The [probe](crate::Client::probe) proposes those that a server
-/// needs; nothing is guessed from a host name.
+/// needs ([`ProbeReport::quirks`](crate::ProbeReport::quirks)); nothing is guessed from a host name.
 ///
-/// What was observed is in parentheses; providers change, so probe.
+/// | quirk | the client then | who needs it, and what was observed |
+/// |---|---|---|
+/// | `no-if-none-match` | puts without `If-None-Match`; [`put_new_or_overwrite`](crate::Client::put_new_or_overwrite) says `Overwritten` | rclone 1.75 (`serve s3`): answers 200 to the second put and overwrites. Others refuse the header with 501 or 400, some before they read the body. s3s-fs 0.14 takes it, yet up to 63 of 64 racing writers win: the header does no harm there, but is no lock |
+/// | `no-if-match` | refuses `If-Match` on puts before anything is sent: a compare-and-swap that compares nothing would be a lie | rclone 1.75: ignores it |
+/// | `unquoted-if-match` | sends the tag without quotes, on puts and gets | Ceph RADOS gateway 16: answers 412 to the quoted tag of RFC 9110, always |
+/// | `no-multi-delete` | sends single deletes, 16 at a time ([`delete_batch`](crate::Client::delete_batch)) | services and proxies without `POST ?delete` (said of Google's interoperability API; none of the matrix). Without the quirk a 501 or a 5xx of the whole request leads to the same, one failed request later |
+/// | `no-checksums` | sends no `x-amz-checksum-*` and asks for none | gateways that refuse headers they do not know (none of the matrix). Those that ignore them or do not compare (RADOS gateway 16, moto, rclone) do not need it |
+/// | `no-list-encoding` | lists without `encoding-type=url`; keys with control characters then break the listing, which is an error | gateways that refuse the parameter (none of the matrix). Those that ignore it do not need it: names are decoded only if the answer says that they are encoded |
+/// | `path-only` | addresses by path, whatever the template says | servers without wildcard names: moto, rclone and most of those that one runs by hand |
+///
+/// Versions are those of the matrix (`xtask/src/matrix/servers.rs`), November 2026; providers change, so probe.
+///
+/// # What needs no quirk
+/// Handled on every server, always (spec `s3-servers.md` §3):
+/// - an error document with status 200, as CopyObject, CompleteMultipartUpload and DeleteObjects send it, is an error;
+/// - fields of a listing that a server may leave out may be missing: `IsTruncated`, `KeyCount`, `LastModified`, `ETag`, `StorageClass`,
+///   `Owner`. A key and its size may not, nor the token of a page that is not the last;
+/// - any XML namespace or none, errors with nothing but a code or without a body, HEAD errors that announce one, ranges answered with 200
+///   and `Content-Range`, keys out of order, more keys on a page than asked for, pages without keys, and tokens that go in circles;
+/// - `Content-MD5` goes with every multi-delete, as one server refuses it without; every `x-amz-*` header is signed, as half of them want;
+/// - no chunked upload and no trailer is ever sent: a `Content-Length` and the real payload hash are what every server takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Quirk {
-    /// `If-None-Match: *` is refused, or ignored, so it is not sent: a put of a new object is a plain put (rclone ignores it; several
-    /// providers answer 501).
+    /// `If-None-Match: *` is refused, or ignored, so it is not sent: a put of a new object is a plain put.
     NoIfNoneMatch,
-    /// `If-Match` on puts is refused or ignored, so a compare-and-swap is an error before it is sent (rclone).
+    /// `If-Match` on puts is refused or ignored, so a compare-and-swap is an error before it is sent.
     NoIfMatch,
-    /// `If-Match` wants the tag without its quotes (Ceph RADOS gateway 16).
+    /// `If-Match` wants the tag without its quotes.
     UnquotedIfMatch,
-    /// Multi-delete fails or does not exist; single deletes take its place (Google's interoperability API; proxies that refuse `POST`).
+    /// Multi-delete fails or does not exist; single deletes take its place.
     NoMultiDelete,
-    /// `x-amz-checksum-*` headers are refused (older gateways that refuse what they do not know).
+    /// `x-amz-checksum-*` headers are refused.
     NoChecksums,
-    /// `encoding-type=url` is refused on listings. Keys with control characters then break the XML (older gateways).
+    /// `encoding-type=url` is refused on listings. Keys with control characters then break the XML.
     NoListEncoding,
     /// Only path addressing works, whatever the endpoint's template says.
     PathOnly,

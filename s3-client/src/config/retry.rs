@@ -5,6 +5,65 @@ use std::time::Duration;
 use super::ConfigError;
 
 /// Exponential backoff with full jitter, bounded in attempts, and by a budget that all requests of a client share.
+///
+/// # What is retried, and what a failure says
+/// Under *outcome* stands what the failed attempt says of a request that changes something ([`Outcome`](crate::Outcome)): **none** (nothing
+/// was changed, and nothing will be), **maybe** (it may have been carried out, and is over), **unclear** (it may have been carried out, or
+/// still be, until its signature expires). Requests that only read have the outcome none, whatever comes; retried are the same failures.
+///
+/// | failure of an attempt | retried | outcome | why |
+/// |---|---|---|---|
+/// | no connection: name, TCP, TLS, proxy; a kept one that was closed before a byte left | yes | none | nothing was sent |
+/// | the connection broke; no answer in time | yes | unclear | the request may lie in a queue on its way (hazards H10, H21) |
+/// | an answer cut short, of a wrong length or checksum, no XML of S3, or a proxy's page (of a refusal that is cut, and of a page with 429 or 5xx, the status counts: below; not of a 404 that is cut) | yes | unclear | mostly gone the next time; the proxy may have given up on a server that is still at it |
+/// | an answer longer than its bound | no | unclear | the next one is no shorter |
+/// | 429, or `SlowDown`, `SlowDownRead`, `SlowDownWrite`, `TooManyRequests`, `RequestLimitExceeded`, `Throttling`, `ThrottlingException` with any status (one provider: 403) | yes | none | a rate limit says no before it does anything |
+/// | 500, 502 to 599 without a code or with a page; 408 without a code; `InternalError`, `ServiceUnavailable`, `UnknownError`, `BadGateway`, `GatewayTimeout`, `RequestTimeout` with any status | yes | unclear | a gateway's word on a server that may be at it; some dress permanent errors so (a key too long: 503), hence the bound |
+/// | 5xx with any other code | no | unclear | a code that nobody knows promises nothing |
+/// | 409 without a code, `ConditionalRequestConflict`, `OperationAborted` | yes | none | "nothing was written, try again" (S3 API reference, PutObject) |
+/// | 409 with another code (`BucketNotEmpty`, `BucketAlreadyExists`) | no | none | it stays so |
+/// | 412, `PreconditionFailed` | no | none | the answer to the question. After an unclear attempt it can be this request's own doing: the outcome is sticky and says so |
+/// | 404, `NoSuchKey`, `NoSuchBucket`, `NoSuchUpload` | no | none | |
+/// | 401, 403, `AccessDenied`, `SignatureDoesNotMatch`, `InvalidAccessKeyId`, `NotSignedUp` | no | none | the same credentials are refused again |
+/// | `ExpiredToken`, `InvalidToken`, `TokenRefreshRequired` | once | none | the provider is asked for others; no pause, no price |
+/// | `RequestTimeTooSkewed` | once | none | the clock is put right by the answer's `Date`, if it has one; no pause, no price. Never if the caller fixed the signing time |
+/// | `BadDigest`, `InvalidDigest`, `XAmzContentSHA256Mismatch`, `XAmzContentChecksumMismatch` | no | maybe | the same bytes get the same answer; one server stores the object all the same |
+/// | 301, 307, 308, `PermanentRedirect`, `TemporaryRedirect`, `AuthorizationHeaderMalformed`, `IllegalLocationConstraintException` | no | none | another region or endpoint; redirects are not followed, since the signature names the host |
+/// | 405, 501, `NotImplemented`, `MethodNotAllowed` | no | none | a quirk of the provider ([`Quirk`](crate::Quirk)) |
+/// | 400 and every other status below 500, with another code or none | no | none | the request is at fault |
+/// | 2xx with an error document, in answer to a change (copy, complete multipart, multi-delete above all) | by its code | maybe; none for a rate limit | the server began before it failed (S3 API reference, CopyObject) |
+/// | the request cannot be made; there are no credentials | no | none | nothing was sent |
+///
+/// Where a status and a code belong to different rows, the code says whether it is retried; a status of 5xx makes the outcome unclear and
+/// one of 2xx makes it maybe, except after a rate limit, and after `NotImplemented` with 5xx. The status counts alone where there is no
+/// code, as for HEAD. A write that fails while an answer waits on the socket is no failure: the answer is read and judged (412 before the
+/// body was taken, say).
+///
+/// # Differences between operations
+///
+/// | operation | difference |
+/// |---|---|
+/// | [`Client::stream`](crate::Client::stream) | retried until the answer begins. Later failures are the caller's, who has seen a part already |
+/// | signed once by the caller ([`Signing::FixedHeaders`](crate::Signing), [`Signing::Presigned`](crate::Signing); deletes of Coldkeep, R9) | every attempt carries the same signing time; no clock is put right; no retry begins once the signature has expired |
+/// | put with a condition | as any put; a retry can fail with 412 because of its own first attempt |
+/// | [`Client::put_new_or_overwrite`](crate::Client::put_new_or_overwrite) | all attempts but the last are conditional; the last is not, is always made after failures that are retried, and costs no budget (R3) |
+/// | [`Client::delete_batch`](crate::Client::delete_batch) | a multi-delete that ends with an error of the server (500, 503, …) or 501 is done again as single deletes |
+/// | CreateMultipartUpload | a lost reply leaves an upload that nobody knows: a lifecycle rule should abort such |
+/// | CompleteMultipartUpload, AbortMultipartUpload | after a lost reply the retry can fail with `NoSuchUpload`, because the first attempt took effect |
+/// | CreateBucket, DeleteBucket | after a lost reply the retry can fail because the bucket is there, or gone |
+///
+/// # When retries end
+/// There is no further attempt once [`attempts_max`](RetryPolicy::attempts_max) were made, the pause would outlast what is left of
+/// [`Timeouts::overall`](crate::Timeouts::overall), the signature of a fixed time would have expired by then, or the
+/// [budget](RetryBudget) is empty. The error is that of the last attempt; [`Cause::TimedOut`](crate::Cause::TimedOut) or
+/// [`Cause::Expired`](crate::Cause::Expired) if waiting for a place among the requests in flight took what was left. The one repetition with
+/// a mended clock, and the one with new credentials, come on top of the attempts.
+///
+/// The pause is drawn evenly between zero and [`backoff_ceiling`](RetryPolicy::backoff_ceiling), and is never shorter than a `Retry-After`
+/// (RFC 9110 §10.2.3: seconds or a date, by the server's clock; more than an hour counts as an hour).
+///
+/// Sources: S3 API reference, [Error responses](https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); what servers really
+/// do: spec `s3-servers.md` §3. The table is that of `call/classify.rs` and `error/service.rs`, and `tests/it/retry_table.rs` goes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     attempts_max: u32,
@@ -28,7 +87,7 @@ pub struct RetryBudget {
 }
 
 impl RetryPolicy {
-    /// Sends each request once.
+    /// Sends each request once; twice if the clock must be put right or the credentials are over.
     pub fn never() -> RetryPolicy {
         RetryPolicy { attempts_max: 1, ..RetryPolicy::default() }
     }
