@@ -60,3 +60,24 @@ impl Body for Outgoing {
         SizeHint::with_exact(self.body.remaining())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::body::Payload;
+
+    #[test]
+    fn nothing_more_is_taken_once_writing_failed() {
+        let payload = Payload::from_pieces(["ab", "cd"].map(Bytes::from));
+        let (mut body, progress) =
+            (Outgoing::new(RequestBody::new(payload, None)), Arc::<Progress>::default());
+        body.report_to(Arc::clone(&progress));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+        progress.break_off();
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        assert_eq!(body.size_hint().exact(), Some(2));
+    }
+}

@@ -81,3 +81,28 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool").field("idle", &self.lock().len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::testing::TestClock;
+    use crate::transport::wire::Counted;
+
+    #[tokio::test]
+    async fn the_last_one_given_back_that_is_still_open_is_taken() {
+        let pool = Pool::new(9, Duration::from_secs(1), Arc::new(TestClock::new()));
+        let authority = Authority::from_static("s3.example");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            pool.give_back(authority.clone(), Wire::plain(Counted::new(near)));
+            ends.push(listener.accept().await.unwrap().0);
+        }
+        drop((ends.pop(), ends.pop()));
+        assert!(pool.take(&authority).is_some());
+        assert!(pool.take(&authority).is_none());
+    }
+}

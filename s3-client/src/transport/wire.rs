@@ -62,6 +62,11 @@ impl Progress {
         self.body_taken.load(Ordering::Relaxed) && self.flushed.load(Ordering::Relaxed) && !self.is_broken()
     }
 
+    /// Notes that writing failed.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether writing failed: whatever else is written goes nowhere.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
@@ -136,7 +141,7 @@ impl Wire {
         match result {
             Err(error) if is_gone(error.kind()) => {
                 self.write_error = Some(error);
-                self.progress.broken.store(true, Ordering::Relaxed);
+                self.progress.break_off();
                 Ok(instead)
             }
             result => result,
@@ -320,5 +325,81 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Wire::plain(Counted::new(near)), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn only_bytes_since_the_beginning_count_as_sent() {
+        let (mut wire, _far) = pair().await;
+        for _ in 0..2 {
+            wire.begin();
+            assert!(!wire.has_sent());
+            wire.write_all(b"x").await.unwrap();
+            assert!(wire.has_sent());
+        }
+    }
+
+    // Goal: a closed connection is seen at once. Method: look without giving the runtime a chance to hear of it.
+    #[tokio::test]
+    async fn a_closed_or_talking_connection_is_not_idle() {
+        let (mut wire, far) = pair().await;
+        assert!(wire.is_idle());
+        drop(far);
+        assert!(!wire.is_idle());
+        let (mut wire, far) = pair().await;
+        assert_eq!(far.try_write(b"x").unwrap(), 1);
+        assert!(!wire.is_idle());
+    }
+
+    #[tokio::test]
+    async fn an_error_of_writing_is_noted_and_hidden_and_reading_goes_on() {
+        let (mut wire, mut far) = pair().await;
+        let progress = wire.begin();
+        wire.write_all(b"unread").await.unwrap();
+        far.write_all(b"answer").await.unwrap();
+        // Closing with unread bytes resets the connection.
+        drop(far);
+        while !progress.is_broken() {
+            wire.write_all(&[0; 1000]).await.unwrap();
+        }
+        wire.write_all(&[0; 1000]).await.unwrap();
+        wire.flush().await.unwrap();
+        assert!(!progress.is_sent());
+        let mut answer = [0; 6];
+        wire.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        let kind = wire.take_write_error().unwrap().kind();
+        assert!(is_gone(kind), "{kind}");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_sent_when_its_last_bytes_are_flushed() {
+        let (mut wire, _far) = pair().await;
+        let progress = wire.begin();
+        progress.take_body(false);
+        wire.write_all(b"head").await.unwrap();
+        wire.flush().await.unwrap();
+        assert!(!progress.is_sent(), "the body is to come");
+        progress.take_body(true);
+        assert!(!progress.is_sent(), "taken, not flushed");
+        poll_fn(|cx| Pin::new(&mut wire).poll_write_vectored(cx, &[IoSlice::new(b"body")])).await.unwrap();
+        assert!(!progress.is_sent());
+        wire.flush().await.unwrap();
+        assert!(progress.is_sent());
     }
 }

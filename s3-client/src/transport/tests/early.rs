@@ -3,6 +3,8 @@
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
+use crate::limits::{Bucket, Pace, Rate};
+use crate::testing::TestClock;
 
 const EARLY: &str = "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 5\r\n\r\nearly";
 
@@ -74,4 +76,29 @@ async fn an_early_answer_does_not_wait_for_the_rest_of_the_request() {
     go_on.add_permits(1);
     server.closed().await;
     assert!(server.requests().is_empty(), "the connection was closed in the middle of the request");
+}
+
+// Goal: a connection on which part of a request is still to come carries no other. Method: the limit of bandwidth holds the body back
+// while the server, which wants no more of it, answers and keeps the connection.
+#[tokio::test]
+async fn a_connection_with_an_unfinished_request_is_not_reused() {
+    let server = Server::with(move |mut stream, _| async move {
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+        }
+    })
+    .await;
+    let bucket = Bucket::new(Rate::per_second(1).unwrap().with_burst(1), Arc::new(TestClock::new()));
+    let mut held_back = put(server.port, "");
+    held_back.headers_mut().insert("content-length", 1000.into());
+    *held_back.body_mut() = RequestBody::new(vec![7; 1000].into(), Some(Pace::new(Arc::new(bucket))));
+    let transport = transport();
+    let answer = send(&transport, held_back).await.unwrap();
+    assert_eq!(read(answer).await.unwrap(), b"ok");
+    assert_eq!(fetch(&transport, server.port).await, (200, b"ok".to_vec()));
+    assert_eq!(server.connections(), 2);
 }

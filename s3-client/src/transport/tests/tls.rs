@@ -11,6 +11,8 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::config::{Certificate, Fingerprint, Trust};
 use crate::testing::TestClock;
+use crate::transport::tls::Tls;
+use crate::transport::wire::{Counted, Wire};
 use crate::transport::{ConnectError, SetupError};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -193,6 +195,57 @@ async fn a_tls_connection_closed_meanwhile_is_replaced() {
         server.closed().await;
         assert_eq!((server.connections(), server.requests().len()), (round, round));
     }
+}
+
+// Goal: a request that hyper hands back unsent goes out on another connection. Method: bytes behind the body end up decrypted inside the
+// TLS session of the kept connection, where only hyper finds them.
+#[tokio::test]
+async fn a_request_handed_back_goes_out_on_another_connection() {
+    let issued = issue();
+    let body = "x".repeat(1_000_000);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let server = server(&issued, move |_| Reply::keep(format!("{head}{body}HTTP/1.1 500 No\r\n\r\n"))).await;
+    let transport = trusting(Trust::Pinned(Fingerprint::of(&issued.leaf)));
+    for round in 1..=3 {
+        let answer = send(&transport, https("localhost", server.port, "x")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap().len(), 1_000_000);
+        assert_eq!((server.connections(), server.requests().len()), (round, round));
+    }
+}
+
+// Goal: session tickets, which come unasked, do not cost the connection. Method: look at one that carried nothing yet.
+#[tokio::test]
+async fn session_tickets_leave_a_connection_idle() {
+    let issued = issue();
+    let shaken = Arc::new(Semaphore::new(0));
+    let (acceptor, done) = (issued.acceptor.clone(), Arc::clone(&shaken));
+    let server = Server::with(move |tcp, _| {
+        let (acceptor, done) = (acceptor.clone(), Arc::clone(&done));
+        async move {
+            let mut stream = acceptor.accept(tcp).await?;
+            stream.flush().await?;
+            done.add_permits(1);
+            stream.read_u8().await?;
+            stream.shutdown().await
+        }
+    })
+    .await;
+    let tls = Tls::new(&Trust::Pinned(Fingerprint::of(&issued.leaf))).unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    let authority = "127.0.0.1:1".parse().unwrap();
+    let stream = tls.connect("127.0.0.1", &authority, Counted::new(tcp)).await.unwrap();
+    shaken.acquire().await.unwrap().forget();
+    let mut wire = Wire::encrypted(stream);
+    // The runtime may have to hear of the tickets first.
+    let mut looks = 0;
+    while !wire.is_idle() {
+        looks += 1;
+        assert!(looks < 10_000, "the tickets were taken for an answer");
+        tokio::task::yield_now().await;
+    }
+    wire.write_all(b"x").await.unwrap();
+    server.closed().await;
+    assert!(!wire.is_idle(), "closed by the server");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
