@@ -11,7 +11,7 @@ mod connect;
 use std::process::ExitCode;
 
 use coldkeep_s3_client::{
-    Client, DeleteObject, ETag, Effect, GetObject, ObjectKey, PutCondition, PutNew, PutObject,
+    CallOptions, Client, DeleteObject, ETag, Effect, GetObject, ObjectKey, PutCondition, PutNew, PutObject,
 };
 use connect::BoxError;
 
@@ -33,22 +33,36 @@ async fn run() -> Result<(), BoxError> {
     count(&clients).await
 }
 
+/// Has both clients do the same at the same time, each on a task of its own.
+async fn both<W, T>([one, two]: &[Client; 2], work: impl Fn(Client, usize) -> W) -> Result<[T; 2], BoxError>
+where
+    W: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (one, two) = (tokio::spawn(work(one.clone(), 0)), tokio::spawn(work(two.clone(), 1)));
+    Ok([one.await?, two.await?])
+}
+
 /// Both put the same new object, which must be written once.
-async fn create([one, two]: &[Client; 2]) -> Result<(), BoxError> {
+async fn create(clients: &[Client; 2]) -> Result<(), BoxError> {
     let key = ObjectKey::new("coldkeep-example/create")?;
     let (mut once, mut twice) = (0, 0);
     for _ in 0..ROUNDS {
-        one.send(&DeleteObject::new(key.clone())).await?;
+        clients[0].send(&DeleteObject::new(key.clone())).await?;
         let put = PutObject::new(key.clone(), "mine").if_absent();
-        match tokio::join!(one.send(&put), two.send(&put)) {
-            (Ok(_), Ok(_)) => twice += 1,
-            (Ok(_), Err(refused)) | (Err(refused), Ok(_)) if refused.is_precondition_failed() => once += 1,
+        let put_once = |client: Client, _| {
+            let put = put.clone();
+            async move { client.send(&put).await }
+        };
+        match both(clients, put_once).await? {
+            [Ok(_), Ok(_)] => twice += 1,
+            [Ok(_), Err(refused)] | [Err(refused), Ok(_)] if refused.is_precondition_failed() => once += 1,
             // Not a contradiction: if an attempt got no answer, its repetition meets the object that it wrote itself.
-            (Err(one), Err(two)) if one.is_precondition_failed() && two.is_precondition_failed() => once += 1,
-            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+            [Err(one), Err(two)] if one.is_precondition_failed() && two.is_precondition_failed() => once += 1,
+            [Err(error), _] | [_, Err(error)] => return Err(error.into()),
         }
     }
-    one.send(&DeleteObject::new(key)).await?;
+    clients[0].send(&DeleteObject::new(key)).await?;
     println!("create   {once} times one winner, {twice} times two");
     if twice > 0 {
         println!(
@@ -59,17 +73,18 @@ async fn create([one, two]: &[Client; 2]) -> Result<(), BoxError> {
 }
 
 /// Both put an object that is named by its content: writing it twice is harmless, failing is not.
-async fn write([one, two]: &[Client; 2]) -> Result<(), BoxError> {
+async fn write(clients: &[Client; 2]) -> Result<(), BoxError> {
     let key = ObjectKey::new("coldkeep-example/write")?;
     let [mut created, mut already_there, mut overwritten] = [0; 3];
     for _ in 0..ROUNDS {
-        one.send(&DeleteObject::new(key.clone())).await?;
+        clients[0].send(&DeleteObject::new(key.clone())).await?;
         let put = PutObject::new(key.clone(), "the content that this name stands for");
-        let options = Default::default();
-        let (one, two) =
-            tokio::join!(one.put_new_or_overwrite(&put, &options), two.put_new_or_overwrite(&put, &options));
-        for reply in [one?, two?] {
-            match reply.value {
+        let put_new = |client: Client, _| {
+            let put = put.clone();
+            async move { client.put_new_or_overwrite(&put, &CallOptions::new()).await }
+        };
+        for reply in both(clients, put_new).await? {
+            match reply?.value {
                 PutNew::Created(_) => created += 1,
                 PutNew::AlreadyThere => already_there += 1,
                 PutNew::Overwritten(_) => overwritten += 1,
@@ -77,19 +92,23 @@ async fn write([one, two]: &[Client; 2]) -> Result<(), BoxError> {
             }
         }
     }
-    one.send(&DeleteObject::new(key)).await?;
+    clients[0].send(&DeleteObject::new(key)).await?;
     println!("write    {created} created, {already_there} already there, {overwritten} overwritten");
     Ok(())
 }
 
 /// Each counts to ten in its own half of one object.
-async fn count([one, two]: &[Client; 2]) -> Result<(), BoxError> {
+async fn count(clients: &[Client; 2]) -> Result<(), BoxError> {
     let key = ObjectKey::new("coldkeep-example/count")?;
-    one.send(&PutObject::new(key.clone(), "0 0")).await?;
-    let (left, right) = tokio::join!(count_one(one, &key, 0), count_one(two, &key, 1));
+    clients[0].send(&PutObject::new(key.clone(), "0 0")).await?;
+    let count_half = |client: Client, mine| {
+        let key = key.clone();
+        async move { count_one(&client, &key, mine).await }
+    };
+    let [left, right] = both(clients, count_half).await?;
     let (left, right) = (left?, right?);
-    let (counts, _) = read(one, &key).await?;
-    one.send(&DeleteObject::new(key)).await?;
+    let (counts, _) = read(&clients[0], &key).await?;
+    clients[0].send(&DeleteObject::new(key)).await?;
     let tries = [left.tries, right.tries];
     println!("count    {counts:?}, in {tries:?} tries; updates lost: {}", left.lost + right.lost);
     if counts != [ROUNDS; 2] || left.lost + right.lost > 0 {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use coldkeep_s3_client::ops::ListObjectsV2;
 use coldkeep_s3_client::{Client, GetObject, ObjectKey, ObjectStream, RequestError};
 use connect::BoxError;
+use percent_encoding::percent_encode_byte;
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
@@ -138,7 +139,7 @@ fn encode(component: &str) -> String {
         let is_last = at + char.len_utf8() == end;
         if char.is_control() || "%\\:*?\"<>|".contains(char) || (is_last && matches!(char, '.' | ' ')) {
             for byte in char.encode_utf8(&mut [0; 4]).bytes() {
-                name.push_str(&format!("%{byte:02X}"));
+                name.push_str(percent_encode_byte(byte));
             }
         } else {
             name.push(char);
