@@ -120,6 +120,7 @@ mod listing;
 mod observer;
 pub mod ops;
 mod outcome;
+pub mod probe;
 mod put_new;
 pub mod sign;
 mod stats;
@@ -152,6 +153,7 @@ pub use ops::{
     S3Operation,
 };
 pub use outcome::{Effect, Outcome, Pending};
+pub use probe::{ProbeOptions, ProbeReport};
 pub use put_new::PutNew;
 pub use stats::{LATENCY_BUCKETS, Latency, OperationStats, Stats};
 pub use xml::{ErrorDocument, XmlError};

@@ -8,6 +8,7 @@ mod classify;
 mod options;
 mod prepare;
 mod random;
+mod raw;
 mod reply;
 mod stream;
 mod within;
@@ -20,6 +21,8 @@ pub(crate) use attempt::{Head, Whole};
 pub(crate) use budget::Budget;
 pub(crate) use prepare::prepare;
 pub(crate) use random::Random;
+pub(crate) use raw::{Raw, RawAnswer};
+pub(crate) use within::within;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -125,10 +128,10 @@ impl<T: Transport> Engine<T> {
             is_skew_mended: false,
             is_token_renewed: false,
         };
+        let was_good = !self.is_over(options.signing, Duration::ZERO);
         loop {
             let slot = Arc::clone(&self.slots).acquire_owned().await;
             let slot = slot.expect("invariant: the semaphore is never closed");
-        let was_good = !self.is_over(options.signing, Duration::ZERO);
             if let Some(requests) = &self.requests {
                 requests.wait_for(1).await;
             }
@@ -137,9 +140,6 @@ impl<T: Transport> Engine<T> {
                 progress.started_at = self.clock.monotonic();
             }
             let begun_at = self.clock.monotonic();
-            let turn = Turn {
-                prepared: &prepared,
-                operation: O::OPERATION,
             // What can no longer be answered, or only be refused, is not sent: it would leave a doubt for nothing. A time that was over from
             // the start is left for the server to judge, whose clock may differ.
             let is_over = was_good && self.is_over(options.signing, Duration::ZERO);
@@ -150,6 +150,9 @@ impl<T: Transport> Engine<T> {
                 return Err(RequestError::new(subject, attempts, outcome, cause));
             }
             progress.attempts += 1;
+            let turn = Turn {
+                prepared: &prepared,
+                operation: O::OPERATION,
                 number: progress.attempts,
                 signing: options.signing,
                 signed_at: self.signing_time(options.signing),
@@ -185,6 +188,9 @@ impl<T: Transport> Engine<T> {
                     self.report(&progress, took, (failed.status, Some(&failed.cause)), (outcome, pause));
                     let Some(pause) = pause else {
                         let Progress { attempts, outcome, .. } = progress;
+                        // What could not be signed was not sent, and is no attempt.
+                        let is_unsent = matches!(failed.cause, Cause::Invalid(_) | Cause::Credentials(_));
+                        let attempts = attempts - u32::from(is_unsent);
                         return Err(RequestError::new(subject, attempts, outcome, failed.cause)
                             .with_date(failed.date));
                     };
@@ -198,9 +204,6 @@ impl<T: Transport> Engine<T> {
 
     /// Decides whether there is another attempt, and after which pause.
     fn pause(&self, progress: &mut Progress<'_>, failed: &Failed, signing: Signing) -> Option<Duration> {
-                        // What could not be signed was not sent, and is no attempt.
-                        let is_unsent = matches!(failed.cause, Cause::Invalid(_) | Cause::Credentials(_));
-                        let attempts = attempts - u32::from(is_unsent);
         if let Some(skew) = self.skew(progress, failed, signing) {
             self.skew_millis.store(skew, Ordering::Relaxed);
             progress.is_skew_mended = true;
@@ -265,14 +268,14 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Returns what a failed attempt did, and until when it may still be accepted.
-    fn outcome(
-        &self,
     /// Returns whether a signing time that the caller fixed will be over after `pause`, as far as our clock tells.
     fn is_over(&self, signing: Signing, pause: Duration) -> bool {
         self.expiry(signing).is_some_and(|expiry| self.server_time() + pause >= expiry)
     }
 
+    /// Returns what a failed attempt did, and until when it may still be accepted.
+    fn outcome(
+        &self,
         operation: Operation,
         cause: &Cause,
         signing: Signing,

@@ -69,7 +69,11 @@ pub(crate) async fn prepare(
     let host = HeaderValue::from_str(&authority);
     headers.insert(HOST, host.map_err(|_| InvalidRequest::Header { name: "host".to_owned() })?);
     let origin = format!("{}://{authority}", config.endpoint().scheme());
-    let hash = if signs_body { sha256 } else { PayloadHash::Unsigned };
+    let hash = match integrity {
+        Integrity::Claimed(hash) => PayloadHash::Sha256(hash),
+        _ if signs_body => sha256,
+        _ => PayloadHash::Unsigned,
+    };
     Ok(Prepared { method, origin, path, query, headers, payload, hash })
 }
 

@@ -129,6 +129,8 @@ pub(crate) enum Integrity {
     Configured,
     /// `Content-MD5`, which some servers insist on.
     Md5,
+    /// The signature claims this SHA-256, whatever the payload is: the probe asks so whether the server compares.
+    Claimed([u8; 32]),
 }
 
 /// A complete answer.
