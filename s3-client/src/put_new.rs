@@ -66,6 +66,7 @@ impl<T: Transport> Client<T> {
         let engine = self.engine();
         engine.clock.sleep(engine.random.up_to(policy.backoff_ceiling(error.attempts()))).await;
         let last = options.clone().with_retry(RetryPolicy::never());
+        let plain = if cfg!(coldkeep_off = "r3") { op.clone().if_absent() } else { plain };
         match self.send_with(&plain, &last).await {
             Ok(reply) => Ok(Reply {
                 attempts: error.attempts() + reply.attempts,

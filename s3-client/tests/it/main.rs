@@ -7,10 +7,13 @@
 mod cancel;
 mod credentials;
 mod deadlines;
+mod delete_batch;
 mod downloads;
 mod limits;
+mod listing;
 mod observing;
 mod presigned;
+mod put_new;
 mod retry_stops;
 mod retry_table;
 mod scripted;

@@ -26,6 +26,7 @@ pub(crate) enum Harness {
 
 const STORE: Harness = Harness::Unit("coldkeep-chunk-store");
 const GC: Harness = Harness::Integration("coldkeep-gc");
+const S3: Harness = Harness::Integration("coldkeep-s3-client");
 const DATASTORE: Harness = Harness::Integration("coldkeep-datastore");
 
 /// All rules that are built and have a switch.
@@ -37,6 +38,11 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "h37_unchecked_blobs_do_not_claim_plain_chunks" },
             Hazard { harness: GC, test: "h02_a_known_chunk_is_refreshed_before_the_session_is_told" },
         ],
+    },
+    Rule {
+        name: "r3",
+        what: "the last attempt of a put stays conditional",
+        hazards: &[Hazard { harness: S3, test: "h05_puts_that_keep_colliding_succeed_in_the_end" }],
     },
     Rule {
         name: "r4",
@@ -62,6 +68,14 @@ pub(crate) const RULES: &[Rule] = &[
         hazards: &[
             Hazard { harness: STORE, test: "h02_a_chunk_touched_after_the_sweep_decided_is_kept" },
             Hazard { harness: GC, test: "h02_a_chunk_used_between_decision_and_removal_stays" },
+        ],
+    },
+    Rule {
+        name: "r9",
+        what: "a later answer hides an earlier attempt without one",
+        hazards: &[
+            Hazard { harness: S3, test: "h21_a_success_after_a_lost_attempt_is_still_unclear" },
+            Hazard { harness: S3, test: "an_unanswered_single_delete_is_not_reported_as_refused" },
         ],
     },
     Rule {
