@@ -81,7 +81,7 @@ fn build_s3(workspace: &Workspace) -> Result<()> {
 
 fn build_clients(workspace: &Workspace, build_folder: &Path, aws_sdk: bool) -> Result<()> {
     let mut command = shell::cargo();
-    command.current_dir(workspace.root.join("xtask/bench-s3")).args(["build", "--release", "--locked"]);
+    command.current_dir(workspace.root.join("xtask/bench-s3")).args(["build", "--release"]);
     if aws_sdk {
         command.args(["--features", "aws-sdk"]);
     }
