@@ -84,6 +84,7 @@ impl fmt::Debug for Pool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -101,8 +102,12 @@ mod tests {
             pool.give_back(authority.clone(), Wire::plain(Counted::new(near)));
             ends.push(listener.accept().await.unwrap().0);
         }
-        drop((ends.pop(), ends.pop()));
-        assert!(pool.take(&authority).is_some());
+        drop(ends.pop());
+        for mut end in ends.into_iter().rev() {
+            let mut wire = pool.take(&authority).unwrap();
+            wire.write_all(b"x").await.unwrap();
+            assert_eq!(end.read_u8().await.unwrap(), b'x');
+        }
         assert!(pool.take(&authority).is_none());
     }
 }

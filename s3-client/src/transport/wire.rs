@@ -57,9 +57,9 @@ impl Progress {
         self.body_taken.store(is_last, Ordering::Relaxed);
     }
 
-    /// Returns whether the whole request was handed to the system.
+    /// Returns whether the whole request was handed to the system. After a failed write it never was: nothing is flushed any more.
     pub(super) fn is_sent(&self) -> bool {
-        self.body_taken.load(Ordering::Relaxed) && self.flushed.load(Ordering::Relaxed) && !self.is_broken()
+        self.body_taken.load(Ordering::Relaxed) && self.flushed.load(Ordering::Relaxed)
     }
 
     /// Notes that writing failed.
