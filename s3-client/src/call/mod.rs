@@ -89,7 +89,8 @@ impl<T: Transport> Engine<T> {
         F: Finish,
     {
         self.counters.request(O::OPERATION);
-        let result = self.attempts(op, options, finish).await;
+        // Boxed: the state of a request is kilobytes, which every future around it would carry and copy.
+        let result = Box::pin(self.attempts(op, options, finish)).await;
         if result.is_err() {
             self.counters.failed(O::OPERATION);
         }

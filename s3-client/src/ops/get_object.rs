@@ -187,8 +187,6 @@ impl S3Operation for GetObject {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
 
     fn get() -> GetObject {

@@ -6,8 +6,9 @@ use coldkeep_s3_client::{AnswerFlaw, Cause};
 use crate::scripted::*;
 
 fn page_of(keys: &[&str], next: Option<&str>) -> Answer {
-    let objects: String =
-        keys.iter().map(|key| format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>")).collect();
+    let objects = keys.iter().fold(String::new(), |objects, key| {
+        objects + "<Contents><Key>" + key + "</Key><Size>1</Size></Contents>"
+    });
     let next = next.map_or("<IsTruncated>false</IsTruncated>".to_owned(), |token| {
         format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
     });
