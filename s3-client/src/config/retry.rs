@@ -15,8 +15,8 @@ use super::ConfigError;
 /// |---|---|---|---|
 /// | no connection: name, TCP, TLS, proxy; a kept one that was closed before a byte left | yes | none | nothing was sent |
 /// | the connection broke; no answer in time | yes | unclear | the request may lie in a queue on its way (hazards H10, H21) |
-/// | an answer cut short, of a wrong length or checksum, no XML of S3, or a proxy's page (of a refusal that is cut, and of a page with 429 or 5xx, the status counts: below; not of a 404 that is cut) | yes | unclear | mostly gone the next time; the proxy may have given up on a server that is still at it |
-/// | an answer longer than its bound | no | unclear | the next one is no shorter |
+/// | an answer cut short, of a wrong length or checksum, broken XML, or a proxy's page (of a refusal that is cut, and of a page with 429 or 5xx, the status counts: below; not of a 404 that is cut) | yes | unclear | mostly gone the next time; the proxy may have given up on a server that is still at it |
+/// | an answer longer than its bound, of no known length, of another range, or a whole XML document that is not the operation's | no | unclear | this is how the server does it; the next one is no different |
 /// | 429, or `SlowDown`, `SlowDownRead`, `SlowDownWrite`, `TooManyRequests`, `RequestLimitExceeded`, `Throttling`, `ThrottlingException` with any status (one provider: 403) | yes | none | a rate limit says no before it does anything |
 /// | 500, 502 to 599 without a code or with a page; 408 without a code; `InternalError`, `ServiceUnavailable`, `UnknownError`, `BadGateway`, `GatewayTimeout`, `RequestTimeout` with any status | yes | unclear | a gateway's word on a server that may be at it; some dress permanent errors so (a key too long: 503), hence the bound |
 /// | 5xx with any other code | no | unclear | a code that nobody knows promises nothing |
@@ -26,7 +26,7 @@ use super::ConfigError;
 /// | 404, `NoSuchKey`, `NoSuchBucket`, `NoSuchUpload` | no | none | |
 /// | 401, 403, `AccessDenied`, `SignatureDoesNotMatch`, `InvalidAccessKeyId`, `NotSignedUp` | no | none | the same credentials are refused again |
 /// | `ExpiredToken`, `InvalidToken`, `TokenRefreshRequired` | once | none | the provider is asked for others; no pause, no price |
-/// | `RequestTimeTooSkewed` | once | none | the clock is put right by the answer's `Date`, if it has one; no pause, no price. Never if the caller fixed the signing time |
+/// | `RequestTimeTooSkewed`; 403 or `AccessDenied` with a `Date` that is more than 5 minutes from ours | once | none | the clock is put right by the answer's `Date`, if it has one; no pause, no price. Never if the caller fixed the signing time. HEAD has no code, and rclone 1.75 says `AccessDenied` |
 /// | `BadDigest`, `InvalidDigest`, `XAmzContentSHA256Mismatch`, `XAmzContentChecksumMismatch` | no | maybe | the same bytes get the same answer; one server stores the object all the same |
 /// | 301, 307, 308, `PermanentRedirect`, `TemporaryRedirect`, `AuthorizationHeaderMalformed`, `IllegalLocationConstraintException` | no | none | another region or endpoint; redirects are not followed, since the signature names the host |
 /// | 405, 501, `NotImplemented`, `MethodNotAllowed` | no | none | a quirk of the provider ([`Quirk`](crate::Quirk)) |

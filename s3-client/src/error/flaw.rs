@@ -69,6 +69,25 @@ pub enum AnswerFlaw {
     EndlessListing,
 }
 
+impl AnswerFlaw {
+    /// Returns whether the next answer may well be free of it: what was cut, garbled or answered by a proxy, but not what a server sends
+    /// because it does things differently.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            AnswerFlaw::Xml(error) => error.may_pass(),
+            AnswerFlaw::WrongLength { .. }
+            | AnswerFlaw::WrongChecksum { .. }
+            | AnswerFlaw::NoErrorDocument { .. } => true,
+            AnswerFlaw::MissingHeader { .. }
+            | AnswerFlaw::InvalidHeader { .. }
+            | AnswerFlaw::TooLong { .. }
+            | AnswerFlaw::UnknownLength
+            | AnswerFlaw::WrongRange { .. }
+            | AnswerFlaw::EndlessListing => false,
+        }
+    }
+}
+
 /// Why a request cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -171,7 +171,7 @@ impl Cause {
             Cause::Refused(error) => error.code().is_retryable(),
             // A truncated or garbled answer is mostly a proxy's doing and gone the next time; attempts are bounded anyway.
             Cause::NotSent { .. } | Cause::Connection { .. } | Cause::TimedOut { .. } => true,
-            Cause::Malformed(flaw) => !matches!(flaw, AnswerFlaw::TooLong { .. }),
+            Cause::Malformed(flaw) => flaw.may_pass(),
             Cause::Invalid(_) | Cause::Credentials(_) | Cause::Expired => false,
         }
     }
@@ -243,13 +243,14 @@ mod tests {
             Cause::NotSent { source: reset() },
             Cause::Connection { source: reset() },
             Cause::TimedOut { limit },
-            Cause::Malformed(AnswerFlaw::UnknownLength),
+            Cause::Malformed(AnswerFlaw::WrongLength { expected: 2, got: 1 }),
         ];
         assert!(retryable.iter().all(Cause::is_retryable));
         let lasting = [
             Cause::Expired,
             Cause::Invalid(InvalidRequest::Unsupported { what: "x" }),
             Cause::Malformed(AnswerFlaw::TooLong { limit: 1 }),
+            Cause::Malformed(AnswerFlaw::UnknownLength),
         ];
         assert!(!lasting.iter().any(Cause::is_retryable));
     }

@@ -116,6 +116,29 @@ pub enum XmlError {
 }
 
 impl XmlError {
+    /// Returns whether the next answer may well be free of it: what was cut or garbled on its way, or came from a proxy. A whole document
+    /// that says something else than expected is how its server does things.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            XmlError::Empty
+            | XmlError::HtmlPage
+            | XmlError::NotXml { .. }
+            | XmlError::Truncated { .. }
+            | XmlError::TrailingContent { .. }
+            | XmlError::NotUtf8 { .. }
+            | XmlError::Broken { .. } => true,
+            XmlError::Doctype { .. }
+            | XmlError::Reference { .. }
+            | XmlError::TooDeep { .. }
+            | XmlError::TooLong { .. }
+            | XmlError::UnexpectedRoot { .. }
+            | XmlError::Missing { .. }
+            | XmlError::Repeated { .. }
+            | XmlError::Invalid { .. }
+            | XmlError::ErrorDocument(_) => false,
+        }
+    }
+
     /// The error for an element that holds `text`.
     pub(crate) fn invalid(path: &str, expected: &'static str, text: &str) -> XmlError {
         XmlError::Invalid { path: path.to_owned(), expected, excerpt: excerpt(text) }

@@ -1,5 +1,6 @@
 //! Objects come whole and right, or not at all.
 
+use coldkeep_s3_client::ops::GetBucketLifecycleConfiguration;
 use coldkeep_s3_client::{
     AnswerFlaw, ByteRange, CallOptions, Cause, Config, GetObject, Object, Quirk, Quirks, RequestError,
     RetryPolicy,
@@ -110,9 +111,18 @@ async fn no_more_is_taken_than_asked_for() {
 async fn a_spoilt_download_is_repeated() {
     let spoilt = || answer(200).body("123456780").header(SUMS[0].0, SUMS[0].1);
     let cut = || whole().header("content-length", "10").cut();
-    let scene = Scene::new([spoilt(), cut(), answer(200).until_close(&["1"]), whole()]);
+    let scene = Scene::new([spoilt(), cut(), whole()]);
     let reply = scene.client.send(&get()).await.unwrap();
-    assert_eq!((reply.attempts, &reply.value.content[..]), (4, CONTENT.as_bytes()));
+    assert_eq!((reply.attempts, &reply.value.content[..]), (3, CONTENT.as_bytes()));
+}
+
+#[tokio::test]
+async fn what_a_server_does_differently_is_not_asked_for_again() {
+    let scene = Scene::new([answer(200).until_close(&["1"])]);
+    assert_eq!(scene.client.send(&get()).await.unwrap_err().attempts(), 1);
+    let scene = Scene::new([answer(200).body("<ListBucketResult></ListBucketResult>")]);
+    let lifecycle = scene.client.send(&GetBucketLifecycleConfiguration::new()).await;
+    assert_eq!(lifecycle.unwrap_err().attempts(), 1);
 }
 
 #[tokio::test]
