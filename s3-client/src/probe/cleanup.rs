@@ -56,7 +56,13 @@ async fn remove<T: Transport>(
             break;
         }
     }
-    let mut left = listed(session, encoding).await;
+    let mut left = BTreeSet::new();
+    for key in listed(session, encoding).await {
+        // One server goes on listing for a while what it failed to write.
+        if session.exists(&key).await != Some(false) {
+            left.insert(key);
+        }
+    }
     for DeleteTarget { key, .. } in targets {
         // What was never stored, and is not seen now, is not left: servers refuse to delete the keys that they refuse to write.
         let is_stored = session.notes().stored.contains(&key);
@@ -106,14 +112,8 @@ async fn delete<T: Transport>(
 
 async fn delete_batch<T: Transport>(session: &Session<'_, T>, targets: &[DeleteTarget]) -> Vec<DeleteTarget> {
     let op = Bare::new(DeleteObjects::new(targets.iter().cloned())).with_integrity(Integrity::Md5);
-    let result = session.ask_with(&op, Attempts::Configured, Signing::EachAttempt).await;
-    let Ok(report) = result.and_then(|raw| session.read(&op, raw)) else { return targets.to_vec() };
-    let mut notes = session.notes();
-    for deleted in report.deleted.into_iter().filter(|deleted| deleted.target.version_id.is_none()) {
-        if let Some(marker) = deleted.delete_marker_version_id {
-            notes.versions.insert((deleted.target.key, marker));
-        }
-    }
+    let result = session.delete_many(&op, Attempts::Configured, Signing::EachAttempt).await;
+    let Ok((report, _)) = result else { return targets.to_vec() };
     report.failed.into_iter().map(|failed| failed.target).chain(report.unreported).collect()
 }
 

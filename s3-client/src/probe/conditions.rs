@@ -129,6 +129,8 @@ async fn put<T: Transport>(
 }
 
 async fn race<T: Transport>(session: &Session<'_, T>, key: &ObjectKey, condition: &Condition) -> Race {
+    // Connections that are open already, so that all puts arrive at once. What the reads say does not matter.
+    join_all((0..session.writers).map(|_| session.exists(key))).await;
     let contents: Vec<Bytes> = (0..session.writers).map(race_content).collect();
     let puts = contents.iter().map(|content| put(session, key, content.clone(), condition));
     let answers: Vec<Answered> = join_all(puts).await.iter().map(Answered::of).collect();

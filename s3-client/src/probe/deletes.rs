@@ -20,8 +20,8 @@ struct Facts {
     is_there: Option<bool>,
 }
 
-/// Finds out how deletes behave.
-pub(super) async fn deletes<T: Transport>(session: &Session<'_, T>) -> Deletes {
+/// Finds out how deletes behave. `keeps_versions`: the bucket does, and quiet mode would leave markers of which nobody tells.
+pub(super) async fn deletes<T: Transport>(session: &Session<'_, T>, keeps_versions: bool) -> Deletes {
     let missing = session.key("delete/missing");
     let single = session.delete(&missing, Attempts::Two, Signing::EachAttempt).await;
     let missing_key_is_fine = match Answered::of(&single) {
@@ -36,7 +36,7 @@ pub(super) async fn deletes<T: Transport>(session: &Session<'_, T>) -> Deletes {
     if let (MultiDelete::Works, Some(report)) = (multi, report) {
         let is_complete = report.failed.is_empty() && report.unreported.is_empty();
         found.multi_reports_all = is_complete.into();
-        found.quiet = quiet(session).await;
+        found.quiet = if keeps_versions { Found::Unknown } else { quiet(session).await };
         found.needs_md5 = needs_md5(session).await;
     }
     found
@@ -59,10 +59,9 @@ async fn multi_delete<T: Transport>(
 ) -> (Facts, Option<DeleteReport>) {
     let all = keys.iter().chain([missing]).cloned();
     let op = Bare::new(DeleteObjects::new(all)).with_integrity(Integrity::Md5);
-    let result = session.ask(&op).await;
-    let result = result.and_then(|raw| session.read(&op, raw));
+    let result = session.delete_many(&op, Attempts::Two, Signing::EachAttempt).await;
     let answer = Answered::of(&result);
-    let report = result.ok();
+    let report = result.ok().map(|(report, _)| report);
     let is_gone = |report: &DeleteReport, key: &ObjectKey| {
         report.deleted.iter().any(|deleted| deleted.target.key == *key)
     };
@@ -94,7 +93,8 @@ fn multi(facts: Facts) -> MultiDelete {
 async fn quiet<T: Transport>(session: &Session<'_, T>) -> Found {
     let keys = objects(session, "quiet").await;
     let op = Bare::new(DeleteObjects::new(keys).quiet()).with_integrity(Integrity::Md5);
-    let Ok(raw) = session.ask(&op).await else { return Found::Unknown };
+    let result = session.delete_many(&op, Attempts::Two, Signing::EachAttempt).await;
+    let Ok((_, raw)) = result else { return Found::Unknown };
     successes(&raw).map(|successes| successes == 0).into()
 }
 
@@ -113,7 +113,7 @@ fn successes(raw: &RawAnswer) -> Option<u32> {
 
 async fn needs_md5<T: Transport>(session: &Session<'_, T>) -> Found {
     let op = Bare::new(DeleteObjects::new([session.key("delete/missing")]));
-    match Answered::of(&session.ask_with(&op, Attempts::One, Signing::EachAttempt).await) {
+    match Answered::of(&session.delete_many(&op, Attempts::One, Signing::EachAttempt).await) {
         Answered::Done => Found::No,
         Answered::Refused(_) => Found::Yes,
         _ => Found::Unknown,

@@ -116,14 +116,15 @@ async fn basics<T: Transport>(session: &Session<'_, T>) -> Result<(), RequestErr
 /// Asks everything; what was found so far stands in the report if the time is up before the end.
 async fn ask<T: Transport>(session: &Session<'_, T>, report: &mut ProbeReport) {
     let begun = freshness::begin(session).await;
+    report.bucket = bucket::settings(session).await;
     report.put_if_absent = conditions::put_if_absent(session).await;
     (report.compare_and_swap, report.tag_form) = conditions::compare_and_swap(session).await;
-    report.deletes = deletes::deletes(session).await;
+    let keeps_versions = report.bucket.versions == BucketVersions::Kept;
+    report.deletes = deletes::deletes(session, keeps_versions).await;
     report.integrity = integrity::integrity(session).await;
     report.listing = listing::listings(session).await;
     (report.odd_keys, report.odd_keys_tried) = odd_keys::odd_keys(session, report.listing.encoding).await;
     report.reading = reading::reading(session).await;
-    report.bucket = bucket::settings(session).await;
     let has_multi_delete = report.deletes.multi == MultiDelete::Works;
     report.signatures = signatures::signatures(session, has_multi_delete).await;
     (report.dates.put_again, report.dates.copy_onto_itself) = freshness::end(session, begun).await;

@@ -12,8 +12,8 @@ use crate::call::{CallOptions, Engine, Raw, RawAnswer, Signing};
 use crate::error::{AnswerFlaw, Cause, ErrorCode, Operation, RequestError};
 use crate::key::ObjectKey;
 use crate::ops::{
-    DeleteObject, GetObject, HeadObject, NoOutput, ObjectMeta, PutObject, S3Operation, header_text,
-    server_date,
+    DeleteObject, DeleteObjects, DeleteReport, GetObject, HeadObject, NoOutput, ObjectMeta, PutObject,
+    S3Operation, header_text, server_date,
 };
 use crate::outcome::Outcome;
 use crate::transport::Transport;
@@ -175,6 +175,24 @@ impl<'a, T: Transport> Session<'a, T> {
         let result = self.ask_with(&Bare::new(DeleteObject::new(key.clone())), attempts, signing).await;
         self.note_version(key, &result);
         result
+    }
+
+    /// Deletes objects and keeps track of what that leaves; returns the report beside the answer behind it.
+    pub(super) async fn delete_many(
+        &self,
+        op: &Bare<DeleteObjects>,
+        attempts: Attempts,
+        signing: Signing,
+    ) -> Result<(DeleteReport, RawAnswer), RequestError> {
+        let raw = self.ask_with(op, attempts, signing).await?;
+        let report = self.read(op, raw.clone())?;
+        let mut notes = self.notes();
+        for deleted in report.deleted.iter().filter(|deleted| deleted.target.version_id.is_none()) {
+            if let Some(marker) = &deleted.delete_marker_version_id {
+                notes.versions.insert((deleted.target.key.clone(), marker.clone()));
+            }
+        }
+        Ok((report, raw))
     }
 
     /// Writes an object as plainly as can be.

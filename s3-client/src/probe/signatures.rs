@@ -192,9 +192,8 @@ async fn send<T: Transport>(
         Kind::Delete => Answered::of(&session.delete(key, Attempts::One, signing).await),
         Kind::MultiDelete => {
             let delete = Bare::new(DeleteObjects::new([key.clone()])).with_integrity(Integrity::Md5);
-            let result = session.ask_with(&delete, Attempts::One, signing).await;
-            match result.and_then(|raw| session.read(&delete, raw)) {
-                Ok(report) if report.deleted.is_empty() => {
+            match session.delete_many(&delete, Attempts::One, signing).await {
+                Ok((report, _)) if report.deleted.is_empty() => {
                     let status = report.failed.first().map(|failed| failed.error.status());
                     status.map_or(Answered::Silent, Answered::Refused)
                 }

@@ -280,8 +280,8 @@ async fn check_then_act(shared: &Shared, request: &mut Request) -> Result<(), S3
     Ok(())
 }
 
-/// Turns of the scheduler between look and write: enough for the other writers of a race to be read.
-const TURNS_BETWEEN: usize = 200;
+/// Turns of the scheduler between look and write: enough for the other writers of a race to be read, on a busy machine too.
+const TURNS_BETWEEN: usize = 5000;
 
 /// In a task of its own: the effect does not need the client to stay.
 async fn apply_later(
