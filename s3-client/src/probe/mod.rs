@@ -64,8 +64,9 @@ impl<T: Transport> Client<T> {
     /// Finds out what the server does, and removes what that left behind.
     ///
     /// It depends on the client's endpoint, addressing, bucket, credentials, limits, timeouts and retry policy, and on nothing else of its
-    /// configuration: quirks and checksums that are set do not change what is asked. It sends some 400 small requests, most of them at
-    /// once, and two puts of 16 KiB for each writer of each race; on a server that is near it takes a few seconds.
+    /// configuration: quirks and checksums that are set do not change what is asked. It sends some 250 small requests, most of them 16 at a
+    /// time, and for each writer of each race (of which there are two kinds) a HEAD and a put of 16 KiB: 450 in all by default. On a server
+    /// that is near it takes one to six seconds.
     ///
     /// # Errors
     /// An object cannot be put, read or deleted as plainly as can be: permissions, network, no such bucket. Then the one key
