@@ -79,7 +79,7 @@ impl<T: Transport> Client<T> {
         let engine = self.engine();
         let session = Session::new(engine, options);
         let mut report = ProbeReport::default();
-        let limit = options.time_max;
+        let (limit, begun_at) = (options.time_max, engine.clock.monotonic());
         let Some(basic) = within(&*engine.clock, limit, Box::pin(basics(&session))).await else {
             Box::pin(cleanup::clean(&session, &report)).await;
             return Err(session.error(Operation::PutObject, Cause::TimedOut { limit }));
@@ -91,7 +91,8 @@ impl<T: Transport> Client<T> {
             }
             return Err(error);
         }
-        let asked = within(&*engine.clock, limit, Box::pin(ask(&session, &mut report))).await;
+        let left = limit.saturating_sub(engine.clock.monotonic().saturating_sub(begun_at));
+        let asked = within(&*engine.clock, left, Box::pin(ask(&session, &mut report))).await;
         report.is_complete = asked.is_some();
         report.remains = Box::pin(cleanup::clean(&session, &report)).await;
         let notes = session.notes();
