@@ -109,11 +109,14 @@ impl FromStr for Endpoint {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Endpoint, ConfigError> {
-        let given = || text.chars().take(300).collect::<String>();
+        // Whatever stands before an `@` may be a secret.
+        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        let given = || shown.chars().take(300).collect::<String>();
         let (scheme, rest) = match text.split_once("://") {
             None | Some(("https", _)) => (Scheme::Https, text.strip_prefix("https://").unwrap_or(text)),
             Some(("http", rest)) => (Scheme::Http, rest),
             Some((scheme, _)) => {
+                let scheme = if scheme.contains('@') { "" } else { scheme };
                 let scheme = scheme.chars().take(40).collect();
                 return Err(ConfigError::UnknownScheme { endpoint: given(), scheme });
             }
@@ -206,6 +209,19 @@ mod tests {
         {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for text in [
+            "https://key:geheim@s3.example.com",
+            "ftp://key:geheim@host",
+            "key:geheim@host:0",
+            "https://key:gehe@im@h/p",
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("gehe"), "{error:?}");
         }
     }
 
