@@ -67,8 +67,16 @@ impl Bucket {
     pub(crate) async fn wait_for(&self, tokens: u64) {
         let wait = self.take(tokens);
         if !wait.is_zero() {
+            let taken = Taken { bucket: self, tokens };
             self.clock.sleep(wait).await;
+            std::mem::forget(taken);
         }
+    }
+
+    /// Takes back what was taken and not used: else who gives up waiting would hold up all who come later.
+    fn give_back(&self, tokens: u64) {
+        let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *paid_at = paid_at.saturating_sub(self.time_of(tokens));
     }
 
     fn time_of(&self, tokens: u64) -> Duration {
@@ -80,6 +88,18 @@ impl Bucket {
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bucket").field("rate", &self.rate).finish_non_exhaustive()
+    }
+}
+
+/// Tokens taken, but not yet used; given back when dropped.
+struct Taken<'a> {
+    bucket: &'a Bucket,
+    tokens: u64,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.bucket.give_back(self.tokens);
     }
 }
 
@@ -142,6 +162,14 @@ impl Pace {
     }
 }
 
+impl Drop for Pace {
+    fn drop(&mut self) {
+        if let Some((bytes, _)) = self.waiting {
+            self.bucket.give_back(bytes as u64);
+        }
+    }
+}
+
 impl fmt::Debug for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pace").field("bucket", &self.bucket).finish_non_exhaustive()
@@ -180,6 +208,21 @@ mod tests {
     #[test]
     fn a_rate_of_nothing_is_refused() {
         assert_eq!(Rate::per_second(0), Err(ConfigError::Zero { name: "rate per second" }));
+    }
+
+    #[test]
+    fn who_gives_up_waiting_gives_back_what_it_took() {
+        let (bucket, clock) = bucket(10, 1);
+        clock.advance(Duration::from_secs(1));
+        let bucket = Arc::new(bucket);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(bucket.take(1), Duration::ZERO);
+        for _ in 0..100 {
+            assert!(std::pin::pin!(bucket.wait_for(1)).poll(&mut cx).is_pending());
+            let mut pace = Pace::new(Arc::clone(&bucket));
+            assert!(pace.poll_take(&mut cx, 5).is_pending());
+        }
+        assert_eq!(bucket.take(1), Duration::from_millis(100));
     }
 
     #[test]
