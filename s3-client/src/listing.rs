@@ -6,7 +6,6 @@ use std::fmt;
 use crate::call::{CallOptions, Reply};
 use crate::client::Client;
 use crate::error::{AnswerFlaw, Cause, RequestError};
-use crate::key::ObjectKey;
 use crate::ops::{ContinuationToken, ListObjectsV2, ListedObject, ObjectPage, S3Operation, Target};
 use crate::transport::Transport;
 
@@ -40,7 +39,8 @@ struct Circle {
     pages: u64,
     empty_pages: u32,
     kept_token: Option<ContinuationToken>,
-    kept_key: Option<ObjectKey>,
+    /// Its first key; the first common prefix where there is none.
+    kept_name: Option<String>,
 }
 
 impl<T: Transport> Client<T> {
@@ -114,17 +114,17 @@ impl<T: Transport> Listing<T> {
 impl Circle {
     /// Takes note of a page; returns whether it shows that the listing has no end.
     fn closes_with(&mut self, page: &ObjectPage) -> bool {
-        let first_key = page.objects.first().map(|object| &object.key);
-        self.empty_pages =
-            if first_key.is_none() && page.common_prefixes.is_empty() { self.empty_pages + 1 } else { 0 };
+        let first_key = page.objects.first().map(|object| object.key.as_str());
+        let first_name = first_key.or_else(|| page.common_prefixes.first().map(String::as_str));
+        self.empty_pages = if first_name.is_none() { self.empty_pages + 1 } else { 0 };
         let is_same_token = page.next.is_some() && page.next == self.kept_token;
-        let is_same_key = first_key.is_some() && first_key == self.kept_key.as_ref();
+        let is_same_name = first_name.is_some() && first_name == self.kept_name.as_deref();
         self.pages += 1;
         if self.pages.is_power_of_two() {
             self.kept_token.clone_from(&page.next);
-            self.kept_key = first_key.cloned();
+            self.kept_name = first_name.map(str::to_owned);
         }
-        is_same_token || is_same_key || self.empty_pages > EMPTY_PAGES_MAX
+        is_same_token || is_same_name || self.empty_pages > EMPTY_PAGES_MAX
     }
 }
 
@@ -140,6 +140,7 @@ impl<T> fmt::Debug for Listing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::ObjectKey;
 
     /// Lets a circle see pages whose first keys are `keys`; returns at which page it closes.
     fn closes_at(keys: impl IntoIterator<Item = Option<u32>>) -> Option<usize> {
@@ -166,6 +167,17 @@ mod tests {
             let noticed = closes_at(pages).unwrap();
             assert!(noticed <= 3 * (lead + length) as usize + 2, "{lead} {length}: {noticed}");
         }
+    }
+
+    #[test]
+    fn a_circle_of_common_prefixes_is_noticed() {
+        let mut circle = Circle::default();
+        let mut closes = (0..20_u32).map(|page| {
+            let mut page_of = ObjectPage::default();
+            page_of.common_prefixes.push(format!("{}/", page % 3));
+            circle.closes_with(&page_of)
+        });
+        assert!(closes.any(|closes| closes));
     }
 
     #[test]
