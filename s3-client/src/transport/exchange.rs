@@ -77,6 +77,11 @@ impl Exchange {
             .await
         };
         match answer {
+            // Nobody can have carried out what was not sent: the answer is another request's, or untrue.
+            Some(Ok(answer)) if answer.status().is_success() && !exchange.is_sent() => {
+                let untrue = "the server reported a success before it had the whole request";
+                Err(exchange.fail(None, io::Error::new(io::ErrorKind::InvalidData, untrue)))
+            }
             Some(Ok(answer)) => Ok((exchange, answer)),
             Some(Err(mut error)) => {
                 let unsent = error.take_message();

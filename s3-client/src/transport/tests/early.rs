@@ -88,7 +88,7 @@ async fn a_connection_with_an_unfinished_request_is_not_reused() {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await?);
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+            stream.write_all(EARLY.as_bytes()).await?;
         }
     })
     .await;
@@ -98,7 +98,23 @@ async fn a_connection_with_an_unfinished_request_is_not_reused() {
     *held_back.body_mut() = RequestBody::new(vec![7; 1000].into(), Some(Pace::new(Arc::new(bucket))));
     let transport = transport();
     let answer = send(&transport, held_back).await.unwrap();
-    assert_eq!(read(answer).await.unwrap(), b"ok");
-    assert_eq!(fetch(&transport, server.port).await, (200, b"ok".to_vec()));
+    assert_eq!(read(answer).await.unwrap(), b"early");
+    assert_eq!(fetch(&transport, server.port).await, (412, b"early".to_vec()));
     assert_eq!(server.connections(), 2);
+}
+
+// Goal: nothing counts as stored that the server has not read. Method: it reads a part, says that all is well, and closes or waits.
+#[tokio::test]
+async fn a_success_before_the_request_was_sent_is_none() {
+    let stored = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let closing = early_server(10_000, stored).await;
+    let waiting = Server::with(move |mut stream, _| async move {
+        stream.read_exact(&mut [0; 10_000]).await?;
+        stream.write_all(stored.as_bytes()).await?;
+        std::future::pending().await
+    })
+    .await;
+    for server in [closing, waiting] {
+        unclear(send(&transport(), put(server.port, vec![7; 64 << 20])).await);
+    }
 }
