@@ -313,3 +313,21 @@ async fn a_refused_tunnel_is_not_sent() {
     assert!(matches!(error, ConnectError::TunnelRefused { status: 407, .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("geheim"));
 }
+
+// Goal: what a server says beyond the end of an answer is not taken for the next one. Method: the surplus comes in one TLS record with the
+// end of a body that is read straight from the connection, so that the socket holds nothing more.
+#[tokio::test]
+async fn a_surplus_within_a_record_does_not_answer_the_next_request() {
+    let issued = issue();
+    let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(1_000_000));
+    let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+    let server =
+        server(&issued, move |n| Reply::keep(if n == 0 { format!("{long}{forged}") } else { OK.to_owned() }))
+            .await;
+    let transport = trusting(Trust::Authorities(vec![issued.authority]));
+    let answer = send(&transport, https("localhost", server.port, "x")).await.unwrap();
+    assert_eq!(read(answer).await.unwrap().len(), 1_000_000);
+    let answer = send(&transport, https("localhost", server.port, "x")).await.unwrap();
+    assert_eq!(read(answer).await.unwrap(), b"ok");
+    assert_eq!(server.connections(), 2);
+}
