@@ -111,8 +111,22 @@ impl RequestBody {
     }
 }
 
+impl From<Payload> for RequestBody {
+    /// Takes content to be sent as fast as the network allows, for requests that a [`Transport`](crate::transport::Transport) gets by itself
+    /// or in a changed form.
+    fn from(payload: Payload) -> RequestBody {
+        RequestBody::new(payload, None)
+    }
+}
+
 /// Where the bytes of an answer come from: one socket, or a simulation.
 pub trait BodySource: Send {
+    /// Is told, before the first piece, that the reader would have to join pieces of a body of up to `bytes_max` bytes: one piece saves it the
+    /// copy. A source that gets its pieces from elsewhere need not care.
+    fn want_whole(&mut self, bytes_max: usize) {
+        let _ = bytes_max;
+    }
+
     /// Returns the next bytes, `None` at the end. A body that ends before its announced length is an error.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>;
 }
@@ -140,6 +154,13 @@ impl ResponseBody {
     /// Dropping the future loses no bytes.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
         poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    /// Asks for the body in one piece, if it has at most `bytes_max` bytes.
+    pub(crate) fn want_whole(&mut self, bytes_max: usize) {
+        if let Source::Boxed(source) = &mut self.0 {
+            source.want_whole(bytes_max);
+        }
     }
 
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

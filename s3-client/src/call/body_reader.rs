@@ -11,8 +11,8 @@ use crate::error::{AnswerFlaw, Cause};
 use crate::limits::Pace;
 use crate::ops::content_length;
 
-/// Most room that is set aside before bytes have come: what a server announces is not yet there.
-const RESERVED_BYTES_MAX: u64 = 16 << 20;
+/// Most room that is set aside before bytes have come: what a server announces is not yet there. A chunk of 16 MiB with its header fits.
+const RESERVED_BYTES_MAX: u64 = (16 << 20) + (64 << 10);
 
 /// A body being read: bounded, counted, and checked at its end.
 pub(super) struct BodyReader {
@@ -91,10 +91,11 @@ impl BodyReader {
 
     /// Reads all of it into one piece of memory.
     pub(super) async fn all(&mut self) -> Result<Bytes, Cause> {
+        let room = self.expected.unwrap_or(0).min(RESERVED_BYTES_MAX) as usize;
+        self.body.want_whole(room);
         let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
         // Short answers come in one piece, which then is the result.
         let Some(second) = self.next().await? else { return Ok(first) };
-        let room = self.expected.unwrap_or(0).min(RESERVED_BYTES_MAX) as usize;
         let mut all = BytesMut::with_capacity(room.max(first.len() + second.len()));
         all.extend_from_slice(&first);
         drop(first);
@@ -104,6 +105,14 @@ impl BodyReader {
             all.extend_from_slice(&piece);
         }
         Ok(all.freeze())
+    }
+
+    /// Reads all of it and appends what comes, also if it turns out not to be all.
+    pub(super) async fn append_to(&mut self, content: &mut Vec<u8>) -> Result<(), Cause> {
+        while let Some(piece) = self.next().await? {
+            content.extend_from_slice(&piece);
+        }
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), AnswerFlaw> {

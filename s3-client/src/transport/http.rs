@@ -12,6 +12,7 @@ use super::builder::HttpTransportBuilder;
 use super::connect::{ConnectError, Connector};
 use super::exchange::Exchange;
 use super::incoming::{self, Home};
+use super::memory::Memory;
 use super::outgoing::Outgoing;
 use super::pool::Pool;
 use super::{Transport, TransportError};
@@ -30,8 +31,8 @@ use crate::config::Scheme;
 ///
 /// # Answers
 /// An answer is delivered also if it comes before the request was sent completely, and if sending failed because the server closed the
-/// connection behind it. A head has at most 100 lines and 64 KiB. A body with a length comes in pieces of up to 4 MiB (one that is no
-/// longer, in one piece); a body that ends early is an error of kind [`io::ErrorKind::UnexpectedEof`].
+/// connection behind it. A head has at most 100 lines and 64 KiB. A body with a length comes in pieces of up to 1 MiB, or in one piece for
+/// a reader that [wants it whole](crate::BodySource::want_whole); a body that ends early is an error of kind [`io::ErrorKind::UnexpectedEof`].
 ///
 /// # Connections
 /// A connection is kept if both sides speak HTTP/1.1, neither says `Connection: close`, the request was sent completely, and the
@@ -49,6 +50,7 @@ pub struct HttpTransport {
 struct Shared {
     connector: Connector,
     pool: Arc<Pool>,
+    memory: Arc<Memory>,
     /// What a proxy without TLS wants to see.
     proxy_authorization: Option<HeaderValue>,
 }
@@ -66,7 +68,8 @@ impl HttpTransport {
             value.set_sensitive(true);
             Some(value)
         });
-        HttpTransport { shared: Arc::new(Shared { connector, pool: Arc::new(pool), proxy_authorization }) }
+        let (pool, memory) = (Arc::new(pool), Arc::default());
+        HttpTransport { shared: Arc::new(Shared { connector, pool, memory, proxy_authorization }) }
     }
 }
 
@@ -90,7 +93,7 @@ impl Shared {
             match Exchange::start(wire, request).await {
                 Ok((exchange, answer)) => {
                     let home = Home { pool: Arc::clone(&self.pool), authority };
-                    return Ok(incoming::receive(exchange, answer, home));
+                    return Ok(incoming::receive(exchange, answer, home, &self.memory));
                 }
                 // Ends: each turn uses up a kept connection, and a new one is tried once.
                 Err(failed) => match failed.unsent {

@@ -13,6 +13,8 @@ mod http;
 #[cfg(feature = "transport")]
 mod incoming;
 #[cfg(feature = "transport")]
+mod memory;
+#[cfg(feature = "transport")]
 mod outgoing;
 #[cfg(feature = "transport")]
 mod pool;

@@ -43,20 +43,27 @@ async fn the_request_arrives_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_with_a_length_comes_in_large_pieces() {
+async fn a_body_with_a_length_comes_in_large_pieces_or_whole() {
     let content: Vec<u8> = (0..10_000_000u32).map(|n| (n % 251) as u8).collect();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
     let reply = [head.as_bytes(), &content].concat();
     let server = Server::start(move |_| Reply::keep(&reply)).await;
     let transport = transport();
-    for _ in 0..3 {
+    let mib = 1 << 20;
+    let rest = 10_000_000 - 9 * mib;
+    for (wanted, lens_expected) in [
+        (0, [vec![mib; 9], vec![rest]].concat()),
+        (4 * mib, vec![4 * mib, 4 * mib, 10_000_000 - 8 * mib]),
+        (16 * mib, vec![10_000_000]),
+    ] {
         let mut body = send(&transport, get(server.port)).await.unwrap().into_body();
+        body.want_whole(wanted);
         let mut pieces = Vec::new();
         while let Some(piece) = body.next().await {
             pieces.push(piece.unwrap());
         }
         let lens: Vec<_> = pieces.iter().map(Bytes::len).collect();
-        assert_eq!(lens, [4 << 20, 4 << 20, 10_000_000 - (8 << 20)]);
+        assert_eq!(lens, lens_expected);
         assert!(pieces.concat() == content);
         assert!(body.next().await.is_none());
     }
