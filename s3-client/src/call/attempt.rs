@@ -105,7 +105,9 @@ impl<T: Transport> Engine<T> {
         // A provider's call has no deadline of its own.
         let credentials = within(&*self.clock, limit, self.credentials.current()).await;
         let late = || CredentialsError::provider(io::Error::from(io::ErrorKind::TimedOut));
-        let credentials = match credentials.unwrap_or_else(|| Err(late())) {
+        // What is held may be good for a while yet, though the provider does not answer.
+        let at_hand = || self.credentials.at_hand().ok_or_else(late);
+        let credentials = match credentials.unwrap_or_else(at_hand) {
             Ok(credentials) => credentials,
             Err(error) => return Err(Failed::before_answer(Cause::Credentials(error))),
         };

@@ -22,7 +22,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(30);
 /// with those at hand; if that fails they serve until they expire. Without good credentials, all callers wait for one refresh
 /// and share its result, failure included, so that a provider that is down is not asked once a request.
 ///
-/// A provider's call has no deadline of its own: it ends with the request that waits for it, and another one asks anew.
+/// A provider's call has no deadline of its own: it ends with the request that waits for it, and another one asks anew, after a pause if
+/// there are good credentials at hand.
 pub struct CachedCredentials {
     provider: Box<dyn CredentialsProvider>,
     clock: Arc<dyn Clock>,
@@ -78,8 +79,15 @@ impl CachedCredentials {
         if let Some(shared) = self.result_since(refreshes) {
             return shared;
         }
+        let asking = Asking(self);
         let answer = self.provider.credentials().await;
+        std::mem::forget(asking);
         self.settle(answer)
+    }
+
+    /// Returns what is held if it has not expired, without asking for others.
+    pub(crate) fn at_hand(&self) -> Option<Arc<Credentials>> {
+        self.good(&self.lock())
     }
 
     /// Drops `refused`, which the server does not take (any more), so that the next call asks the provider.
@@ -150,6 +158,18 @@ impl CachedCredentials {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call of the provider. If the caller gives it up, others who have good credentials are spared the same for a while.
+struct Asking<'a>(&'a CachedCredentials);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if state.held.is_some() {
+            state.refresh_at = self.0.clock.now().checked_add(RETRY_PAUSE);
+        }
     }
 }
 

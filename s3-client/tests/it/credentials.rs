@@ -118,3 +118,33 @@ async fn a_provider_that_never_answers_ends_with_the_attempt() {
     assert_eq!((error.attempts(), error.outcome(), script.count()), (0, Outcome::NONE, 0));
     assert_eq!(clock.monotonic(), 31 * SECOND);
 }
+
+// Goal: a provider that hangs fails no request while the credentials at hand are good. Method: it answers once, and then lets time pass.
+#[tokio::test]
+async fn good_credentials_outlive_a_provider_that_never_answers() {
+    struct Once(Arc<TestClock>, AtomicU32);
+    impl CredentialsProvider for Once {
+        fn credentials(&self) -> CredentialsFuture<'_> {
+            if self.1.fetch_add(1, Ordering::Relaxed) > 0 {
+                self.0.advance(31 * SECOND);
+                return Box::pin(pending());
+            }
+            let credentials = Credentials::new("AKID", "secret").unwrap();
+            let credentials = credentials.with_expiry(self.0.now() + 3600 * SECOND);
+            Box::pin(std::future::ready(Ok(credentials)))
+        }
+    }
+    let clock = Arc::new(TestClock::skipping(25 * SECOND));
+    let provider = Arc::new(Once(clock.clone(), AtomicU32::new(0)));
+    let script = scene(Tokens::default(), vec![answer(200), answer(200), answer(200)]).script;
+    let client = coldkeep_s3_client::Client::builder(config())
+        .with_clock(clock.clone())
+        .with_credentials(provider.clone())
+        .build_with(script.clone());
+    client.send(&put()).await.unwrap();
+    clock.advance(3400 * SECOND);
+    for _ in 0..2 {
+        client.send(&put()).await.unwrap();
+    }
+    assert_eq!(provider.1.load(Ordering::Relaxed), 2, "one hung call, then a pause");
+}
