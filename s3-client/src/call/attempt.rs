@@ -261,7 +261,11 @@ impl Finish for Head {
 
 /// Content must have a length, or framing whose end cannot be mistaken: a body that ends with its connection could be cut unnoticed.
 pub(super) fn require_length(headers: &HeaderMap, reader: &BodyReader) -> Result<(), Cause> {
-    if reader.expected().is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    // Other codings than `chunked` at the end of the list leave the end to the connection (RFC 9112 §6.3).
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let last = codings.and_then(|codings| codings.to_str().ok()?.rsplit(',').next());
+    let is_chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+    if reader.expected().is_none() && !is_chunked {
         return Err(Cause::Malformed(AnswerFlaw::UnknownLength));
     }
     Ok(())

@@ -125,7 +125,8 @@ impl ByteRange {
     }
 
     fn is_answered_by(self, got: ContentRange) -> bool {
-        let to_end = got.size.is_none_or(|size| got.last + 1 == size);
+        // Where the object ends must be told: fewer bytes than asked for could be a cut.
+        let to_end = got.size.is_some_and(|size| got.last + 1 == size);
         match self {
             ByteRange::Bounded { first, last } => {
                 got.first == first && (got.last == last || (got.last < last && to_end))

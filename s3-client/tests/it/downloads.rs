@@ -80,6 +80,9 @@ async fn a_body_of_another_length_is_an_error_never_a_short_result() {
     let empty = answer(200).header("content-length", "9");
     assert_eq!(flaw(&get(), empty).await, "WrongLength { expected: 9, got: 0 }");
     assert_eq!(flaw(&get(), answer(200).until_close(&[CONTENT])).await, "UnknownLength");
+    // Framing that ends with the connection, too (RFC 9112 §6.3).
+    let unframed = answer(200).until_close(&[CONTENT]).header("transfer-encoding", "identity");
+    assert_eq!(flaw(&get(), unframed).await, "UnknownLength");
     let garbled = whole().header("content-length", "nine");
     assert!(flaw(&get(), garbled).await.starts_with("InvalidHeader"));
     for cut in [whole().header("content-length", "10").cut(), answer(200).chunks(&["1234"]).cut()] {
@@ -140,7 +143,10 @@ async fn a_range_is_taken_only_if_it_is_the_one_asked_for() {
     let summed = part("bytes 2-4/9", "345").header(SUMS[0].0, SUMS[0].1);
     assert_eq!(read(&asked, summed).await.unwrap().content, "345");
 
-    for wrong in [whole(), part("bytes 3-5/9", "456"), part("bytes 2-3/9", "34")] {
+    assert_eq!(read(&asked, part("bytes 2-4/*", "345")).await.unwrap().content, "345");
+    // Whether there is more than `bytes 2-3/*` nobody knows.
+    let cut = part("bytes 2-3/*", "34");
+    for wrong in [whole(), part("bytes 3-5/9", "456"), part("bytes 2-3/9", "34"), cut] {
         assert!(flaw(&asked, wrong).await.starts_with("WrongRange"));
     }
     assert!(flaw(&asked, part("bytes 2-4/9", "34")).await.starts_with("WrongLength"));
