@@ -4,7 +4,7 @@ use bytes::Bytes;
 use coldkeep_s3_client::ops::{DeleteObjects, ListObjectsV2, S3Operation};
 use coldkeep_s3_client::{
     AnswerFlaw, Cause, DeleteObject, Effect, ErrorCode, HeadObject, Operation, Outcome, RequestError,
-    ServiceError, XmlError,
+    XmlError,
 };
 use coldkeep_s3_testbed::{Answer, Fault, MemoryS3};
 
@@ -121,7 +121,12 @@ async fn a_body_without_end_is_left_at_the_bound() {
         let start = format!("HTTP/1.1 {status} No\r\n\r\n<Error><Code>");
         let fault = Fault::Endless { start: start.into(), unit: Bytes::from(vec![b'x'; 16 << 10]) };
         let (scene, error) = ask(&DeleteObject::new(key("k")), fault).await;
-        assert_eq!(error.service_error().map(ServiceError::status), Some(status), "{error:?}");
+        match error.cause() {
+            Cause::Refused(refused) => assert_eq!(refused.status(), status),
+            // No error document of the service is that long: not its word, then.
+            Cause::Malformed(AnswerFlaw::TooLong { .. }) => assert!(error.outcome().is_unclear()),
+            other => panic!("{status}: {other:?}"),
+        }
         assert!(read(&scene, Operation::DeleteObject) <= 2 * ((64 << 10) + (1 << 20)));
     }
 }
