@@ -158,48 +158,47 @@ impl<T: Transport> Engine<T> {
         let Opened { head, body, is_head, pace, timeouts, .. } = opened;
         let (status, headers) = (head.status, head.headers);
         let id = header_text(&headers, "x-amz-request-id");
-        let mut read = Ok(bytes::Bytes::new());
+        let (mut content, mut read) = (Vec::new(), Ok(()));
         // An answer to HEAD has no body whatever its headers say (spec `s3-servers.md` §3, point 7).
         if !is_head {
             read = match BodyReader::new(&headers, body, ERROR_BYTES_MAX, pace) {
                 Ok(mut reader) => {
                     let limit = timeouts.attempt(0);
-                    let read = within(&*self.clock, limit, reader.all()).await;
+                    let read = within(&*self.clock, limit, reader.append_to(&mut content)).await;
                     self.counters.received(operation, reader.got());
                     read.unwrap_or(Err(Cause::TimedOut { limit }))
                 }
                 Err(flaw) => Err(Cause::Malformed(flaw)),
             };
         }
-        let content = match read {
-            Ok(content) => content,
-            // A proxy's 404 must not pass for a missing object, and only the body tells who sent it.
-            Err(cause) if status == StatusCode::NOT_FOUND => return cause,
-            // Else a body that is cut leaves the status, which is what counts: a refused put is often followed by a reset.
-            Err(_) => bytes::Bytes::new(),
-        };
         // AWS names the region of a redirect in this header, not in the document.
         let region = header_text(&headers, "x-amz-bucket-region").filter(|_| status.is_redirection());
-        let plain = |code| ServiceError::new(status.as_u16(), code, "", id).with_region(region);
-        if content.iter().all(u8::is_ascii_whitespace) {
-            let code = (status == StatusCode::NOT_FOUND).then(|| not_found.name()).flatten();
-            return Cause::Refused(plain(code));
-        }
-        match ErrorDocument::parse(&content) {
-            Ok(document) => {
+        // 5xx and 429 mean the same from whoever they come, and only the service names regions.
+        let is_anyones =
+            status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || region.is_some();
+        let not_found = not_found.name().filter(|_| status == StatusCode::NOT_FOUND);
+        let plain =
+            |code| Cause::Refused(ServiceError::new(status.as_u16(), code, "", id).with_region(region));
+        match (ErrorDocument::parse(&content), read) {
+            // What went wrong is known, whether or not the rest came.
+            (Ok(document), _) => {
                 let error = service_error(status, &document, id);
                 let is_named = error.region().is_some();
                 Cause::Refused(if is_named { error } else { error.with_region(region) })
             }
-            // 5xx and 429 mean the same from whoever they come, and only the service names regions.
-            Err(_)
-                if status.is_server_error()
-                    || status == StatusCode::TOO_MANY_REQUESTS
-                    || region.is_some() =>
-            {
-                Cause::Refused(plain(None))
+            _ if is_anyones => plain(None),
+            // No error document is that long, nor begins like something else.
+            (_, Err(cause @ Cause::Malformed(AnswerFlaw::TooLong { .. }))) => cause,
+            (Err(XmlError::Empty), Ok(())) => plain(not_found),
+            (Err(XmlError::Empty | XmlError::Truncated { .. }), Err(cause)) => match not_found {
+                // A proxy's 404 must not pass for a missing object, and only the body tells who sent it.
+                Some(_) => cause,
+                // Else a body that is cut leaves the status, which is what counts: a refused put is often followed by a reset.
+                None => plain(None),
+            },
+            (Err(source), _) => {
+                Cause::Malformed(AnswerFlaw::NoErrorDocument { status: status.as_u16(), source })
             }
-            Err(source) => Cause::Malformed(AnswerFlaw::NoErrorDocument { status: status.as_u16(), source }),
         }
     }
 
@@ -271,12 +270,14 @@ pub(super) fn require_length(headers: &HeaderMap, reader: &BodyReader) -> Result
     Ok(())
 }
 
-/// Finds out whether the body of a success belies its status. Many a result is in the headers alone, and a portal's page with status 200
-/// must not pass for a stored object.
+/// Finds out whether the body of a success belies its status. Many a result is in the headers alone, and a portal's page or a proxy's
+/// line of text with status 200 must not pass for a stored object.
 fn no_success(status: StatusCode, content: &[u8], id: Option<&str>) -> Option<Cause> {
     match ErrorDocument::parse(content) {
         Ok(document) => Some(Cause::Refused(service_error(status, &document, id))),
-        Err(page @ XmlError::HtmlPage) => Some(Cause::Malformed(AnswerFlaw::Xml(page))),
+        Err(page @ (XmlError::HtmlPage | XmlError::NotXml { .. })) => {
+            Some(Cause::Malformed(AnswerFlaw::Xml(page)))
+        }
         Err(_) => None,
     }
 }

@@ -28,13 +28,12 @@ pub(crate) fn judge(operation: Operation, cause: &Cause) -> Verdict {
         // waiting for a server that is still at it.
         Cause::Connection { .. } | Cause::TimedOut { .. } | Cause::Malformed(_) => UNCLEAR,
         Cause::Refused(error) => match (error.code(), error.status()) {
-            // Says no and means it: nothing was done, and the request is gone.
-            (ErrorCode::SlowDown, _) => NOTHING,
             // The server reports the failure in the body of a success, so it was at it; and one server stores the object and then complains
             // about its checksum (spec `s3-servers.md` §3, point 4).
             (_, 200..=299) | (ErrorCode::BadDigest, _) => MAYBE,
+            // Says no and means it: nothing was done, and the request is gone.
+            (ErrorCode::SlowDown | ErrorCode::NotImplemented, _) => NOTHING,
             // A gateway's timeout is no word of the server: the request can be held and carried out later (hazard H21).
-            (ErrorCode::NotImplemented, _) => NOTHING,
             (ErrorCode::Unavailable, _) | (_, 500..) => UNCLEAR,
             _ => NOTHING,
         },
@@ -119,7 +118,9 @@ mod tests {
     #[test]
     fn an_errored_put_may_have_stored_the_object() {
         assert_eq!(judge(Operation::PutObject, &refused(400, Some("BadDigest"))), MAYBE);
-        assert_eq!(judge(Operation::CopyObject, &refused(200, Some("InternalError"))), MAYBE);
+        for code in ["InternalError", "SlowDown"] {
+            assert_eq!(judge(Operation::CopyObject, &refused(200, Some(code))), MAYBE);
+        }
     }
 
     #[test]
