@@ -28,7 +28,7 @@
 use coldkeep_s3_client::ops::{CopyObject, DeleteTarget, ListObjectsV2};
 use coldkeep_s3_client::{
     AnswerFlaw, ByteRange, CallOptions, Cause, DeleteObject, Effect, ErrorCode, HeadObject, Outcome, Pending,
-    PutObject, XmlError,
+    PutObject, ServiceError, XmlError,
 };
 use coldkeep_s3_testbed::{Answer, Fault, Lack, Options};
 
@@ -76,7 +76,7 @@ async fn point_06_errors_may_be_bare() {
         scene.then([Fault::Answer(Answer::new(403, body))]);
         let error = scene.client.send(&get("k")).await.unwrap_err();
         assert!(error.is_access_denied(), "{body:?}: {error:?}");
-        assert_eq!(error.service_error().and_then(|refused| refused.request_id()), None);
+        assert_eq!(error.service_error().and_then(ServiceError::request_id), None);
     }
     scene.then([Fault::Answer(Answer::new(404, ""))]);
     assert!(scene.client.send(&get("k")).await.unwrap_err().is_not_found());
@@ -100,7 +100,7 @@ async fn point_08_ranges_come_in_every_form() {
         assert_eq!((object.content.as_ref(), object.range.map(|range| range.first)), (&b"345"[..], Some(3)));
     }
     let error = scene.client.send(&get("empty").with_range(ByteRange::From(0))).await.unwrap_err();
-    assert_eq!(error.service_error().map(|refused| refused.status()), Some(416));
+    assert_eq!(error.service_error().map(ServiceError::status), Some(416));
     for (fault, flaw) in [
         (part(206, "34", "bytes 3-5/10"), "WrongLength"),
         (part(206, "345", "bytes 4-6/10"), "WrongRange"),
