@@ -30,8 +30,8 @@ use crate::config::Scheme;
 /// [`TransportError::Unclear`].
 ///
 /// # Answers
-/// An answer is delivered also if it comes before the request was sent completely, and if sending failed because the server closed the
-/// connection behind it. A head has at most 100 lines and 64 KiB. A body with a length comes in pieces of up to 1 MiB, or in one piece for
+/// A refusal is delivered also if it comes before the request was sent completely, and if sending failed because the server closed the
+/// connection behind it; a success that early is [`TransportError::Unclear`]. A head has at most 100 lines and 64 KiB. A body with a length comes in pieces of up to 1 MiB, or in one piece for
 /// a reader that [wants it whole](crate::BodySource::want_whole); a body that ends early is an error of kind [`io::ErrorKind::UnexpectedEof`].
 ///
 /// # Connections

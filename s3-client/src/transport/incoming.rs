@@ -137,7 +137,7 @@ impl BodySource for SizedBody {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.piece.capacity() == 0 {
+        if self.wire.is_some() && self.piece.capacity() == 0 {
             self.begin_piece();
         }
         let Some(wire) = &mut self.wire else { return Poll::Ready(None) };
@@ -147,8 +147,13 @@ impl BodySource for SizedBody {
         };
         let piece = std::mem::take(&mut self.piece);
         if let Err(error) = filled {
-            self.wire = None;
-            return Poll::Ready(Some(Err(error)));
+            if piece.is_empty() {
+                self.wire = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+            // First what came: the begin of a refusal tells who sent it.
+            self.failed = Some(error);
+            return Poll::Ready(Some(Ok(self.memory.hand_out(piece))));
         }
         if self.missing == 0
             && let (Some(wire), Some(home)) = (self.wire.take(), self.home.take())

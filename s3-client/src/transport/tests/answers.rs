@@ -170,3 +170,14 @@ async fn an_announced_length_allocates_no_more_than_a_piece() {
     let (_, body, _) = exchange(Reply::close(reply)).await;
     assert_eq!(body, Err(io::ErrorKind::UnexpectedEof));
 }
+
+// Goal: who sent a refusal can be told though its end never comes. Method: what came of the body is read before the error.
+#[tokio::test]
+async fn what_came_of_a_body_that_is_cut_is_handed_out_before_the_error() {
+    let server =
+        Server::start(|_| Reply::close("HTTP/1.1 403 Forbidden\r\nContent-Length: 5000\r\n\r\n<html>")).await;
+    let mut body = send(&transport(), get(server.port)).await.unwrap().into_body();
+    assert_eq!(body.next().await.unwrap().unwrap(), "<html>");
+    assert_eq!(body.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert!(body.next().await.is_none());
+}
