@@ -18,6 +18,9 @@ use crate::ops::{Checksums, ContentRange, GetObject, ObjectMeta, S3Operation as 
 use crate::outcome::Outcome;
 use crate::stats::Counters;
 
+/// Largest piece that the transport waits for: on a line that is just fast enough it takes its time.
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+
 /// An object that is being read.
 ///
 /// It holds one of the client's places for requests until it was read to its end or is dropped. A body that is cut, too short or does not
@@ -80,13 +83,13 @@ impl ObjectStream {
     /// Returns the next piece; `None` once all of it was read and found complete.
     ///
     /// # Errors
-    /// The body broke off, took longer than the bound of an attempt for one piece, or does not match its length or checksum.
+    /// The body broke off, took longer for one piece than the bound of an attempt that transfers 1 MiB, or does not match its length or checksum.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing; the next call goes on.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RequestError> {
         let Some((reader, _)) = &mut self.reading else { return Ok(None) };
-        let limit = self.timeouts.attempt(0);
+        let limit = self.timeouts.attempt(PIECE_BYTES_MAX);
         let piece = within_plus(&*self.clock, limit, &self.waited, reader.next()).await;
         match piece.unwrap_or(Err(Cause::TimedOut { limit })) {
             Ok(Some(piece)) => {

@@ -42,7 +42,7 @@ async fn pieces_come_as_they_are_and_facts_before_them() {
 async fn a_stream_that_breaks_ends_with_an_error_never_early() {
     let cut = answer(200).body("abc").header("content-length", "9").cut();
     let short = answer(200).body("abc").header("content-length", "9");
-    let silent = answer(200).body("abc").header("content-length", "9").stalled(31 * SECOND);
+    let silent = answer(200).body("abc").header("content-length", "9").stalled(47 * SECOND);
     let chunked = answer(200).chunks(&["a", "bc"]).cut();
     for fail in [cut, short, silent, chunked] {
         let (scene, mut stream) = open(&get(), fail).await;
@@ -169,4 +169,13 @@ async fn streamed_bytes_are_counted() {
     stream.next().await.unwrap();
     drop(stream);
     assert_eq!(scene.client.stats().total().bytes_received, 5);
+}
+
+#[tokio::test]
+async fn a_piece_may_take_as_long_as_the_slowest_transfer_takes_for_it() {
+    // 1 MiB, the largest piece of the transport, at 64 KiB/s; and 30 s, the bound of an attempt.
+    let silent = answer(200).body("abc").header("content-length", "9").stalled(47 * SECOND);
+    let (_scene, mut stream) = open(&get(), silent).await;
+    let error = drain(&mut stream).await.1.unwrap();
+    assert!(matches!(error.cause(), Cause::TimedOut { limit } if *limit == 46 * SECOND), "{error:?}");
 }
