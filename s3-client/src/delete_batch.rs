@@ -70,7 +70,16 @@ impl<T: Transport> Client<T> {
                 };
                 async move { (target, self.send_with(&op, options).await) }
             });
-            for (target, result) in futures_util::future::join_all(deletes).await {
+            let mut results = futures_util::future::join_all(deletes).await;
+            // Nothing was sent at all, and the others would fare the same.
+            let is_unsent =
+                |result: &Result<_, RequestError>| matches!(result, Err(error) if error.attempts() == 0);
+            if total.is_untouched() && results.iter().all(|(_, result)| is_unsent(result)) {
+                if let (_, Err(error)) = results.swap_remove(0) {
+                    return Err(error);
+                }
+            }
+            for (target, result) in results {
                 let target = DeleteTarget::clone(target);
                 match result {
                     Ok(reply) => {
@@ -80,8 +89,6 @@ impl<T: Transport> Client<T> {
                             ..DeleteReport::default()
                         }));
                     }
-                    // Nothing that concerns one object only, and nothing was sent: the others would fare the same.
-                    Err(error) if total.is_untouched() && error.attempts() == 0 => return Err(error),
                     Err(error) => total.add_failure(target, &error),
                 }
             }

@@ -99,3 +99,16 @@ async fn a_batch_has_1_to_1000_objects() {
         assert_eq!((error.attempts(), scene.script.count()), (0, 0));
     }
 }
+
+// Goal: a request that could not even be made hides nothing of those beside it. Method: an address too long for the first of two.
+#[tokio::test]
+async fn h21_a_single_delete_that_cannot_be_made_hides_no_unanswered_one() {
+    let quirks = Quirks::from([Quirk::NoMultiDelete]);
+    let scene = Scene::with(config().with_quirks(quirks).with_retry(retries(1)), [Step::Broken]);
+    let mut batch = targets(&["a", "b"]);
+    batch[0].version_id = Some("v".repeat(70_000));
+    let reply = scene.client.delete_batch(&batch, &presigned()).await.unwrap();
+    assert_eq!(reply.value.unreported, batch);
+    assert_eq!(reply.outcome.pending(), Pending::Until(start() + 60 * SECOND));
+    assert_eq!((reply.attempts, scene.script.count()), (1, 1));
+}
