@@ -18,8 +18,8 @@ impl<T: Transport> Client<T> {
     ///
     /// One multi-delete where the provider has it. Single deletes take its place under [`Quirk::NoMultiDelete`], for keys that XML cannot
     /// express, and where the server fails the whole request although it is in order (spec `s3-servers.md` §3, point 13). They are all
-    /// signed as `options` say, so a fixed expiry holds for every request of the batch (R9 of Coldkeep's design). The outcome covers them
-    /// all.
+    /// signed as `options` say, so a fixed expiry holds for every request of the batch (R9 of Coldkeep's design); those whose turn comes
+    /// after it are not sent, and their objects stand among the unreported. The outcome covers them all.
     ///
     /// # Errors
     /// As [`Client::send`], if nothing is known of any object. Failures of single objects stand in the report.
@@ -37,6 +37,7 @@ impl<T: Transport> Client<T> {
         if targets.is_empty() || targets.len() > DELETE_KEYS_MAX {
             return self.send_with(&DeleteObjects::new(targets.iter().cloned()), options).await;
         }
+        let options = &self.engine().one_call(options);
         let (single, batch): (Vec<&DeleteTarget>, Vec<&DeleteTarget>) = targets.iter().partition(is_single);
         let mut total = Batch::default();
         if !batch.is_empty() {

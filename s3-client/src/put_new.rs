@@ -28,7 +28,8 @@ impl<T: Transport> Client<T> {
     /// *last* attempt is unconditional (R3 of Coldkeep's design). So two clients that keep colliding on one key both succeed. Its
     /// condition, if `op` has one, is not used.
     ///
-    /// It takes at least two attempts, of which the last has a deadline of its own.
+    /// It takes at least two attempts, of which the last has a deadline of its own. There is none if the server asks for patience beyond that,
+    /// or if the signing time that `options` fix is over.
     ///
     /// Source: S3 user guide, "Add preconditions to S3 operations with conditional requests".
     ///
@@ -46,6 +47,8 @@ impl<T: Transport> Client<T> {
         if self.config().quirks().has(Quirk::NoIfNoneMatch) {
             return Ok(self.send_with(&plain, options).await?.map(PutNew::Overwritten));
         }
+        let engine = self.engine();
+        let options = &engine.one_call(options);
         let policy = options.retry.clone().unwrap_or_else(|| self.config().retry().clone());
         let conditional = policy.attempts_max().saturating_sub(1).max(1);
         let but_last = options.clone().with_retry(policy.clone().with_attempts(conditional));
@@ -63,8 +66,13 @@ impl<T: Transport> Client<T> {
             Err(error) if error.is_retryable() => error,
             Err(error) => return Err(error),
         };
-        let engine = self.engine();
-        engine.clock.sleep(engine.random.up_to(policy.backoff_ceiling(error.attempts()))).await;
+        let jittered = engine.random.up_to(policy.backoff_ceiling(error.attempts()));
+        let pause = jittered.max(error.retry_after().unwrap_or_default());
+        let timeouts = options.timeouts.as_ref().unwrap_or(self.config().timeouts());
+        if pause >= timeouts.overall(0) {
+            return Err(error);
+        }
+        engine.clock.sleep(pause).await;
         let last = options.clone().with_retry(RetryPolicy::never());
         let plain = if cfg!(coldkeep_off = "r3") { op.clone().if_absent() } else { plain };
         match self.send_with(&plain, &last).await {

@@ -129,7 +129,7 @@ impl<T: Transport> Engine<T> {
             is_skew_mended: false,
             is_token_renewed: false,
         };
-        let was_good = !self.is_over(options.signing, Duration::ZERO);
+        let was_good = options.was_good || !self.is_over(options.signing, Duration::ZERO);
         loop {
             let slot = Arc::clone(&self.slots).acquire_owned().await;
             let slot = slot.expect("invariant: the semaphore is never closed");
@@ -193,7 +193,8 @@ impl<T: Transport> Engine<T> {
                         let is_unsent = matches!(failed.cause, Cause::Invalid(_) | Cause::Credentials(_));
                         let attempts = attempts - u32::from(is_unsent);
                         return Err(RequestError::new(subject, attempts, outcome, failed.cause)
-                            .with_date(failed.date));
+                            .with_date(failed.date)
+                            .with_retry_after(failed.retry_after));
                     };
                     if !pause.is_zero() {
                         self.clock.sleep(pause).await;
@@ -272,6 +273,12 @@ impl<T: Transport> Engine<T> {
     /// Returns whether a signing time that the caller fixed will be over after `pause`, as far as our clock tells.
     fn is_over(&self, signing: Signing, pause: Duration) -> bool {
         self.expiry(signing).is_some_and(|expiry| self.server_time() + pause >= expiry)
+    }
+
+    /// Returns `options` for the requests that one call is made of: if its time is over before the last of them, the rest is not sent.
+    pub(crate) fn one_call(&self, options: &CallOptions) -> CallOptions {
+        let was_good = options.was_good || !self.is_over(options.signing, Duration::ZERO);
+        CallOptions { was_good, ..options.clone() }
     }
 
     /// Returns what a failed attempt did, and until when it may still be accepted.

@@ -11,6 +11,8 @@ pub struct CallOptions {
     pub(crate) signing: Signing,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) timeouts: Option<Timeouts>,
+    /// The signing time was not over when the call began that this request is a part of.
+    pub(crate) was_good: bool,
 }
 
 /// When and how a request is signed, and so until when it can be accepted.

@@ -29,6 +29,7 @@ struct Details {
     attempts: u32,
     outcome: Outcome,
     date: Option<SystemTime>,
+    retry_after: Option<Duration>,
     cause: Cause,
 }
 
@@ -84,11 +85,16 @@ pub enum Cause {
 
 impl RequestError {
     pub(crate) fn new(subject: Subject, attempts: u32, outcome: Outcome, cause: Cause) -> RequestError {
-        RequestError(Box::new(Details { subject, attempts, outcome, date: None, cause }))
+        RequestError(Box::new(Details { subject, attempts, outcome, date: None, retry_after: None, cause }))
     }
 
     pub(crate) fn with_date(mut self, date: Option<SystemTime>) -> RequestError {
         self.0.date = date;
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, pause: Option<Duration>) -> RequestError {
+        self.0.retry_after = pause;
         self
     }
 
@@ -127,6 +133,11 @@ impl RequestError {
     /// Returns the server's `Date` in the last answer, if there was one.
     pub fn date(&self) -> Option<SystemTime> {
         self.0.date
+    }
+
+    /// Returns how long the server asked to wait before the next attempt (`Retry-After`), if it did in the last answer; at most an hour.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Returns the service's answer, if the last attempt got one.

@@ -112,3 +112,19 @@ async fn h21_a_single_delete_that_cannot_be_made_hides_no_unanswered_one() {
     assert_eq!(reply.outcome.pending(), Pending::Until(start() + 60 * SECOND));
     assert_eq!((reply.attempts, scene.script.count()), (1, 1));
 }
+
+#[tokio::test]
+async fn single_deletes_stop_when_their_time_is_over() {
+    let quirks = Quirks::from([Quirk::NoMultiDelete]);
+    let late = || Step::Late(61 * SECOND, answer(204));
+    let steps = (0..16).map(|idx| if idx == 15 { late() } else { answer(204).into() });
+    let scene = Scene::with(config().with_quirks(quirks), steps);
+    let names: Vec<_> = (0..20).map(|idx| idx.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let reply = scene.client.delete_batch(&targets(&names), &presigned()).await.unwrap();
+    assert_eq!(
+        (reply.value.deleted.len(), keys(&reply.value.unreported)),
+        (16, vec!["16", "17", "18", "19"])
+    );
+    assert!(!reply.outcome.is_unclear(), "what was not sent leaves no doubt");
+}

@@ -1,6 +1,8 @@
 //! Puts of objects that are named by their content (R3).
 
-use coldkeep_s3_client::{CallOptions, Effect, Pending, PutNew, Quirk, Quirks, RetryPolicy};
+use coldkeep_s3_client::{
+    CallOptions, Cause, Effect, Outcome, Pending, PutNew, Quirk, Quirks, RetryPolicy, Signing,
+};
 
 use crate::scripted::*;
 
@@ -77,4 +79,27 @@ async fn without_conditional_puts_there_is_one_plain_put() {
     let reply = scene.client.put_new_or_overwrite(&put(), &options(6)).await.unwrap();
     assert!(matches!(reply.value, PutNew::Overwritten(_)));
     assert_eq!(conditions(&scene), [false]);
+}
+
+#[tokio::test]
+async fn the_last_attempt_waits_as_long_as_the_server_asks() {
+    let busy = |pause| refusal(503, "SlowDown").header("retry-after", pause);
+    let scene = Scene::new([busy("7"), stored()]);
+    scene.client.put_new_or_overwrite(&put(), &options(2)).await.unwrap();
+    let requests = scene.script.requests();
+    assert!(requests[1].at - requests[0].at >= 7 * SECOND);
+    // Longer than all attempts may take together.
+    let scene = Scene::new([busy("301")]);
+    let error = scene.client.put_new_or_overwrite(&put(), &options(2)).await.unwrap_err();
+    assert_eq!((error.attempts(), error.retry_after()), (1, Some(301 * SECOND)));
+}
+
+#[tokio::test]
+async fn the_last_attempt_is_not_sent_when_its_time_is_over() {
+    let signed_at = start() - WINDOW + 10 * SECOND;
+    let options = options(2).with_signing(Signing::FixedHeaders { signed_at });
+    let scene = Scene::new([Step::Late(11 * SECOND, refusal(409, "ConditionalRequestConflict"))]);
+    let error = scene.client.put_new_or_overwrite(&put(), &options).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Expired), "{error:?}");
+    assert_eq!((error.attempts(), error.outcome()), (1, Outcome::NONE));
 }
