@@ -44,6 +44,9 @@ use crate::sign::Signer;
 use crate::stats::Counters;
 use crate::transport::Transport;
 
+/// Clocks that are nearer to each other than this are no reason to refuse a request.
+const SKEW_MIN: Duration = Duration::from_mins(5);
+
 /// What all clones of a client share.
 pub(crate) struct Engine<T> {
     pub(crate) config: Config,
@@ -232,12 +235,26 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Returns the skew to go on with if the server complains of our clock: once a request, never if the caller fixed its time.
+    ///
+    /// Not every complaint says what it is: answers to HEAD have no code, and `rclone` says `AccessDenied`. There, the dates tell.
     fn skew(&self, progress: &Progress<'_>, failed: &Failed, signing: Signing) -> Option<i64> {
-        let is_skewed = failed.has_code(&ErrorCode::RequestTimeTooSkewed);
-        if !is_skewed || progress.is_skew_mended || signing.is_fixed() {
+        if progress.is_skew_mended || signing.is_fixed() {
             return None;
         }
-        let (theirs, ours) = (failed.date?, self.clock.now());
+        let theirs = failed.date?;
+        let is_unnamed = match &failed.cause {
+            Cause::Refused(refused) => {
+                matches!(refused.code(), ErrorCode::AccessDenied)
+                    || (refused.status() == 400 && refused.code().name().is_none())
+            }
+            _ => false,
+        };
+        let is_skewed = failed.has_code(&ErrorCode::RequestTimeTooSkewed)
+            || (is_unnamed && apart(theirs, self.server_time()) > SKEW_MIN);
+        if !is_skewed {
+            return None;
+        }
+        let ours = self.clock.now();
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         Some(match theirs.duration_since(ours) {
             Ok(ahead) => millis(ahead),
@@ -343,4 +360,8 @@ impl Progress<'_> {
 /// A request that was not even tried.
 fn refusal(subject: Subject, cause: Cause) -> RequestError {
     RequestError::new(subject, 0, Outcome::NONE, cause)
+}
+
+fn apart(a: SystemTime, b: SystemTime) -> Duration {
+    a.duration_since(b).unwrap_or_else(|error| error.duration())
 }

@@ -26,7 +26,7 @@ use super::ConfigError;
 /// | 404, `NoSuchKey`, `NoSuchBucket`, `NoSuchUpload` | no | none | |
 /// | 401, 403, `AccessDenied`, `SignatureDoesNotMatch`, `InvalidAccessKeyId`, `NotSignedUp` | no | none | the same credentials are refused again |
 /// | `ExpiredToken`, `InvalidToken`, `TokenRefreshRequired` | once | none | the provider is asked for others; no pause, no price |
-/// | `RequestTimeTooSkewed`; 403 or `AccessDenied` with a `Date` that is more than 5 minutes from ours | once | none | the clock is put right by the answer's `Date`, if it has one; no pause, no price. Never if the caller fixed the signing time. HEAD has no code, and rclone 1.75 says `AccessDenied` |
+/// | `RequestTimeTooSkewed`; `AccessDenied`, or 400 or 403 without a code, with a `Date` that is more than 5 minutes from ours | once | none | the clock is put right by the answer's `Date`, if it has one; no pause, no price. Never if the caller fixed the signing time. HEAD has no code, and rclone 1.75 says `AccessDenied` |
 /// | `BadDigest`, `InvalidDigest`, `XAmzContentSHA256Mismatch`, `XAmzContentChecksumMismatch` | no | maybe | the same bytes get the same answer; one server stores the object all the same |
 /// | 301, 307, 308, `PermanentRedirect`, `TemporaryRedirect`, `AuthorizationHeaderMalformed`, `IllegalLocationConstraintException` | no | none | another region or endpoint; redirects are not followed, since the signature names the host |
 /// | 405, 501, `NotImplemented`, `MethodNotAllowed` | no | none | a quirk of the provider ([`Quirk`](crate::Quirk)) |

@@ -30,6 +30,33 @@ async fn a_skewed_clock_is_put_right_once_and_stays_right() {
     }
 }
 
+/// Answers to HEAD have no code, and one server says `AccessDenied`.
+#[tokio::test]
+async fn a_refusal_by_a_clock_that_is_far_off_is_a_complaint_of_skew() {
+    for complaint in [answer(403), answer(400), refusal(400, "AccessDenied")] {
+        let scene = Scene::new([complaint.header("date", HOUR_AHEAD), answer(200)]);
+        assert_eq!(scene.client.send(&put()).await.unwrap().attempts, 2);
+        assert_eq!(scene.script.requests()[1].header("x-amz-date"), Some("20231114T231320Z"));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_clock_like_ours_is_a_refusal() {
+    for date in ["Tue, 14 Nov 2023 22:18:20 GMT", "Tue, 14 Nov 2023 22:08:20 GMT"] {
+        let scene = Scene::new([refusal(403, "AccessDenied").header("date", date)]);
+        let error = scene.client.send(&put()).await.unwrap_err();
+        assert!(error.is_access_denied() && error.attempts() == 1, "{error:?}");
+    }
+    // A request that is wrong in another way is not blamed on the clock.
+    let scene = Scene::new([refusal(400, "InvalidArgument").header("date", HOUR_AHEAD)]);
+    assert_eq!(scene.client.send(&put()).await.unwrap_err().attempts(), 1);
+    // Once put right, the clock is no excuse any more.
+    let scene = Scene::new([complaint(HOUR_AHEAD), refusal(403, "AccessDenied").header("date", HOUR_AHEAD)]);
+    assert_eq!(scene.client.send(&put()).await.unwrap_err().attempts(), 2);
+    scene.script.then([refusal(403, "AccessDenied").header("date", HOUR_AHEAD)]);
+    assert_eq!(scene.client.send(&put()).await.unwrap_err().attempts(), 1);
+}
+
 #[tokio::test]
 async fn a_second_complaint_is_an_error() {
     let scene = Scene::new([complaint(HOUR_AHEAD), complaint(HOUR_BEHIND)]);
