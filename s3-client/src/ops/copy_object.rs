@@ -72,6 +72,8 @@ impl CopyObject {
     }
 
     /// Copies only if the source has this tag (`x-amz-copy-source-if-match`); if not, the precondition failed.
+    ///
+    /// Of the servers of the matrix, only `s3s-fs` does; RADOS gateway 16, `moto` and `rclone` copy whatever is there.
     #[must_use]
     pub fn if_source_matches(mut self, etag: ETag) -> CopyObject {
         self.source_etag = Some(etag);
