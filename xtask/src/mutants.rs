@@ -95,6 +95,7 @@ impl Bench<'_> {
         match harness {
             Harness::Unit(package) => command.args(["--package", package, "--lib"]),
             Harness::Integration(package) => command.args(["--package", package, "--test", "it"]),
+            Harness::TestBed => command.args(["--package", "coldkeep-s3-client", "--test", "testbed"]),
         };
         command.args(rest);
         command

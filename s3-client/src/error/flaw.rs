@@ -64,8 +64,8 @@ pub enum AnswerFlaw {
         #[source]
         source: XmlError,
     },
-    /// A listing says that it goes on, but not where, or goes in circles.
-    #[error("the listing says that it goes on, but not to a new page")]
+    /// A listing goes in circles.
+    #[error("the listing goes in circles: its pages repeat")]
     EndlessListing,
 }
 
@@ -77,9 +77,10 @@ impl AnswerFlaw {
             AnswerFlaw::Xml(error) => error.may_pass(),
             AnswerFlaw::WrongLength { .. }
             | AnswerFlaw::WrongChecksum { .. }
+            // A sign-in page with status 200 has none of the headers of S3.
+            | AnswerFlaw::MissingHeader { .. }
             | AnswerFlaw::NoErrorDocument { .. } => true,
-            AnswerFlaw::MissingHeader { .. }
-            | AnswerFlaw::InvalidHeader { .. }
+            AnswerFlaw::InvalidHeader { .. }
             | AnswerFlaw::TooLong { .. }
             | AnswerFlaw::UnknownLength
             | AnswerFlaw::WrongRange { .. }

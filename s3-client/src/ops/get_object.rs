@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn answer(content_range: Option<&str>, body: &'static str) -> Answer {
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::from_iter([(header::ETAG, "\"x\"".parse().unwrap())]);
         if let Some(value) = content_range {
             headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
         }

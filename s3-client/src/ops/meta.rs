@@ -90,10 +90,12 @@ pub struct ContentRange {
 }
 
 impl ObjectMeta {
+    /// Reads the headers of an object. A status of 200 alone makes none: an empty answer or a portal's page has neither a tag nor a date,
+    /// of which every S3 server sends at least one (S3 API reference, GetObject and HeadObject: both).
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<ObjectMeta, AnswerFlaw> {
         let text = |name: &'static str| text(headers, name).map(str::to_owned);
         let range = ContentRange::from_headers(headers)?;
-        Ok(ObjectMeta {
+        let meta = ObjectMeta {
             size: match range {
                 Some(range) => range.size,
                 None => content_length(headers)?,
@@ -116,7 +118,11 @@ impl ObjectMeta {
                 })
                 .collect(),
             checksums: Checksums::from_headers(headers),
-        })
+        };
+        if meta.etag.is_none() && meta.last_modified.is_none() {
+            return Err(AnswerFlaw::MissingHeader { name: "etag" });
+        }
+        Ok(meta)
     }
 }
 
@@ -211,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_size_of_a_part_is_that_of_the_whole() {
-        let part = headers(&[("content-length", "10"), ("content-range", "bytes 0-9/100")]);
+        let part =
+            headers(&[("content-range", "bytes 0-9/100"), ("content-length", "10"), ("etag", "\"x\"")]);
         assert_eq!(ObjectMeta::from_headers(&part).unwrap().size, Some(100));
     }
 
@@ -221,6 +228,14 @@ mod tests {
         assert_eq!(Checksums::from_headers(&of_parts), Checksums::default());
         let typed = headers(&[("x-amz-checksum-crc32", "YWJj"), ("x-amz-checksum-type", "COMPOSITE")]);
         assert_eq!(Checksums::from_headers(&typed), Checksums::default());
+    }
+
+    #[test]
+    fn neither_tag_nor_date_is_no_object() {
+        let error = ObjectMeta::from_headers(&headers(&[("content-length", "0")])).unwrap_err();
+        assert!(matches!(error, AnswerFlaw::MissingHeader { name: "etag" }));
+        let dated = headers(&[("last-modified", "Tue, 14 Nov 2023 22:13:20 GMT")]);
+        assert!(ObjectMeta::from_headers(&dated).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::meta::text;
 use super::{Answer, Checksums, ETag, Integrity, NoOutput, RequestParts, S3Operation, Target, sealed};
 use crate::body::Payload;
 use crate::config::{Quirk, Quirks};
-use crate::error::{InvalidRequest, Operation};
+use crate::error::{AnswerFlaw, InvalidRequest, Operation};
 use crate::key::ObjectKey;
 
 /// Most bytes of user metadata, names and values together (S3 user guide, "Working with object metadata").
@@ -116,7 +116,12 @@ impl S3Operation for PutObject {
     }
 
     fn output(&self, answer: Answer) -> Result<Stored, NoOutput> {
-        Ok(Stored::from_headers(&answer.headers))
+        let stored = Stored::from_headers(&answer.headers);
+        // Every S3 server names what it has stored; an empty 200 without it is somebody else's.
+        if stored.etag.is_none() {
+            return Err(AnswerFlaw::MissingHeader { name: "etag" }.into());
+        }
+        Ok(stored)
     }
 }
 

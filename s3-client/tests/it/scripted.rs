@@ -63,9 +63,10 @@ enum End {
     Stall(Duration),
 }
 
-/// Starts an answer without a body.
+/// Starts an answer without a body; a success names an object.
 pub(crate) fn answer(status: u16) -> Answer {
     let answer = Answer { status, headers: HeaderMap::new(), pieces: VecDeque::new(), end: End::Complete };
+    let answer = if matches!(status, 200 | 206) { answer.header("etag", "\"tag\"") } else { answer };
     if status == 204 { answer } else { answer.header("content-length", "0") }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Harness {
     Unit(&'static str),
     /// The integration tests, `tests/it/main.rs`.
     Integration(&'static str),
+    /// The tests of the S3 client over sockets, `tests/testbed/main.rs`.
+    TestBed,
 }
 
 const STORE: Harness = Harness::Unit("coldkeep-chunk-store");
@@ -42,7 +44,13 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "r3",
         what: "the last attempt of a put stays conditional",
-        hazards: &[Hazard { harness: S3, test: "h05_puts_that_keep_colliding_succeed_in_the_end" }],
+        hazards: &[
+            Hazard { harness: S3, test: "h05_puts_that_keep_colliding_succeed_in_the_end" },
+            Hazard {
+                harness: Harness::TestBed,
+                test: "h05_writers_succeed_where_every_conditional_put_collides",
+            },
+        ],
     },
     Rule {
         name: "r4",
@@ -76,6 +84,14 @@ pub(crate) const RULES: &[Rule] = &[
         hazards: &[
             Hazard { harness: S3, test: "h21_a_success_after_a_lost_attempt_is_still_unclear" },
             Hazard { harness: S3, test: "an_unanswered_single_delete_is_not_reported_as_refused" },
+            Hazard {
+                harness: Harness::TestBed,
+                test: "h10_a_delete_without_an_answer_is_unclear_until_its_expiry",
+            },
+            Hazard {
+                harness: Harness::TestBed,
+                test: "h21_an_unanswered_attempt_stays_unclear_after_a_success",
+            },
         ],
     },
     Rule {

@@ -4,7 +4,7 @@ use coldkeep_s3_client::probe::{ConditionClass, TagForm};
 use coldkeep_s3_client::{Client, Config, ProbeOptions, Quirk, Quirks};
 use coldkeep_s3_testbed::{ConditionalPut, Lack, Options};
 
-use crate::{client, clock, probe, server};
+use super::{client, clock, probe, server};
 
 fn kind(conditional_put: ConditionalPut) -> Options {
     Options { conditional_put, ..Options::default() }

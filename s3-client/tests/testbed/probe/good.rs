@@ -9,7 +9,7 @@ use coldkeep_s3_client::probe::{
 use coldkeep_s3_client::{ProbeOptions, Quirks};
 use coldkeep_s3_testbed::Options;
 
-use crate::{BUCKET, client, clock, probe, server};
+use super::{BUCKET, client, clock, probe, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_found_to_be_right() {

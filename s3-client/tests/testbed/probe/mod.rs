@@ -1,7 +1,5 @@
 //! The probe against servers whose behaviour is known, because a test set it.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
-
 mod bounds;
 mod classes;
 mod good;
@@ -15,20 +13,20 @@ use coldkeep_s3_client::testing::TestClock;
 use coldkeep_s3_client::{Client, Config, Credentials, ProbeOptions, ProbeReport};
 use coldkeep_s3_testbed::{MemoryS3, Options};
 
-pub(crate) const BUCKET: &str = "probed";
+const BUCKET: &str = "probed";
 
 /// Our clock: pauses between attempts pass at once, deadlines only if the test says so.
-pub(crate) fn clock() -> Arc<TestClock> {
+fn clock() -> Arc<TestClock> {
     Arc::new(TestClock::skipping(Duration::from_secs(5)))
 }
 
 /// What [`clock`] shows.
-pub(crate) fn start() -> SystemTime {
+fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + TestClock::START
 }
 
 /// A server of some kind, with a bucket, whose clock stands at [`start`].
-pub(crate) async fn server(options: Options) -> MemoryS3 {
+async fn server(options: Options) -> MemoryS3 {
     options.clock.set(start());
     let server = MemoryS3::start_with(options).await;
     server.create_bucket(BUCKET);
@@ -36,7 +34,7 @@ pub(crate) async fn server(options: Options) -> MemoryS3 {
 }
 
 /// A client of what listens at `endpoint`, the same in every run.
-pub(crate) fn client(endpoint: &str, clock: Arc<TestClock>) -> Client {
+fn client(endpoint: &str, clock: Arc<TestClock>) -> Client {
     let credentials = Credentials::new("AKTEST", "secret").unwrap();
     let region = "us-east-1".parse().unwrap();
     let config = Config::new(endpoint.parse().unwrap(), region, BUCKET.parse().unwrap(), credentials);
@@ -44,7 +42,7 @@ pub(crate) fn client(endpoint: &str, clock: Arc<TestClock>) -> Client {
 }
 
 /// Probes a server of some kind, which is left as it was.
-pub(crate) async fn probe(options: Options) -> ProbeReport {
+async fn probe(options: Options) -> ProbeReport {
     let server = server(options).await;
     let report = client(&server.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap();
     assert!(report.is_complete, "{report}");

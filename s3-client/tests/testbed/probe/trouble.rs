@@ -7,7 +7,7 @@ use coldkeep_s3_client::probe::{ConditionClass, Found, KeyFault, Warning};
 use coldkeep_s3_client::{Client, ErrorCode, Operation, ProbeOptions};
 use coldkeep_s3_testbed::{Answer, Fault, FaultProxy, Options, RequestHead};
 
-use crate::{BUCKET, client, clock, server};
+use super::{BUCKET, client, clock, server};
 
 /// Longer than what the clock skips, shorter than any deadline of a request.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -25,7 +25,7 @@ async fn without_permission_or_bucket_there_is_no_report() {
         assert_eq!(server.keys(BUCKET), Vec::<String>::new(), "{method}");
     }
     let empty = coldkeep_s3_testbed::MemoryS3::start().await;
-    empty.clock().set(crate::start());
+    empty.clock().set(super::start());
     let error = client(&empty.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap_err();
     assert_eq!(error.service_error().unwrap().code(), &ErrorCode::NoSuchBucket);
 }

@@ -4,7 +4,7 @@ use coldkeep_s3_client::probe::{BucketVersions, Found, KeyEncoding, MultiDelete,
 use coldkeep_s3_client::{ProbeOptions, ProbeReport, Quirk, Quirks};
 use coldkeep_s3_testbed::{Lack, Options};
 
-use crate::{BUCKET, client, clock, probe, server};
+use super::{BUCKET, client, clock, probe, server};
 
 async fn without(lack: Lack) -> ProbeReport {
     probe(Options { lacks: vec![lack], ..Options::default() }).await

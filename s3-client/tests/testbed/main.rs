@@ -1,4 +1,4 @@
-//! The client with its own transport against a server that misbehaves: what is asserted is how often it tried, what it says that it did,
+//! The client with its own transport against the server and the proxy of the test bed, which misbehave to order: what is asserted is how often it tried, what it says that it did,
 //! and what the server really holds afterwards.
 //!
 //! This binary stands beside `tests/it` because it needs what that does without: sockets, a server and a proxy (`coldkeep-s3-testbed`).
@@ -15,6 +15,7 @@ mod errors;
 mod hostile;
 mod late;
 mod points;
+mod probe;
 mod race;
 mod resets;
 mod scene;

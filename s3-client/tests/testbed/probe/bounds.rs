@@ -6,7 +6,7 @@ use coldkeep_s3_client::ProbeOptions;
 use coldkeep_s3_client::probe::{Presigning, Refresh, RequestBound, SignatureWindow, Warning};
 use coldkeep_s3_testbed::{Answer, Fault, FaultProxy, Options, RequestHead, TestClock};
 
-use crate::{client, clock, probe, server, start};
+use super::{client, clock, probe, server, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_enforced_bounds_nothing() {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use coldkeep_s3_client::ops::{DeleteObjects, ListObjectsV2, S3Operation};
 use coldkeep_s3_client::{
-    AnswerFlaw, Cause, DeleteObject, Effect, ErrorCode, HeadObject, Operation, Outcome, RequestError,
-    XmlError,
+    AnswerFlaw, Cause, DeleteObject, Effect, ErrorCode, GetObject, HeadObject, Operation, Outcome,
+    RequestError, XmlError,
 };
 use coldkeep_s3_testbed::{Answer, Fault, MemoryS3};
 
@@ -217,4 +217,16 @@ async fn errors_of_head_have_no_body_whatever_their_length_says() {
     let meta = scene.client.send(&HeadObject::new(key("k"))).await.unwrap().into_value();
     assert_eq!(meta.size, Some(3));
     assert_eq!(scene.proxy.connections(), 1, "nobody waited for the bodies");
+}
+
+/// Goal: a good status alone does not make an object of an empty answer or of a page.
+#[tokio::test]
+async fn an_answer_without_an_etag_is_no_object() {
+    for body in ["", PAGE] {
+        let (_, error) = ask(&GetObject::new(key("k")), Fault::Answer(Answer::new(200, body))).await;
+        let is_typed = matches!(error.cause(), Cause::Malformed(AnswerFlaw::MissingHeader { .. }));
+        assert!(is_typed && error.attempts() == 2, "{error:?}");
+        let (_, error) = ask(&HeadObject::new(key("k")), Fault::Answer(Answer::new(200, body))).await;
+        assert!(matches!(error.cause(), Cause::Malformed(AnswerFlaw::MissingHeader { .. })), "{error:?}");
+    }
 }
