@@ -15,7 +15,7 @@ use super::ConfigError;
 /// |---|---|---|---|
 /// | no connection: name, TCP, TLS, proxy; a kept one that was closed before a byte left | yes | none | nothing was sent |
 /// | the connection broke; no answer in time | yes | unclear | the request may lie in a queue on its way (hazards H10, H21) |
-/// | an answer cut short, of a wrong length or checksum, broken XML, or a proxy's page (of a refusal that is cut, and of a page with 429 or 5xx, the status counts: below; not of a 404 that is cut) | yes | unclear | mostly gone the next time; the proxy may have given up on a server that is still at it |
+/// | an answer cut short, of a wrong length or checksum, broken XML, a proxy's page or line of text; a success before the request was sent (of a refusal that is cut before its code, and of a page with 429 or 5xx, the status counts: below; not of a 404 that is cut, nor of a cut page) | yes | unclear | mostly gone the next time; the proxy may have given up on a server that is still at it |
 /// | an answer longer than its bound, of no known length, of another range, or a whole XML document that is not the operation's | no | unclear | this is how the server does it; the next one is no different |
 /// | 429, or `SlowDown`, `SlowDownRead`, `SlowDownWrite`, `TooManyRequests`, `RequestLimitExceeded`, `Throttling`, `ThrottlingException` with any status (one provider: 403) | yes | none | a rate limit says no before it does anything |
 /// | 500, 502 to 599 without a code or with a page; 408 without a code; `InternalError`, `ServiceUnavailable`, `UnknownError`, `BadGateway`, `GatewayTimeout`, `RequestTimeout` with any status | yes | unclear | a gateway's word on a server that may be at it; some dress permanent errors so (a key too long: 503), hence the bound |
@@ -31,7 +31,7 @@ use super::ConfigError;
 /// | 301, 307, 308, `PermanentRedirect`, `TemporaryRedirect`, `AuthorizationHeaderMalformed`, `IllegalLocationConstraintException` | no | none | another region or endpoint; redirects are not followed, since the signature names the host |
 /// | 405, 501, `NotImplemented`, `MethodNotAllowed` | no | none | a quirk of the provider ([`Quirk`](crate::Quirk)) |
 /// | 400 and every other status below 500, with another code or none | no | none | the request is at fault |
-/// | 2xx with an error document, in answer to a change (copy, complete multipart, multi-delete above all) | by its code | maybe; none for a rate limit | the server began before it failed (S3 API reference, CopyObject) |
+/// | 2xx with an error document, in answer to a change (copy, complete multipart, multi-delete above all) | by its code | maybe | the server began before it failed (S3 API reference, CopyObject) |
 /// | the request cannot be made; there are no credentials | no | none | nothing was sent |
 ///
 /// Where a status and a code belong to different rows, the code says whether it is retried; a status of 5xx makes the outcome unclear and
