@@ -90,6 +90,8 @@ impl<T: Transport> Client<T> {
                             ..DeleteReport::default()
                         }));
                     }
+                    // Google's interoperability API answers so; elsewhere it is a success (spec `s3-servers.md` §3, point 12).
+                    Err(error) if error.is_not_found() => total.add_absent(target, &error),
                     Err(error) => total.add_failure(target, &error),
                 }
             }
@@ -133,6 +135,12 @@ impl Batch {
         self.last = Some((date.max(earlier), request_id));
         self.attempts += attempts;
         self.outcome = self.outcome.and(outcome);
+    }
+
+    fn add_absent(&mut self, target: DeleteTarget, error: &RequestError) {
+        self.attempts += error.attempts();
+        self.outcome = self.outcome.and(error.outcome());
+        self.report.deleted.push(DeletedObject { target, delete_marker_version_id: None });
     }
 
     fn add_failure(&mut self, target: DeleteTarget, error: &RequestError) {

@@ -8,7 +8,8 @@ use crate::config::Quirks;
 use crate::error::{InvalidRequest, Operation};
 use crate::key::ObjectKey;
 
-/// Deletes an object; one that is not there is no error (every server answers 204).
+/// Deletes an object; one that is not there is no error (every server of the matrix answers 204; Google's interoperability API says
+/// `NoSuchKey`, which [`Client::delete_batch`](crate::Client::delete_batch) takes for a success).
 ///
 /// In a versioned bucket this hides the object behind a delete marker, unless a version is named. There is no conditional form:
 /// `If-Match` on deletes is ignored almost everywhere (spec `s3-servers.md` §3, point 12).

@@ -178,7 +178,12 @@ pub(crate) fn parse(body: &[u8], targets: &[DeleteTarget], is_quiet: bool) -> Re
                     let Some(state) = lookup.find(&entry) else {
                         return Err(reader.invalid("a key of the request", entry.key.as_str()));
                     };
-                    *state = State::Failed(entry.into_error());
+                    // What is not there is gone.
+                    if entry.code.as_deref() == Some("NoSuchKey") {
+                        state.add_success(entry);
+                    } else {
+                        *state = State::Failed(entry.into_error());
+                    }
                 }
                 _ => reader.skip()?,
             }

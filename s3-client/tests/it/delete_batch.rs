@@ -128,3 +128,18 @@ async fn single_deletes_stop_when_their_time_is_over() {
     );
     assert!(!reply.outcome.is_unclear(), "what was not sent leaves no doubt");
 }
+
+// Google's interoperability API answers so, and so does whoever meets the effect of its own lost attempt there.
+#[tokio::test]
+async fn an_object_that_was_not_there_is_gone() {
+    let quirks = Quirks::from([Quirk::NoMultiDelete]);
+    let scene =
+        Scene::with(config().with_quirks(quirks), [refusal(404, "NoSuchKey"), refusal(404, "NoSuchBucket")]);
+    let report = scene.client.delete_batch(&targets(&["a", "b"]), &presigned()).await.unwrap().into_value();
+    assert_eq!(keys(report.deleted.iter().map(|deleted| &deleted.target)), ["a"]);
+    assert_eq!(keys(report.failed.iter().map(|failed| &failed.target)), ["b"]);
+    let report = "<DeleteResult><Error><Key>a</Key><Code>NoSuchKey</Code></Error></DeleteResult>";
+    let scene = Scene::new([answer(200).body(report)]);
+    let report = scene.client.delete_batch(&targets(&["a"]), &presigned()).await.unwrap().into_value();
+    assert_eq!(keys(report.deleted.iter().map(|deleted| &deleted.target)), ["a"]);
+}
