@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
-use crate::call::{Budget, CallOptions, Engine, Head, ObjectStream, Random, Reply, Signing, Whole, prepare};
+use crate::call::{
+    Budget, CallOptions, Engine, Head, ObjectStream, Random, Reply, Signing, Whole, prepare, within,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::credentials::{CachedCredentials, CredentialsProvider};
@@ -108,14 +110,33 @@ impl<T: Transport> Client<T> {
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn stream(&self, op: &GetObject) -> Result<Reply<ObjectStream>, RequestError> {
-        let reply = self.engine.run(op, &CallOptions::default(), &Head).await?;
+        self.stream_with(op, &CallOptions::default()).await
+    }
+
+    /// Reads an object piece by piece, with options of its own.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn stream_with(
+        &self,
+        op: &GetObject,
+        options: &CallOptions,
+    ) -> Result<Reply<ObjectStream>, RequestError> {
+        let reply = self.engine.run(op, options, &Head).await?;
         let Reply { value: opened, date, request_id, attempts, outcome } = reply;
         let subject = self.engine.subject(GetObject::OPERATION, &op.target());
         let clock = Arc::clone(&self.engine.clock);
         let counters = self.engine.counters.clone();
         match ObjectStream::new(op, subject.clone(), (clock, counters), opened) {
             Ok(value) => Ok(Reply { value, date, request_id, attempts, outcome }),
-            Err(cause) => Err(RequestError::new(subject, attempts, outcome, cause).with_date(date)),
+            Err(cause) => {
+                self.engine.counters.error(GetObject::OPERATION, &cause);
+                self.engine.counters.failed(GetObject::OPERATION);
+                Err(RequestError::new(subject, attempts, outcome, cause).with_date(date))
+            }
         }
     }
 
@@ -127,7 +148,8 @@ impl<T: Transport> Client<T> {
     /// Source: S3 API reference, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)".
     ///
     /// # Errors
-    /// [`Cause::Invalid`] for a time out of bounds; [`Cause::Credentials`] if there are none.
+    /// [`Cause::Invalid`] for a time out of bounds; [`Cause::Credentials`] if there are none, [`Cause::TimedOut`] if their provider does not
+    /// answer within the bound of an attempt.
     ///
     /// # Cancel safety
     /// Nothing is sent: dropping the future changes nothing.
@@ -147,7 +169,10 @@ impl<T: Transport> Client<T> {
         let target = parts.target.clone();
         let prepared = prepare(&engine.config, parts, signing).await;
         let prepared = prepared.map_err(|invalid| fail(&target, Cause::Invalid(invalid)))?;
-        let credentials = engine.credentials.current().await;
+        // A provider's call has no deadline of its own.
+        let limit = engine.config.timeouts().attempt(0);
+        let credentials = within(&*engine.clock, limit, engine.credentials.current()).await;
+        let credentials = credentials.ok_or_else(|| fail(&target, Cause::TimedOut { limit }))?;
         let credentials = credentials.map_err(|error| fail(&target, Cause::Credentials(error)))?;
         let sign_as = SignAs { credentials: &credentials, region: engine.config.region(), signed_at };
         let request = prepared.sign(&engine.signer, &sign_as, signing, None);

@@ -102,6 +102,8 @@ impl ObjectStream {
             }
             Err(cause) => {
                 self.reading = None;
+                self.counters.error(Operation::GetObject, &cause);
+                self.counters.failed(Operation::GetObject);
                 Err(RequestError::new(self.subject.clone(), 1, Outcome::NONE, cause))
             }
         }

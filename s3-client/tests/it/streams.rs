@@ -3,7 +3,8 @@
 use std::pin::pin;
 
 use coldkeep_s3_client::{
-    AnswerFlaw, ByteRange, Cause, GetObject, Limits, ObjectStream, Operation, RequestError,
+    AnswerFlaw, ByteRange, CallOptions, Cause, GetObject, Limits, ObjectStream, Operation, RequestError,
+    RetryPolicy,
 };
 
 use crate::scripted::*;
@@ -178,4 +179,23 @@ async fn a_piece_may_take_as_long_as_the_slowest_transfer_takes_for_it() {
     let (_scene, mut stream) = open(&get(), silent).await;
     let error = drain(&mut stream).await.1.unwrap();
     assert!(matches!(error.cause(), Cause::TimedOut { limit } if *limit == 46 * SECOND), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_takes_options_of_its_own() {
+    let scene = Scene::new([answer(503)]);
+    let once = CallOptions::new().with_retry(RetryPolicy::never());
+    assert_eq!(scene.client.stream_with(&get(), &once).await.unwrap_err().attempts(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_streamed_is_counted_as_a_failure() {
+    let scene = Scene::new([answer(200).until_close(&["abc"])]);
+    scene.client.stream(&get()).await.unwrap_err();
+    let total = scene.client.stats().total();
+    assert_eq!((total.failed, total.errors["malformed"]), (1, 1));
+    let (scene, mut stream) = open(&get(), answer(200).body("abc").header("content-length", "9")).await;
+    assert!(drain(&mut stream).await.1.is_some());
+    let total = scene.client.stats().total();
+    assert_eq!((total.failed, total.errors["malformed"]), (1, 1));
 }
