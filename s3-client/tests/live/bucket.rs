@@ -1,7 +1,7 @@
 //! The suite's bucket: made before the first test, cleaned after the last.
 
-use coldkeep_s3_client::RequestError;
-use coldkeep_s3_client::ops::{CreateBucket, DeleteBucket, DeleteObject, HeadBucket, ListObjectsV2};
+use coldkeep_s3_client::ops::{CreateBucket, DeleteBucket, DeleteTarget, HeadBucket, ListObjectsV2};
+use coldkeep_s3_client::{CallOptions, Client, RequestError};
 
 use crate::env::Server;
 
@@ -14,6 +14,11 @@ pub(crate) async fn prepare(server: &Server) -> Result<(), RequestError> {
     if !server.has_own_bucket() {
         return client.send(&HeadBucket::new()).await.map(drop);
     }
+    create(client).await
+}
+
+/// Makes the bucket of a client, where its region is.
+pub(crate) async fn create(client: &Client) -> Result<(), RequestError> {
     let region = client.config().region();
     let create = CreateBucket::new();
     let create =
@@ -28,8 +33,9 @@ pub(crate) async fn clean_up(server: &Server) -> Result<(), RequestError> {
     let mut list = ListObjectsV2::new().with_prefix(&prefix);
     loop {
         let page = client.send(&list).await?.into_value();
-        for object in page.objects {
-            client.send(&DeleteObject::new(object.key)).await?;
+        let left: Vec<_> = page.objects.into_iter().map(|object| DeleteTarget::new(object.key)).collect();
+        if !left.is_empty() {
+            client.delete_batch(&left, &CallOptions::new()).await?;
         }
         let Some(next) = page.next else { break };
         list = list.with_token(next);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `COLDKEEP_LIVE_ENDPOINT` | where it is; without this one nothing runs |
 //! | `COLDKEEP_LIVE_REGION` | what requests are signed for |
-//! | `COLDKEEP_LIVE_BUCKET` | an existing bucket; absent: one of a random name, made and removed by the suite |
+//! | `COLDKEEP_LIVE_BUCKET` | an existing bucket, and no other is made; absent: one of a random name, made and removed by the suite |
 //! | `COLDKEEP_LIVE_ACCESS_KEY`, `COLDKEEP_LIVE_SECRET_KEY` | credentials |
 //! | `COLDKEEP_LIVE_ADDRESSING` | `path` or `virtual` |
 //! | `COLDKEEP_LIVE_SERVER` | its name in reports |
@@ -16,10 +16,15 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coldkeep_s3_client::transport::HttpTransport;
 use coldkeep_s3_client::{
-    Addressing, BucketName, Client, Config, ConfigError, Credentials, Endpoint, ObjectKey, Quirk,
+    Addressing, BucketName, Client, Config, ConfigError, Credentials, Endpoint, GetObject, HeadObject,
+    ObjectKey, Payload, PutObject, Quirk,
 };
+
+/// Buckets can be made: a capability that the suite rules out where it is given one.
+const OWN_BUCKETS: &str = "own-buckets";
 
 /// The server, and one test's place on it. Clones are cheap.
 #[derive(Clone)]
@@ -49,6 +54,37 @@ impl Env {
         &self.server.client
     }
 
+    /// Whether the server is not said to lack this.
+    pub(crate) fn has(&self, capability: &str) -> bool {
+        !self.server.lacks.contains(capability)
+    }
+
+    /// The settings of the suite's client.
+    pub(crate) fn config(&self) -> Config {
+        self.server.client.config().clone()
+    }
+
+    /// Puts an object.
+    pub(crate) async fn put(&self, name: &str, content: impl Into<Payload>) -> ObjectKey {
+        let key = self.key(name);
+        self.client().send(&PutObject::new(key.clone(), content)).await.unwrap();
+        key
+    }
+
+    /// Reads an object, which must be there.
+    pub(crate) async fn content(&self, key: &ObjectKey) -> Bytes {
+        self.client().send(&GetObject::new(key.clone())).await.unwrap().into_value().content
+    }
+
+    /// Whether there is an object.
+    pub(crate) async fn is_there(&self, key: &ObjectKey) -> bool {
+        match self.client().send(&HeadObject::new(key.clone())).await {
+            Ok(_) => true,
+            Err(error) if error.is_not_found() => false,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
     /// A key of this run and this test.
     pub(crate) fn key(&self, name: &str) -> ObjectKey {
         ObjectKey::new(format!("{}{name}", self.key_prefix())).unwrap()
@@ -60,10 +96,15 @@ impl Env {
     }
 }
 
-/// A client with settings of its own; start from `env.client().config().clone()`.
+/// A client with settings of its own; start from [`Env::config`].
 pub(crate) fn connect(config: Config) -> Client {
-    let transport = HttpTransport::builder(config.endpoint().scheme()).build().unwrap();
+    let transport = transport(&config);
     Client::builder(config).build_with(transport)
+}
+
+/// Connections of their own to the same server.
+pub(crate) fn transport(config: &Config) -> HttpTransport {
+    HttpTransport::builder(config.endpoint().scheme()).build().unwrap()
 }
 
 impl Server {
@@ -90,6 +131,11 @@ impl Server {
         let random = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         let has_own_bucket = set("BUCKET").is_none();
         let bucket = set("BUCKET").unwrap_or_else(|| format!("coldkeep-live-{random}"));
+        let mut lacks: BTreeSet<_> = list(set("LACKS")).collect();
+        if !has_own_bucket {
+            // Who names a bucket may not be allowed to make another, or not want one.
+            lacks.insert(OWN_BUCKETS.to_owned());
+        }
         let access_key = needed("ACCESS_KEY")?;
         let secret_key = needed("SECRET_KEY")?;
         let config = || {
@@ -106,7 +152,7 @@ impl Server {
         Ok(Some(Server {
             name: set("SERVER").unwrap_or_else(|| "unnamed".to_owned()),
             client: connect(config),
-            lacks: list(set("LACKS")).collect(),
+            lacks,
             has_own_bucket,
             run: random,
         }))

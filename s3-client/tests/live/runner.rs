@@ -122,8 +122,8 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// An error with what caused it, each on one line.
-fn chain(error: &dyn Error) -> String {
+/// An error with what caused it, on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
     let causes = iter::successors(error.source(), |&error| error.source());
     iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

@@ -131,7 +131,8 @@ pub(super) const ROWS: &[Row] = &[
             region: "us-east-1",
             addressing: Addressing::Path,
             // With signatures checked, each presigned request is answered 500. Of checksums it takes only those named in
-            // `x-amz-sdk-checksum-algorithm` too, and checks none.
+            // `x-amz-sdk-checksum-algorithm` too, and checks none. A line feed in a key is a page not found; the last byte of an empty
+            // object is the empty object; what concerns an upload that is gone is answered 500.
             lacks: &[
                 "presign",
                 "presign-expiry",
@@ -141,12 +142,19 @@ pub(super) const ROWS: &[Row] = &[
                 "md5-check",
                 "checksums",
                 "checksum-check",
+                "range-416",
+                "conditional-copy",
+                "no-such-upload",
+                "line-feeds",
             ],
             quirks: &[],
         }),
         suites: CLIENT,
     },
-    // Keeps objects as files. Asked for a configuration that it does not know, it answers 200 with a listing.
+    // Keeps objects as files. Asked for a configuration that it does not know, it answers 200 with a listing. While odd keys
+    // are put below the same prefix, an object that was just put can be missing from listings and reads. A copy with new metadata keeps the
+    // old, too. A part goes to the object at once, so that it cannot be replaced, and an upload that cannot be completed is gone. A clock
+    // that is off is `AccessDenied`.
     Row {
         name: "rclone",
         tier: Tier::Quick,
@@ -185,12 +193,17 @@ pub(super) const ROWS: &[Row] = &[
                 "versioning",
                 "object-lock",
                 "lifecycle",
+                "conditional-get",
+                "conditional-copy",
+                "metadata-replace",
+                "part-replace",
             ],
             quirks: &["no-if-none-match", "no-if-match"],
         }),
         suites: CLIENT,
     },
-    // Conditional put is atomic. The losers of an `If-Match` race can get 500.
+    // Conditional put is atomic. The losers of an `If-Match` race can get 500, and so does who completes an upload that is gone. The answer to
+    // a complete upload has an empty ETag.
     Row {
         name: "radosgw",
         tier: Tier::Quick,
@@ -220,6 +233,8 @@ pub(super) const ROWS: &[Row] = &[
                 "checksums",
                 "checksum-check",
                 "unsigned-trailers",
+                "conditional-copy",
+                "no-such-upload",
             ],
             quirks: &["unquoted-if-match"],
         }),
@@ -246,12 +261,18 @@ pub(super) const ROWS: &[Row] = &[
                 "md5-check",
                 "checksums",
                 "checksum-check",
+                "range-416",
+                "conditional-copy",
+                "no-such-upload",
+                "line-feeds",
             ],
             quirks: &[],
         }),
         suites: CLIENT,
     },
-    // Keeps objects as files; up to 63 of 64 writers of one new key win. Takes 11 of 23 odd keys.
+    // Keeps objects as files; up to 63 of 64 writers of one new key win. Takes 11 of 23 odd keys. Two puts at once leave the content of one
+    // with the checksum of the other. It says that listings are URL-encoded, and they are not. A bucket is deleted with all that is in it;
+    // who reads from a missing one is told that the object is missing. An upload that is gone is 403, and parts may have any tag.
     Row {
         name: "s3s-fs",
         tier: Tier::Full,
@@ -280,8 +301,17 @@ pub(super) const ROWS: &[Row] = &[
                 "versioning",
                 "object-lock",
                 "lifecycle",
+                "range-416",
+                "conditional-get",
+                "whole-reads",
+                "one-writer-wins",
+                "md5-check",
+                "no-such-upload",
+                "part-tag-check",
+                "full-buckets-stay",
+                "no-such-bucket",
             ],
-            quirks: &[],
+            quirks: &["no-list-encoding"],
         }),
         suites: CLIENT,
     },
@@ -300,20 +330,32 @@ pub(super) const CAPABILITIES: &[(&str, &str)] = &[
     ("conditional-put-atomic", "a race of conditional puts has one winner"),
     ("conditional-swap", "If-Match refuses to overwrite what has changed"),
     ("conditional-complete", "If-None-Match: * works when a multipart upload is completed"),
+    ("conditional-get", "If-Match refuses to read what has changed"),
+    ("conditional-copy", "x-amz-copy-source-if-match refuses to copy what has changed"),
     ("if-match-quoted", "If-Match takes an ETag with its quotes, as the server shows it"),
     ("refused-put-stores-nothing", "a put that is answered with an error has not stored the object"),
     ("checksums", "x-amz-checksum-* headers come back when an object is read"),
     ("checksum-check", "a body that does not match its x-amz-checksum-* header is refused"),
     ("unsigned-trailers", "STREAMING-UNSIGNED-PAYLOAD-TRAILER is understood"),
     ("range-206", "a range is answered with 206"),
+    ("range-416", "a range that an object does not have is answered with 416"),
     ("whole-reads", "a read during an overwrite is the old object or the new one"),
+    ("one-writer-wins", "after two puts at once the object is what one of them wrote, checksums included"),
     ("multipart-etag", "the ETag of a multipart upload ends in -N"),
+    ("part-replace", "a part can be uploaded again, with other content"),
+    ("part-tag-check", "an upload is not completed with the tag of another part"),
+    ("no-such-upload", "what concerns an upload that is gone is answered with NoSuchUpload"),
     ("multi-object-prefix", "a multi-delete takes any keys, not only those below one prefix"),
     ("user-metadata", "x-amz-meta-* headers come back"),
+    ("metadata-replace", "a copy with metadata of its own has no other"),
     ("copy-refreshes-date", "an object copied onto itself gets a new date"),
     ("odd-keys", "keys with spaces, `//`, a leading `/`, dot segments and the like are kept as they are"),
+    ("line-feeds", "keys may hold line feeds"),
     ("long-names", "a part of a key between slashes may have more than 255 bytes"),
     ("key-below-key", "`x` and `x/y` can both exist"),
+    ("own-buckets", "buckets can be made (ruled out if the suite is given one)"),
+    ("full-buckets-stay", "a bucket that holds objects cannot be deleted"),
+    ("no-such-bucket", "what is in a missing bucket is answered with NoSuchBucket"),
     ("versioning", "bucket versioning"),
     ("object-lock", "object lock"),
     ("lifecycle", "lifecycle configuration"),
