@@ -75,10 +75,11 @@ impl<T: Transport> Client<T> {
             // Nothing was sent at all, and the others would fare the same.
             let is_unsent =
                 |result: &Result<_, RequestError>| matches!(result, Err(error) if error.attempts() == 0);
-            if total.is_untouched() && results.iter().all(|(_, result)| is_unsent(result)) {
-                if let (_, Err(error)) = results.swap_remove(0) {
-                    return Err(error);
-                }
+            if total.is_untouched()
+                && results.iter().all(|(_, result)| is_unsent(result))
+                && let (_, Err(error)) = results.swap_remove(0)
+            {
+                return Err(error);
             }
             for (target, result) in results {
                 let target = DeleteTarget::clone(target);
