@@ -141,9 +141,7 @@ pub use config::{
 };
 #[cfg(feature = "tls")]
 pub use config::{Certificate, Fingerprint, Trust};
-pub use error::{
-    AnswerFlaw, Cause, ErrorCode, InvalidRequest, Operation, RequestError, ServiceError, Subject,
-};
+pub use error::{AnswerFlaw, Cause, ErrorCode, InvalidRequest, Operation, RequestError, ServiceError};
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use limits::{Limits, Rate};
 pub use listing::Listing;

@@ -35,11 +35,10 @@ struct Details {
 
 /// What a request is about, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
-    /// The operation.
-    pub operation: Operation,
+pub(crate) struct Subject {
+    pub(crate) operation: Operation,
     /// The bucket, and the key behind a slash if there is one.
-    pub target: String,
+    pub(crate) target: String,
 }
 
 /// Why a request has no result; after several attempts, why the last one had none.

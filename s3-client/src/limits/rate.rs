@@ -38,6 +38,16 @@ impl Rate {
         self.burst = burst;
         self
     }
+
+    /// Returns what is allowed per second in the long run.
+    pub fn amount_per_second(self) -> u64 {
+        self.per_second
+    }
+
+    /// Returns what is allowed at once after a pause.
+    pub fn burst(self) -> u64 {
+        self.burst
+    }
 }
 
 /// Tokens that come in at a rate, saved up to the burst.

@@ -71,6 +71,11 @@ pub struct ListedObject {
 pub struct ContinuationToken(String);
 
 impl ContinuationToken {
+    /// Takes a token that was kept as text, to go on with a listing that another process began.
+    pub fn new(text: impl Into<String>) -> ContinuationToken {
+        ContinuationToken(text.into())
+    }
+
     /// Returns the text that goes into the query.
     pub fn as_str(&self) -> &str {
         &self.0
