@@ -75,7 +75,8 @@ struct Progress<'a> {
     overall: Duration,
     attempts: u32,
     outcome: Outcome,
-    is_skew_mended: bool,
+    /// The skew that this request goes on with after a complaint; all others follow once the server has taken it.
+    skew_millis: Option<i64>,
     is_token_renewed: bool,
 }
 
@@ -129,7 +130,7 @@ impl<T: Transport> Engine<T> {
             overall: timeouts.overall(prepared.payload_len()),
             attempts: 0,
             outcome: Outcome::NONE,
-            is_skew_mended: false,
+            skew_millis: None,
             is_token_renewed: false,
         };
         let was_good = options.was_good || !self.is_over(options.signing, Duration::ZERO);
@@ -159,7 +160,7 @@ impl<T: Transport> Engine<T> {
                 operation: O::OPERATION,
                 number: progress.attempts,
                 signing: options.signing,
-                signed_at: self.signing_time(options.signing),
+                signed_at: self.signing_time(options.signing, progress.skew_millis),
                 timeouts,
                 overall_left: progress.left(begun_at),
                 not_found: op.not_found(),
@@ -173,6 +174,9 @@ impl<T: Transport> Engine<T> {
                     let outcome = if O::OPERATION.is_read() { Outcome::NONE } else { Outcome::APPLIED };
                     if progress.attempts == 1 {
                         self.budget.refund();
+                    }
+                    if let Some(skew) = progress.skew_millis {
+                        self.skew_millis.store(skew, Ordering::Relaxed);
                     }
                     self.counters.succeeded(O::OPERATION, took);
                     self.report(&progress, took, (Some(done.status), None), (outcome, None));
@@ -210,8 +214,12 @@ impl<T: Transport> Engine<T> {
     /// Decides whether there is another attempt, and after which pause.
     fn pause(&self, progress: &mut Progress<'_>, failed: &Failed, signing: Signing) -> Option<Duration> {
         if let Some(skew) = self.skew(progress, failed, signing) {
-            self.skew_millis.store(skew, Ordering::Relaxed);
-            progress.is_skew_mended = true;
+            progress.skew_millis = Some(skew);
+            // A complaint by name is the server's word. Where only the dates speak, the server has to take the new one first: a proxy's date
+            // must not lead all other requests astray.
+            if failed.has_code(&ErrorCode::RequestTimeTooSkewed) {
+                self.skew_millis.store(skew, Ordering::Relaxed);
+            }
             return Some(Duration::ZERO);
         }
         if failed.has_code(&ErrorCode::ExpiredToken) && !progress.is_token_renewed {
@@ -238,7 +246,7 @@ impl<T: Transport> Engine<T> {
     ///
     /// Not every complaint says what it is: answers to HEAD have no code, and `rclone` says `AccessDenied`. There, the dates tell.
     fn skew(&self, progress: &Progress<'_>, failed: &Failed, signing: Signing) -> Option<i64> {
-        if progress.is_skew_mended || signing.is_fixed() {
+        if progress.skew_millis.is_some() || signing.is_fixed() {
             return None;
         }
         let theirs = failed.date?;
@@ -264,16 +272,19 @@ impl<T: Transport> Engine<T> {
 
     /// Returns our clock, put right by what the server said of it.
     pub(crate) fn server_time(&self) -> SystemTime {
-        let skew = self.skew_millis.load(Ordering::Relaxed);
+        self.time_with(self.skew_millis.load(Ordering::Relaxed))
+    }
+
+    fn time_with(&self, skew: i64) -> SystemTime {
         let span = Duration::from_millis(skew.unsigned_abs());
         let now = self.clock.now();
         let mended = if skew < 0 { now.checked_sub(span) } else { now.checked_add(span) };
         mended.unwrap_or(now)
     }
 
-    fn signing_time(&self, signing: Signing) -> SystemTime {
+    fn signing_time(&self, signing: Signing, skew: Option<i64>) -> SystemTime {
         match signing {
-            Signing::EachAttempt => self.server_time(),
+            Signing::EachAttempt => skew.map_or_else(|| self.server_time(), |skew| self.time_with(skew)),
             Signing::FixedHeaders { signed_at } | Signing::Presigned { signed_at, .. } => signed_at,
         }
     }
@@ -283,6 +294,7 @@ impl<T: Transport> Engine<T> {
         match signing {
             Signing::EachAttempt => None,
             Signing::FixedHeaders { signed_at } => signed_at.checked_add(self.config.signature_window()?),
+            Signing::Presigned { .. } if !self.config.is_presigned_expiry_enforced() => None,
             Signing::Presigned { signed_at, expires_in } => signed_at.checked_add(expires_in),
         }
     }

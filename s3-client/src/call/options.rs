@@ -17,6 +17,7 @@ pub struct CallOptions {
 
 /// When and how a request is signed, and so until when it can be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Signing {
     /// In its headers, each attempt with the time at which it is sent.
     #[default]

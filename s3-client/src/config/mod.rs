@@ -57,6 +57,7 @@ pub struct Config {
     upload_checksum: UploadChecksum,
     payload_signing: PayloadSigning,
     signature_window: Option<Duration>,
+    is_presigned_expiry_enforced: bool,
 }
 
 /// How long S3 takes a request whose headers are signed (S3 API reference, `RequestTimeTooSkewed`): 15 minutes to either side.
@@ -90,6 +91,7 @@ impl Config {
             upload_checksum: UploadChecksum::default(),
             payload_signing: PayloadSigning::default(),
             signature_window: Some(SIGNATURE_WINDOW_DEFAULT),
+            is_presigned_expiry_enforced: true,
         };
         config.with_addressing(addressing)
     }
@@ -165,6 +167,14 @@ impl Config {
         self
     }
 
+    /// Says that the server takes presigned requests after their expiry: those without an answer are then reported as pending for ever. The
+    /// [probe](crate::Client::probe) finds out; every server that presigns properly refuses them.
+    #[must_use]
+    pub fn without_presigned_expiry(mut self) -> Config {
+        self.is_presigned_expiry_enforced = false;
+        self
+    }
+
     /// Returns the host, and the port where it is not the scheme's own, as they stand in the `Host` header.
     pub fn authority(&self) -> String {
         match self.addressing {
@@ -221,6 +231,11 @@ impl Config {
     /// Returns how long the server takes a request with signed headers.
     pub fn signature_window(&self) -> Option<Duration> {
         self.signature_window
+    }
+
+    /// Returns whether the server refuses presigned requests after their expiry.
+    pub fn is_presigned_expiry_enforced(&self) -> bool {
+        self.is_presigned_expiry_enforced
     }
 
     /// Returns the timeouts.

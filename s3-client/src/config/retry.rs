@@ -57,7 +57,7 @@ use super::ConfigError;
 /// [`Timeouts::overall`](crate::Timeouts::overall), the signature of a fixed time would have expired by then, or the
 /// [budget](RetryBudget) is empty. The error is that of the last attempt; [`Cause::TimedOut`](crate::Cause::TimedOut) or
 /// [`Cause::Expired`](crate::Cause::Expired) if waiting for a place among the requests in flight took what was left. The one repetition with
-/// a mended clock, and the one with new credentials, come on top of the attempts.
+/// a mended clock, and the one with new credentials, are made even if no attempts are left.
 ///
 /// The pause is drawn evenly between zero and [`backoff_ceiling`](RetryPolicy::backoff_ceiling), and is never shorter than a `Retry-After`
 /// (RFC 9110 §10.2.3: seconds or a date, by the server's clock; more than an hour counts as an hour).

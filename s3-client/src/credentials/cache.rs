@@ -275,7 +275,7 @@ mod tests {
     async fn credentials_are_replaced_five_minutes_before_they_expire() {
         let (provider, cached) = Numbered::cached(Some(60 * MINUTE));
         assert_eq!(access_key(&cached).await, "AKID1");
-        provider.clock.advance(55 * MINUTE - Duration::from_nanos(1));
+        provider.clock.advance(Duration::new(55 * 60 - 1, 999_999_999));
         assert_eq!(access_key(&cached).await, "AKID1");
         provider.clock.advance(Duration::from_nanos(1));
         assert_eq!(access_key(&cached).await, "AKID2");
@@ -285,7 +285,7 @@ mod tests {
     async fn short_lived_credentials_are_used_for_half_their_life() {
         let (provider, cached) = Numbered::cached(Some(2 * MINUTE));
         assert_eq!(access_key(&cached).await, "AKID1");
-        provider.clock.advance(MINUTE - Duration::from_nanos(1));
+        provider.clock.advance(Duration::new(59, 999_999_999));
         assert_eq!(access_key(&cached).await, "AKID1");
         provider.clock.advance(Duration::from_nanos(1));
         assert_eq!(access_key(&cached).await, "AKID2");
@@ -318,7 +318,7 @@ mod tests {
     async fn the_failure_of_a_pause_ends_with_the_credentials() {
         let (provider, cached) = Numbered::cached(Some(60 * MINUTE));
         assert_eq!(access_key(&cached).await, "AKID1");
-        provider.clock.advance(60 * MINUTE - Duration::from_secs(1));
+        provider.clock.advance(Duration::from_secs(60 * 60 - 1));
         provider.set_fails(true);
         assert_eq!(access_key(&cached).await, "AKID1");
         provider.set_fails(false);

@@ -17,7 +17,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Sets how many requests may be under way at once; further ones wait for their turn.
+    /// Sets how many requests may be under way at once; further ones wait for their turn, without a bound of their own. An
+    /// [`ObjectStream`](crate::ObjectStream) that is not read to its end holds its place.
     ///
     /// # Errors
     /// [`ConfigError::Zero`] for 0, at which nothing would ever be sent.

@@ -31,6 +31,7 @@ pub struct GetObject {
 
 /// Which bytes of an object to read (RFC 9110 §14.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ByteRange {
     /// From the first to the last one, both included.
     Bounded {

@@ -18,9 +18,11 @@ const META_PREFIX: &str = "x-amz-meta-";
 pub struct ETag(Box<str>);
 
 impl ETag {
-    /// Takes a tag, with or without its quotes.
+    /// Takes a tag, with or without its quotes. The mark of a weak tag is dropped: proxies that compress add it, and what they left of the
+    /// content is checked by other means.
     pub fn new(tag: &str) -> ETag {
         let tag = tag.trim();
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
         let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
         ETag(tag.into())
     }
@@ -258,6 +260,7 @@ mod tests {
     fn tags_are_kept_without_quotes() {
         assert_eq!(ETag::new("\"a-2\"").as_str(), "a-2");
         assert_eq!(ETag::new("a").quoted(), "\"a\"");
+        assert_eq!(ETag::new("W/\"a\"").quoted(), "\"a\"");
         assert_eq!(ETag::new("\"").as_str(), "\"");
     }
 }

@@ -10,6 +10,9 @@ use crate::config::{Quirk, Quirks};
 use crate::error::{AnswerFlaw, InvalidRequest, Operation};
 use crate::key::ObjectKey;
 
+/// Most entries of user metadata, so that the head of a later answer stays below the 100 lines that the transport reads.
+const METADATA_ENTRIES_MAX: usize = 64;
+
 /// Most bytes of user metadata, names and values together (S3 user guide, "Working with object metadata").
 const METADATA_BYTES_MAX: usize = 2048;
 
@@ -28,6 +31,7 @@ pub struct PutObject {
 
 /// What must hold for a put to take place.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PutCondition {
     /// Nothing.
     Always,
@@ -41,7 +45,7 @@ pub enum PutCondition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
-    /// The content's name; some servers leave it out.
+    /// The content's name. Always there after a put; some servers leave it out of the answer to a completed multipart upload.
     pub etag: Option<ETag>,
     /// The version, in a versioned bucket.
     pub version_id: Option<String>,
@@ -140,6 +144,10 @@ pub(super) fn set_metadata(
     parts: &mut RequestParts,
     metadata: &[(String, String)],
 ) -> Result<(), InvalidRequest> {
+    if metadata.len() > METADATA_ENTRIES_MAX {
+        let (name, allowed) = ("the number of entries of user metadata", "at most 64");
+        return Err(InvalidRequest::OutOfRange { name, value: metadata.len() as u64, allowed });
+    }
     let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > METADATA_BYTES_MAX {
         let (name, allowed) = ("the length of the user metadata in bytes", "at most 2048");
@@ -196,5 +204,8 @@ mod tests {
         for (name, value) in [("a b", "x"), ("a", "x\r\ny: z"), ("", &"x".repeat(3000))] {
             assert!(put().with_metadata(name, value).request(&Quirks::default()).is_err(), "{name:?}");
         }
+        let many = |count| (0..count).fold(put(), |put, idx| put.with_metadata(&format!("n{idx}"), ""));
+        assert!(many(64).request(&Quirks::default()).is_ok());
+        assert!(many(65).request(&Quirks::default()).is_err());
     }
 }

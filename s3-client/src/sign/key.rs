@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_published_key_is_derived() {
         let key = SigningKey::derive(SECRET, scope("20150830", "us-east-1"));
-        let hex: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = key.0.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(hex, "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
     }
 

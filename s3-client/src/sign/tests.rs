@@ -91,7 +91,7 @@ fn the_presigned_example_of_the_s3_api_reference_gets_its_query() {
     let sign_as = SignAs { credentials: &credentials, region: &region, signed_at: at(S3_TIME) };
     let request = ToSign { method: &Method::GET, path: "/test.txt", query: &Query::new() };
     let headers = headers(&[("host", "examplebucket.s3.amazonaws.com")]);
-    let query = Signer::new().presign(&request, &headers, &sign_as, Duration::from_secs(86_400)).unwrap();
+    let query = Signer::new().presign(&request, &headers, &sign_as, Duration::from_hours(24)).unwrap();
     let expected = "X-Amz-Algorithm=AWS4-HMAC-SHA256\
         &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
         &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\

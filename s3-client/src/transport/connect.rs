@@ -119,6 +119,9 @@ impl From<ConnectError> for io::Error {
     }
 }
 
+/// Most addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
 /// Makes connections to the service.
 pub(super) struct Connector {
     pub(super) clock: Arc<dyn Clock>,
@@ -164,14 +167,38 @@ impl Connector {
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let unreachable = |source| ConnectError::Unreachable { authority: format!("{host}:{port}"), source };
-        // Resolves on the runtime's threads for blocking work; tries one address after the other.
-        let tcp = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+        let tcp = self.any_address(host, port).await.map_err(unreachable)?;
         // The head and the first bytes of a body leave together; waiting for an acknowledgement between requests only costs time.
         tcp.set_nodelay(true).map_err(unreachable)?;
         // Buffer sizes stay the system's: setting one ends its tuning by what the line can carry.
         let keep_alive = TcpKeepalive::new().with_time(self.keep_alive);
         SockRef::from(&tcp).set_tcp_keepalive(&keep_alive).map_err(unreachable)?;
         Ok(tcp)
+    }
+}
+
+impl Connector {
+    /// Tries one address of a name after the other. None but the last may use up the time: one that swallows what is sent to it (IPv6 on
+    /// a network that does not carry it, mostly) must not keep the others from their turn.
+    async fn any_address(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        // Resolves on the runtime's threads for blocking work.
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+        let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for (idx, address) in addresses.iter().enumerate() {
+            let connect = TcpStream::connect(address);
+            let connected = if idx + 1 == addresses.len() {
+                connect.await
+            } else {
+                let silent = || io::Error::from(io::ErrorKind::TimedOut);
+                within(&*self.clock, share, connect).await.unwrap_or_else(|| Err(silent()))
+            };
+            match connected {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut as _, Bytes};
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -69,6 +69,8 @@ fn stays_open(version: Version, status: StatusCode, headers: &HeaderMap) -> bool
     let mut values = headers.get_all(CONNECTION).iter().chain(headers.get_all("proxy-connection"));
     version == Version::HTTP_11
         && status != StatusCode::SWITCHING_PROTOCOLS
+        // Two lengths: whoever stands in between may go by the other one (RFC 9112 §6.1).
+        && !(headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING))
         // A value that is no text is no token we know: do not rely on the connection.
         && values.all(|value| value.to_str().is_ok_and(|value| !value.split(',').any(is_close)))
 }

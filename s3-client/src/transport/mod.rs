@@ -65,6 +65,7 @@ pub trait Transport: Send + Sync + 'static {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TransportError {
     /// No connection was made, or it was gone before the first byte of the request left.
     #[error("the request could not be sent")]

@@ -100,3 +100,15 @@ async fn a_lost_attempt_is_pending_by_the_servers_clock() {
     assert_eq!(reply.attempts, 3);
     assert_eq!(reply.outcome, Outcome::new(Effect::Applied, Pending::Until(expiry)));
 }
+
+#[tokio::test]
+async fn a_date_that_does_not_help_leaves_other_requests_alone() {
+    let later = "Tue, 14 Nov 2023 23:13:20 GMT";
+    let refused = || refusal(403, "AccessDenied");
+    let scene = Scene::new([refused().header("date", later), refused(), answer(200)]);
+    assert!(scene.client.send(&put()).await.is_err());
+    scene.client.send(&put()).await.unwrap();
+    let dates: Vec<_> =
+        scene.script.requests().iter().map(|seen| seen.header("x-amz-date").unwrap().to_owned()).collect();
+    assert_eq!(dates, ["20231114T221320Z", "20231114T231320Z", "20231114T221320Z"]);
+}

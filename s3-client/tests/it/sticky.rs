@@ -118,3 +118,12 @@ async fn each_attempt_is_signed_afresh_by_default() {
     assert!(dates[2] > dates[1], "{dates:?}");
     assert_ne!(requests[0].header("authorization"), requests[1].header("authorization"));
 }
+
+#[tokio::test]
+async fn where_presigned_requests_do_not_expire_a_lost_one_is_pending_for_ever() {
+    let signing = Signing::Presigned { signed_at: start(), expires_in: 60 * SECOND };
+    let options = CallOptions::new().with_signing(signing);
+    let scene = Scene::with(config().without_presigned_expiry(), [lost(), answer(204).into()]);
+    let reply = scene.client.send_with(&delete(), &options).await.unwrap();
+    assert_eq!(reply.outcome, applied(Pending::Unbounded));
+}
