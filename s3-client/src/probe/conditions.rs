@@ -42,7 +42,9 @@ struct Sequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Race {
     won: u32,
-    /// Lost by an error other than that the condition does not hold.
+    /// Lost because the condition does not hold.
+    lost: u32,
+    /// Lost by another error.
     failed: u32,
     /// The object is what a winner wrote.
     is_winners: Option<bool>,
@@ -142,6 +144,7 @@ async fn race<T: Transport>(session: &Session<'_, T>, key: &ObjectKey, condition
     let count = |is: fn(&Answered) -> bool| answers.iter().filter(|answer| is(answer)).count() as u32;
     Race {
         won: count(|answer| *answer == Answered::Done),
+        lost: count(|answer| matches!(answer, Answered::Unmet(_))),
         failed: count(|answer| {
             matches!(answer, Answered::Refused(_) | Answered::Trouble(_) | Answered::Silent)
         }),
@@ -202,9 +205,10 @@ impl Race {
         if self.won > 0 && self.is_winners == Some(false) { self.won + 1 } else { self.won }
     }
 
-    /// A race without a winner tells nothing: one that got no proper answer may have won.
+    /// A race without a winner tells nothing: one that got no proper answer may have won. Nor does one without anybody who was beaten: the
+    /// winner may have been alone, as a single writer is, or one whose rivals were refused before the condition was looked at.
     fn is_conclusive(&self) -> bool {
-        self.won > 0 && self.is_winners.is_some()
+        self.won > 0 && self.won + self.lost > 1 && self.is_winners.is_some()
     }
 }
 
@@ -215,7 +219,7 @@ mod tests {
     const GOOD: Sequence = Sequence { met: Answered::Done, unmet: Answered::Unmet(412), is_kept: Some(true) };
 
     fn race(won: u32, is_winners: Option<bool>) -> Race {
-        Race { won, failed: 0, is_winners }
+        Race { won, lost: 15 - won, failed: 0, is_winners }
     }
 
     #[test]
@@ -233,6 +237,9 @@ mod tests {
         assert_eq!(class(GOOD, &[]), ConditionClass::Unknown);
         assert_eq!(class(GOOD, &[race(0, Some(false)), race(1, None)]), ConditionClass::Unknown);
         assert_eq!(class(GOOD, &[race(0, None), race(1, Some(true))]), ConditionClass::Atomic);
+        let alone = Race { won: 1, lost: 0, failed: 15, is_winners: Some(true) };
+        assert_eq!(class(GOOD, &[alone]), ConditionClass::Unknown);
+        assert_eq!(class(GOOD, &[alone, Race { lost: 1, ..alone }]), ConditionClass::Atomic);
     }
 
     #[test]

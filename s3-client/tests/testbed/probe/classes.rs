@@ -1,7 +1,7 @@
 //! The classes of conditional put.
 
 use coldkeep_s3_client::probe::{ConditionClass, TagForm};
-use coldkeep_s3_client::{Client, Config, ProbeOptions, Quirk, Quirks};
+use coldkeep_s3_client::{Client, Config, Limits, ProbeOptions, Quirk, Quirks};
 use coldkeep_s3_testbed::{ConditionalPut, Lack, Options};
 
 use super::{client, clock, probe, server};
@@ -37,6 +37,18 @@ async fn compare_and_swap_has_a_class_of_its_own() {
     let report = probe(Options { lacks: vec![Lack::IfMatch], ..Options::default() }).await;
     assert_eq!(report.put_if_absent.class, ConditionClass::Atomic);
     assert_eq!(report.compare_and_swap.class, ConditionClass::Ignored);
+}
+
+/// Goal: one writer races with nobody. Method: a server without a lock, and a client that sends one request at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_race_of_one_writer_tells_nothing() {
+    let server = server(kind(ConditionalPut::NotAtomic)).await;
+    let config = client(&server.endpoint(), clock()).config().clone();
+    let config = config.with_limits(Limits::default().with_requests_in_flight(1).unwrap());
+    let client = Client::builder(config).with_clock(clock()).with_seed(7).build().unwrap();
+    let report = client.probe(&ProbeOptions::new()).await.unwrap();
+    let classes = (report.put_if_absent.class, report.compare_and_swap.class);
+    assert_eq!(classes, (ConditionClass::Unknown, ConditionClass::Unknown));
 }
 
 /// Goal: what is configured does not hide what the server does. Method: a client with every quirk there is.
