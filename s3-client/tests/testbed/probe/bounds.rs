@@ -42,8 +42,24 @@ async fn a_wider_window_is_measured_as_it_is() {
 async fn an_expired_delete_that_is_refused_and_done_was_accepted() {
     let server = server(Options { enforces_expiry: false, ..Options::default() }).await;
     let proxy = FaultProxy::start(server.address()).await;
-    let is_late = |head: &RequestHead| head.method == "DELETE" && head.target.contains("X-Amz-Expires=2&");
+    let is_late = |head: &RequestHead| {
+        head.method == "DELETE" && head.target.contains("-late-") && head.target.contains("X-Amz-Expires")
+    };
     proxy.always(is_late, Fault::AnswerAfter(Answer::error(403, "AccessDenied")));
+    let report = client(&proxy.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap();
+    assert_eq!(report.signatures.delete.presigned, Presigning::NotEnforced);
+}
+
+/// Goal: a refusal for another reason bounds nothing. Method: a server that takes expired requests, and none with a life of a few seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_too_short_for_the_server_does_not_pass_for_an_expired_one() {
+    let server = server(Options { enforces_expiry: false, ..Options::default() }).await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let is_short = |head: &RequestHead| {
+        let life = head.target.split_once("X-Amz-Expires=").and_then(|(_, rest)| rest.split_once('&'));
+        life.is_some_and(|(seconds, _)| seconds.len() < 2)
+    };
+    proxy.always(is_short, Fault::Answer(Answer::error(400, "AuthorizationQueryParametersError")));
     let report = client(&proxy.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap();
     assert_eq!(report.signatures.delete.presigned, Presigning::NotEnforced);
 }
