@@ -29,10 +29,11 @@ pub(super) async fn deletes<T: Transport>(session: &Session<'_, T>, keeps_versio
         Answered::Refused(_) => Found::No,
         _ => Found::Unknown,
     };
-    let keys = objects(session, "multi").await;
+    let mut found = Deletes { missing_key_is_fine, ..Deletes::default() };
+    let Some(keys) = objects(session, "multi").await else { return found };
     let (facts, report) = multi_delete(session, &keys, &missing).await;
     let multi = multi(facts);
-    let mut found = Deletes { missing_key_is_fine, multi, ..Deletes::default() };
+    found.multi = multi;
     if let (MultiDelete::Works, Some(report)) = (multi, report) {
         let is_complete = report.failed.is_empty() && report.unreported.is_empty();
         found.multi_reports_all = is_complete.into();
@@ -42,14 +43,13 @@ pub(super) async fn deletes<T: Transport>(session: &Session<'_, T>, keeps_versio
     found
 }
 
-/// Puts two objects to delete.
-async fn objects<T: Transport>(session: &Session<'_, T>, name: &str) -> [ObjectKey; 2] {
+/// Puts two objects to delete; `None` if that is not possible: a missing key is deleted by any server.
+async fn objects<T: Transport>(session: &Session<'_, T>, name: &str) -> Option<[ObjectKey; 2]> {
     let names = [format!("delete/{name}-1"), format!("delete/{name}-2")];
     for name in &names {
-        // One that cannot be put shows in what the delete says of it.
-        let _ = session.put_plain(name, "x").await;
+        session.put_plain(name, "x").await.ok()?;
     }
-    names.map(|name| session.key(&name))
+    Some(names.map(|name| session.key(&name)))
 }
 
 async fn multi_delete<T: Transport>(
@@ -91,7 +91,7 @@ fn multi(facts: Facts) -> MultiDelete {
 }
 
 async fn quiet<T: Transport>(session: &Session<'_, T>) -> Found {
-    let keys = objects(session, "quiet").await;
+    let Some(keys) = objects(session, "quiet").await else { return Found::Unknown };
     let op = Bare::new(DeleteObjects::new(keys).quiet()).with_integrity(Integrity::Md5);
     let result = session.delete_many(&op, Attempts::Two, Signing::EachAttempt).await;
     let Ok((_, raw)) = result else { return Found::Unknown };

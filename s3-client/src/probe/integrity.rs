@@ -1,10 +1,11 @@
 //! Hashes of uploads: are they accepted, compared, and returned?
+//!
+//! An upload with a wrong one is sent twice if an error of the server's answers it, like every other: a passing 503 is no comparison.
 
 use super::bare::Bare;
 use super::findings::{Found, Verification};
 use super::report::Integrity;
-use super::session::{Answered, Attempts, Session};
-use crate::call::Signing;
+use super::session::{Answered, Session};
 use crate::ops::{self, Checksums, HeadObject, PutObject};
 use crate::transport::Transport;
 
@@ -57,7 +58,7 @@ async fn checksum<T: Transport>(session: &Session<'_, T>, algorithm: &Algorithm)
     let wrong = session.key(&format!("checksum/{}-wrong", algorithm.name));
     let put =
         Bare::new(PutObject::new(wrong.clone(), CONTENT)).with_header(algorithm.header, algorithm.wrong);
-    let refused = Answered::of(&session.put_with(&wrong, &put, Attempts::One, Signing::EachAttempt).await);
+    let refused = Answered::of(&session.put(&wrong, &put).await);
     let is_stored = session.exists(&wrong).await;
     let head = Bare::new(HeadObject::new(right).with_checksums());
     let returned = session.ask(&head).await.and_then(|raw| session.read(&head, raw));
@@ -69,7 +70,7 @@ async fn payload_hash<T: Transport>(session: &Session<'_, T>) -> Verification {
     let key = session.key("checksum/payload");
     let claimed = ops::Integrity::Claimed([0x5a; 32]);
     let put = Bare::new(PutObject::new(key.clone(), CONTENT)).with_integrity(claimed);
-    let answer = Answered::of(&session.put_with(&key, &put, Attempts::One, Signing::EachAttempt).await);
+    let answer = Answered::of(&session.put(&key, &put).await);
     // That right hashes are accepted has shown before: every put has one.
     verification(Answered::Done, answer, session.exists(&key).await)
 }

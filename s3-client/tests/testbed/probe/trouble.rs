@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use coldkeep_s3_client::probe::{ConditionClass, Found, KeyFault, Warning};
+use coldkeep_s3_client::probe::{ConditionClass, Found, KeyFault, MultiDelete, Verification, Warning};
 use coldkeep_s3_client::{Client, ErrorCode, Operation, ProbeOptions};
-use coldkeep_s3_testbed::{Answer, Fault, FaultProxy, Options, RequestHead};
+use coldkeep_s3_testbed::{Answer, Fault, FaultProxy, Lack, Options, RequestHead};
 
 use super::{BUCKET, client, clock, server};
 
@@ -56,6 +56,28 @@ async fn passing_errors_are_no_findings() {
     assert_eq!(report.put_if_absent.class, ConditionClass::Unknown);
     assert_eq!(report.odd_keys, []);
     assert!(report.quirks().is_empty());
+}
+
+/// Goal: a passing error does not pass for a check. Method: a server that compares no checksum, too busy for the upload with a wrong one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_busy_has_compared_nothing() {
+    let server = server(Options { lacks: vec![Lack::Checksums], ..Options::default() }).await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let is_wrong = |head: &RequestHead| head.method == "PUT" && head.target.contains("/crc32c-wrong");
+    proxy.next_for(is_wrong, Fault::Answer(Answer::error(503, "SlowDown")));
+    let report = client(&proxy.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap();
+    assert_eq!(report.integrity.crc32c, Verification::Ignored);
+}
+
+/// Goal: what was not there proves no delete. Method: the objects to delete cannot be put.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletes_of_what_was_never_there_prove_nothing() {
+    let server = server(Options::default()).await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let is_put = |head: &RequestHead| head.method == "PUT" && head.target.contains("/delete/multi-");
+    proxy.always(is_put, Fault::Answer(Answer::error(403, "AccessDenied")));
+    let report = client(&proxy.endpoint(), clock()).probe(&ProbeOptions::new()).await.unwrap();
+    assert_eq!(report.deletes.multi, MultiDelete::Unknown);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
