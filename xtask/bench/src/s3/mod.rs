@@ -100,7 +100,7 @@ impl Bench<'_> {
         command.args(["--client", client]).args(args);
         let Target { endpoint, region, bucket, access_key, secret_key } = &self.target;
         command.args(["--endpoint", endpoint, "--region", region, "--bucket", bucket]);
-        command.args(["--access-key", access_key, "--secret-key", secret_key]);
+        command.args(["--access-key", access_key]).env("COLDKEEP_BENCH_SECRET_KEY", secret_key);
         let output = command.output().context("cannot start the worker")?;
         let error = String::from_utf8_lossy(&output.stderr);
         // Some clients put a thousand keys into one message.
@@ -117,7 +117,7 @@ impl Bench<'_> {
         add(Metric::ObjectsPerSecond, objects as f64 / wall_seconds);
         add(Metric::ObjectsPerCpuSecond, objects as f64 / cpu_seconds);
         if bytes > 0 {
-            add(Metric::CpuSecondsPerGib, cpu_seconds / (bytes as f64 / GIB));
+            add(Metric::ClientCpuSecondsPerGib, cpu_seconds / (bytes as f64 / GIB));
         }
         add(Metric::PeakMemoryBytes, peak_memory_bytes as f64);
     }
