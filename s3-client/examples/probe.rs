@@ -1,36 +1,23 @@
-//! Finds out what a server does, and prints it.
+//! Finds out what a server does, and prints it. `probe [PREFIX]`
 //!
-//! ```text
-//! S3_ACCESS_KEY=… S3_SECRET_KEY=… cargo run --example probe -- ENDPOINT BUCKET [REGION]
-//! ```
-//!
-//! The bucket must be there. With `S3_CREATE=1` it is made first.
+//! Which server, which bucket and as whom stands in the environment; see `connect/mod.rs`, or run it without.
 
-use std::error::Error;
+mod connect;
 
-use coldkeep_s3_client::ops::CreateBucket;
-use coldkeep_s3_client::{Client, Config, Credentials, ProbeOptions};
+use std::process::ExitCode;
+
+use coldkeep_s3_client::ProbeOptions;
+use connect::BoxError;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (endpoint, bucket, region) = match arguments.as_slice() {
-        [endpoint, bucket] => (endpoint, bucket, "us-east-1"),
-        [endpoint, bucket, region] => (endpoint, bucket, region.as_str()),
-        _ => return Err("usage: probe ENDPOINT BUCKET [REGION]".into()),
-    };
-    let credentials = Credentials::new(&variable("S3_ACCESS_KEY")?, &variable("S3_SECRET_KEY")?)?;
-    let config = Config::new(endpoint.parse()?, region.parse()?, bucket.parse()?, credentials)?;
-    let client = Client::builder(config).build()?;
-    if variable("S3_CREATE").is_ok() {
-        client.send(&CreateBucket::new()).await?;
-    }
-    let report = client.probe(&ProbeOptions::new()).await?;
-    println!("{report}");
-    Ok(())
+async fn main() -> ExitCode {
+    connect::finish(run().await)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program, not the library, reads the environment")]
-fn variable(name: &str) -> Result<String, Box<dyn Error>> {
-    std::env::var(name).map_err(|error| format!("{name}: {error}").into())
+async fn run() -> Result<(), BoxError> {
+    let client = connect::client()?;
+    let prefix = std::env::args().nth(1).unwrap_or_default();
+    let report = client.probe(&ProbeOptions::new().with_prefix(&prefix)?).await?;
+    print!("{report}");
+    Ok(())
 }
