@@ -1,7 +1,7 @@
 //! Endpoint templates.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -135,7 +135,9 @@ impl FromStr for Endpoint {
         if host.replace(REGION_LABEL, "r").contains(['{', '}']) {
             return Err(ConfigError::InvalidPlaceholder { endpoint: given() });
         }
-        if !is_host(host) || (has_bucket && host.starts_with('[')) {
+        // A label before an address makes no name.
+        let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+        if !is_host(host) || (has_bucket && is_address) {
             return Err(ConfigError::InvalidHost { endpoint: given() });
         }
         Ok(Endpoint { scheme, has_bucket, host: host.to_ascii_lowercase(), port })
@@ -247,6 +249,7 @@ mod tests {
             ("[::1", host),
             ("[zz]", host),
             ("{{bucket}}.[::1]", host),
+            ("http://{{bucket}}.127.0.0.1:9000", host),
             ("a:0", port),
             ("a:65536", port),
             ("a:+1", port),
