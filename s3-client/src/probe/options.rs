@@ -57,6 +57,9 @@ impl ProbeOptions {
     }
 
     /// Lets so many writers race for a key, 2 to 64; other numbers become the nearest of these. More see more, and cost more.
+    ///
+    /// Writers must meet to race: as many requests must be [allowed at once](crate::Limits::with_requests_in_flight), and a limit of the
+    /// rate spreads them. Probe with a client that has none.
     #[must_use]
     pub fn with_writers(mut self, writers: u32) -> ProbeOptions {
         self.writers = writers.clamp(*WRITERS.start(), *WRITERS.end());
