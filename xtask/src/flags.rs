@@ -27,7 +27,7 @@ Usage: cargo xtask VERB
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
                                     whole processes: wall time, CPU time, memory
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
-           [--endpoint URL --bucket NAME --access-key KEY --secret-key KEY [--region NAME]]
+           [--endpoint URL --bucket NAME --access-key KEY --secret-key-env VARIABLE [--region NAME]]
                                     our S3 client beside others, one process a case";
 
 /// The parsed command line.
@@ -194,7 +194,7 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
             Long("quick") => pass_on.push("--quick".into()),
             Long(
                 name @ ("size" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket" | "access-key"
-                | "secret-key"),
+                | "secret-key-env"),
             ) => {
                 let name = OsString::from(format!("--{name}"));
                 let value = args.value()?;
@@ -262,7 +262,7 @@ mod tests {
         };
         assert_eq!((flags.bench.as_str(), flags.aws_sdk, flags.json), ("s3", true, false));
         assert_eq!(flags.pass_on, ["--quick", "--runs", "5"]);
-        for line in ["bench e2e --aws-sdk", "bench s3 --peers install"] {
+        for line in ["bench e2e --aws-sdk", "bench s3 --peers install", "bench s3 --secret-key s"] {
             parse(line).unwrap_err();
         }
     }

@@ -1,7 +1,10 @@
-//! The command line, written by the driver.
+//! The command line, written by the driver, and the one variable beside it.
 
 use anyhow::{Context, Result, bail, ensure};
 use lexopt::prelude::*;
+
+/// Holds the secret key: everybody on the machine can read a command line.
+const SECRET_KEY: &str = "COLDKEEP_BENCH_SECRET_KEY";
 
 /// What to do, and where.
 #[derive(Debug, PartialEq)]
@@ -41,12 +44,13 @@ pub(crate) enum Case {
 impl Flags {
     /// Parses the process's own arguments.
     pub(crate) fn from_env() -> Result<Flags> {
-        Flags::parse(lexopt::Parser::from_env())
+        let secret_key = std::env::var(SECRET_KEY).with_context(|| format!("${SECRET_KEY} is missing"))?;
+        Flags::parse(lexopt::Parser::from_env(), secret_key)
     }
 
-    fn parse(mut args: lexopt::Parser) -> Result<Flags> {
+    fn parse(mut args: lexopt::Parser, secret_key: String) -> Result<Flags> {
         let (mut client, mut endpoint, mut bucket, mut case) = (None, None, None, None);
-        let (mut region, mut access_key, mut secret_key) = ("us-east-1".to_owned(), None, None);
+        let (mut region, mut access_key) = ("us-east-1".to_owned(), None);
         let (mut size, mut in_flight, mut objects, mut keys) = (0, 1, 1, None);
         while let Some(arg) = args.next()? {
             match arg {
@@ -54,7 +58,6 @@ impl Flags {
                 Long("endpoint") => endpoint = Some(args.value()?.string()?),
                 Long("region") => region = args.value()?.string()?,
                 Long("access-key") => access_key = Some(args.value()?.string()?),
-                Long("secret-key") => secret_key = Some(args.value()?.string()?),
                 Long("bucket") => bucket = Some(args.value()?.string()?),
                 Long("case") => case = Some(parse_case(&args.value()?.string()?)?),
                 Long("size") => size = args.value()?.parse()?,
@@ -70,7 +73,7 @@ impl Flags {
             endpoint: endpoint.context("--endpoint is missing")?,
             region,
             access_key: access_key.context("--access-key is missing")?,
-            secret_key: secret_key.context("--secret-key is missing")?,
+            secret_key,
             bucket: bucket.context("--bucket is missing")?,
         };
         let client = client.context("--client is missing")?;
@@ -93,10 +96,10 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Flags> {
-        Flags::parse(lexopt::Parser::from_args(line.split_whitespace()))
+        Flags::parse(lexopt::Parser::from_args(line.split_whitespace()), "s".to_owned())
     }
 
-    const SERVER: &str = "--endpoint http://127.0.0.1:1 --access-key a --secret-key s --bucket b";
+    const SERVER: &str = "--endpoint http://127.0.0.1:1 --access-key a --bucket b";
 
     #[test]
     fn a_case_has_sizes_and_counts() {
@@ -111,7 +114,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["--case put", "--case frobnicate", "--client c --case get --objects 0"] {
+        for line in [
+            "--case put",
+            "--secret-key s --client c --case get",
+            "--case frobnicate",
+            "--client c --case get --objects 0",
+        ] {
             parse(&format!("{SERVER} {line}")).unwrap_err();
         }
     }

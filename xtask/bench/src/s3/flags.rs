@@ -37,9 +37,13 @@ pub(crate) enum ServerFlags {
 impl Flags {
     /// Parses the process's own arguments behind the benchmark's name.
     pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Flags> {
+        Flags::parse_with(args, |name| std::env::var(name).ok())
+    }
+
+    fn parse_with(args: &mut lexopt::Parser, lookup: impl FnOnce(&str) -> Option<String>) -> Result<Flags> {
         let (mut worker, mut origin, mut peers) = (None, None, Vec::new());
         let (mut json, mut runs, mut case, mut quick) = (false, 3, None, false);
-        let (mut endpoint, mut bucket, mut access_key, mut secret_key) = (None, None, None, None);
+        let (mut endpoint, mut bucket, mut access_key, mut secret_key_env) = (None, None, None, None);
         let mut region = "us-east-1".to_owned();
         while let Some(arg) = args.next()? {
             match arg {
@@ -54,19 +58,23 @@ impl Flags {
                 Long("region") => region = args.value()?.string()?,
                 Long("bucket") => bucket = Some(args.value()?.string()?),
                 Long("access-key") => access_key = Some(args.value()?.string()?),
-                Long("secret-key") => secret_key = Some(args.value()?.string()?),
+                Long("secret-key-env") => secret_key_env = Some(args.value()?.string()?),
                 other => return Err(other.unexpected().into()),
             }
         }
         ensure!(runs > 0, "--runs must be at least 1");
         let server = match endpoint {
-            Some(endpoint) => ServerFlags::Running(Target {
-                endpoint,
-                region,
-                bucket: bucket.context("--endpoint needs --bucket, which must exist")?,
-                access_key: access_key.context("--endpoint needs --access-key")?,
-                secret_key: secret_key.context("--endpoint needs --secret-key")?,
-            }),
+            Some(endpoint) => {
+                let variable: String = secret_key_env.context("--endpoint needs --secret-key-env")?;
+                ServerFlags::Running(Target {
+                    endpoint,
+                    region,
+                    bucket: bucket.context("--endpoint needs --bucket, which must exist")?,
+                    access_key: access_key.context("--endpoint needs --access-key")?,
+                    secret_key: lookup(&variable)
+                        .with_context(|| format!("cannot read the secret key from ${variable}"))?,
+                })
+            }
             None => ServerFlags::Origin(origin.context("--origin is missing")?),
         };
         let worker = worker.context("--worker is missing")?;
@@ -79,7 +87,8 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Flags> {
-        Flags::parse(&mut lexopt::Parser::from_args(line.split_whitespace()))
+        let lookup = |name: &str| (name == "KEY").then(|| "hidden".to_owned());
+        Flags::parse_with(&mut lexopt::Parser::from_args(line.split_whitespace()), lookup)
     }
 
     #[test]
@@ -87,14 +96,25 @@ mod tests {
         let flags = parse("--worker w --origin o --peer rust-s3 --quick").unwrap();
         assert_eq!(flags.server, ServerFlags::Origin("o".into()));
         assert_eq!((flags.peers, flags.runs, flags.quick), (vec!["rust-s3".to_owned()], 3, true));
-        let line = "--worker w --origin o --endpoint http://h:1 --bucket b --access-key a --secret-key s";
+        let line =
+            "--worker w --origin o --endpoint http://h:1 --bucket b --access-key a --secret-key-env KEY";
         let ServerFlags::Running(target) = parse(line).unwrap().server else { panic!("another server") };
         assert_eq!((target.endpoint.as_str(), target.region.as_str()), ("http://h:1", "us-east-1"));
+        assert_eq!(target.secret_key, "hidden");
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["", "--worker w", "--worker w --origin o --runs 0", "--worker w --endpoint http://h:1"] {
+        let described = "--worker w --endpoint http://h:1 --bucket b --access-key a";
+        for line in [
+            "",
+            "--worker w",
+            "--worker w --origin o --runs 0",
+            "--worker w --endpoint http://h:1",
+            described,
+            &format!("{described} --secret-key s"),
+            &format!("{described} --secret-key-env MISSING"),
+        ] {
             parse(line).unwrap_err();
         }
     }
