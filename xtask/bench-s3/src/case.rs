@@ -26,7 +26,6 @@ pub(crate) async fn run<C: Client>(flags: &Flags, client: C) -> Result<Measured>
 }
 
 /// All objects have the same contents, in memory before the clock starts: the memory that is measured is then the client's.
-/// All objects have the same contents, in memory before the clock starts: the memory that is measured is then the client's.
 async fn put<C: Client>(flags: &Flags, client: Arc<C>) -> Result<Measured> {
     let (contents, keys) = (contents(flags.size), Keys::new(flags));
     let stopwatch = Stopwatch::start();
