@@ -39,7 +39,7 @@ const TESTS: &[Test] = &[
     test!(objects::an_empty_object_is_an_object),
     test!(objects::twenty_mebibytes_come_back_whole_and_in_pieces),
     test!(objects::a_deleted_object_is_gone),
-    test!(objects::deletes_do_no_harm_to_neighbours),
+    test!(objects::deletes_do_no_harm_to_neighbours, needs "deletes-apart"),
     test!(objects::checksums_come_back, needs "checksums"),
     test!(objects::uploads_work_with_any_checksum),
     test!(ranges::each_kind_of_range_is_read),
