@@ -15,7 +15,7 @@ use super::ConfigError;
 /// | `unquoted-if-match` | sends the tag without quotes, on puts and gets | Ceph RADOS gateway 16: answers 412 to the quoted tag of RFC 9110, always |
 /// | `no-multi-delete` | sends single deletes, 16 at a time ([`delete_batch`](crate::Client::delete_batch)) | services and proxies without `POST ?delete` (said of Google's interoperability API; none of the matrix). Without the quirk a 501 or a 5xx of the whole request leads to the same, one failed request later |
 /// | `no-checksums` | sends no `x-amz-checksum-*` and asks for none | gateways that refuse headers they do not know (none of the matrix). Those that ignore them or do not compare (RADOS gateway 16, moto, rclone) do not need it |
-/// | `no-list-encoding` | lists without `encoding-type=url`; keys with control characters then break the listing, which is an error | gateways that refuse the parameter (none of the matrix). Those that ignore it do not need it: names are decoded only if the answer says that they are encoded |
+/// | `no-list-encoding` | lists without `encoding-type=url`; keys with control characters then break the listing, which is an error | s3s-fs 0.14: says that names are encoded, and they are not, so `a+b` reads as `a b`. Gateways that refuse the parameter. Those that ignore it do not need it: names are decoded only if the answer says that they are encoded |
 /// | `path-only` | addresses by path, whatever the template says | servers without wildcard names: moto, rclone and most of those that one runs by hand |
 ///
 /// Versions are those of the matrix (`xtask/src/matrix/servers.rs`), November 2026; providers change, so probe.
@@ -42,7 +42,7 @@ pub enum Quirk {
     NoMultiDelete,
     /// `x-amz-checksum-*` headers are refused.
     NoChecksums,
-    /// `encoding-type=url` is refused on listings. Keys with control characters then break the XML.
+    /// `encoding-type=url` is refused on listings, or claimed and not done. Without it keys with control characters break the XML.
     NoListEncoding,
     /// Only path addressing works, whatever the endpoint's template says.
     PathOnly,

@@ -333,6 +333,7 @@ impl fmt::Display for KeyEncoding {
         match self {
             KeyEncoding::Url => f.write_str("as asked"),
             KeyEncoding::Plain => f.write_str("request for it ignored"),
+            KeyEncoding::Claimed => f.write_str("claimed, and not done"),
             KeyEncoding::Refused { status } => write!(f, "refused ({status})"),
             KeyEncoding::Unknown => f.write_str("unknown"),
         }

@@ -192,6 +192,8 @@ pub enum KeyEncoding {
     Url,
     /// As they are: the parameter is ignored, and control characters break the XML.
     Plain,
+    /// As they are, although the answer says that they are encoded (s3s-fs 0.14); without the parameter it does not.
+    Claimed,
     /// The parameter is refused; without it there is a listing.
     Refused {
         /// The status.

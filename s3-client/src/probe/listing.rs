@@ -114,6 +114,13 @@ fn page<T: Transport>(
     Ok(page)
 }
 
+impl KeyEncoding {
+    /// Returns whether listings are better without a request for it.
+    pub(super) fn is_not_to_be_asked_for(self) -> bool {
+        matches!(self, KeyEncoding::Refused { .. } | KeyEncoding::Claimed)
+    }
+}
+
 /// Asks for a page, encoded if the server can do that.
 pub(super) async fn list<T: Transport>(
     session: &Session<'_, T>,
@@ -121,8 +128,7 @@ pub(super) async fn list<T: Transport>(
     op: ListObjectsV2,
 ) -> Result<ObjectPage, RequestError> {
     let op = Bare::new(op);
-    let is_refused = matches!(encoding, KeyEncoding::Refused { .. });
-    let op = if is_refused { op.with_quirk(Quirk::NoListEncoding) } else { op };
+    let op = if encoding.is_not_to_be_asked_for() { op.with_quirk(Quirk::NoListEncoding) } else { op };
     let raw = session.ask(&op).await?;
     page(session, &op, raw)
 }

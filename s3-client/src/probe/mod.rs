@@ -125,7 +125,8 @@ async fn ask<T: Transport>(session: &Session<'_, T>, report: &mut ProbeReport) {
     report.deletes = deletes::deletes(session, keeps_versions).await;
     report.integrity = integrity::integrity(session).await;
     report.listing = listing::listings(session).await;
-    (report.odd_keys, report.odd_keys_tried) = odd_keys::odd_keys(session, report.listing.encoding).await;
+    let odd = odd_keys::odd_keys(session, report.listing.encoding).await;
+    (report.odd_keys, report.odd_keys_tried, report.listing.encoding) = (odd.faults, odd.tried, odd.encoding);
     report.reading = reading::reading(session).await;
     let has_multi_delete = report.deletes.multi == MultiDelete::Works;
     report.signatures = signatures::signatures(session, has_multi_delete).await;

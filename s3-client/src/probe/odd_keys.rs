@@ -1,6 +1,7 @@
 //! Keys that S3 allows and not every server can hold.
 //!
-//! Each is put, read and listed on its own, so that one that breaks listings breaks no other's.
+//! Each is put, read and listed on its own, so that one that breaks listings breaks no other's. They also show whether names are encoded
+//! where a listing says so: plain names look the same either way.
 
 use futures_util::future::join_all;
 
@@ -41,25 +42,39 @@ struct Facts {
     is_readable: bool,
     /// What a listing shows in its place; `None` if it could not be understood.
     listed: Option<Vec<String>>,
+    /// It is listed as it is only if no encoding is asked for.
+    is_plain: bool,
 }
 
-/// Tries odd keys; returns those that do not work, and how many were tried.
-pub(super) async fn odd_keys<T: Transport>(
-    session: &Session<'_, T>,
-    encoding: KeyEncoding,
-) -> (Vec<OddKey>, u32) {
-    let mut faults = Vec::new();
+/// What odd keys showed.
+pub(super) struct Found {
+    /// Those that do not work.
+    pub(super) faults: Vec<OddKey>,
+    pub(super) tried: u32,
+    /// How listings encode keys.
+    pub(super) encoding: KeyEncoding,
+}
+
+/// Tries odd keys. `encoding` is what listings say of themselves.
+pub(super) async fn odd_keys<T: Transport>(session: &Session<'_, T>, encoding: KeyEncoding) -> Found {
+    let mut found = Found { faults: Vec::new(), tried: KINDS_TRIED as u32, encoding };
     for group in kinds(session.prefix()).chunks(IN_FLIGHT) {
         let tries = group.iter().map(|(kind, place, key)| async move {
             let facts = facts(session, encoding, place, key).await;
-            fault(&facts, key.as_str()).map(|fault| {
+            let fault = fault(&facts, key.as_str()).map(|fault| {
                 let fault = fault.behind(session.prefix());
                 OddKey { kind: (*kind).to_owned(), fault }
-            })
+            });
+            (fault, facts.is_plain)
         });
-        faults.extend(join_all(tries).await.into_iter().flatten());
+        for (fault, is_plain) in join_all(tries).await {
+            found.faults.extend(fault);
+            if is_plain {
+                found.encoding = KeyEncoding::Claimed;
+            }
+        }
     }
-    (faults, KINDS_TRIED as u32)
+    found
 }
 
 /// Lists what to try: what is odd, what to list, the key.
@@ -92,12 +107,30 @@ async fn facts<T: Transport>(
     let put = Bare::new(PutObject::new(key.clone(), content.clone()));
     let put = Answered::of(&session.put(key, &put).await);
     if put != Answered::Done {
-        return Facts { put, is_readable: false, listed: None };
+        return Facts { put, is_readable: false, listed: None, is_plain: false };
     }
     let is_readable = session.content(key).await.is_some_and(|got| got == content);
-    let page = list(session, encoding, ListObjectsV2::new().with_prefix(place)).await.ok();
-    let listed = page.map(|page| page.objects.iter().map(|object| object.key.as_str().to_owned()).collect());
-    Facts { put, is_readable, listed }
+    let listed = names(session, encoding, place).await;
+    if encoding == KeyEncoding::Url && !shows(listed.as_deref(), key.as_str()) {
+        let plain = names(session, KeyEncoding::Claimed, place).await;
+        if shows(plain.as_deref(), key.as_str()) {
+            return Facts { put, is_readable, listed: plain, is_plain: true };
+        }
+    }
+    Facts { put, is_readable, listed, is_plain: false }
+}
+
+async fn names<T: Transport>(
+    session: &Session<'_, T>,
+    encoding: KeyEncoding,
+    place: &str,
+) -> Option<Vec<String>> {
+    let page = list(session, encoding, ListObjectsV2::new().with_prefix(place)).await.ok()?;
+    Some(page.objects.iter().map(|object| object.key.as_str().to_owned()).collect())
+}
+
+fn shows(listed: Option<&[String]>, key: &str) -> bool {
+    listed.is_some_and(|listed| listed.iter().any(|listed| listed == key))
 }
 
 /// Decides what is wrong, if anything.
@@ -112,7 +145,7 @@ fn fault(facts: &Facts, key: &str) -> Option<KeyFault> {
         return Some(KeyFault::Lost);
     }
     match facts.listed.as_deref() {
-        Some(listed) if listed.iter().any(|listed| listed == key) => None,
+        listed if shows(listed, key) => None,
         Some([listed]) => Some(KeyFault::Altered { listed: listed.clone() }),
         _ => Some(KeyFault::Unlisted),
     }
@@ -137,7 +170,7 @@ mod tests {
 
     fn read(listed: Option<&[&str]>) -> Facts {
         let listed = listed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        Facts { put: Answered::Done, is_readable: true, listed }
+        Facts { put: Answered::Done, is_readable: true, listed, is_plain: false }
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl ProbeReport {
         if matches!(self.integrity.crc32c, Verification::Refused { .. }) {
             quirks.insert(Quirk::NoChecksums);
         }
-        if matches!(self.listing.encoding, KeyEncoding::Refused { .. }) {
+        if self.listing.encoding.is_not_to_be_asked_for() {
             quirks.insert(Quirk::NoListEncoding);
         }
         quirks
@@ -368,6 +368,8 @@ mod tests {
         report.listing.encoding = KeyEncoding::Refused { status: 400 };
         let all = [Quirk::NoIfNoneMatch, Quirk::UnquotedIfMatch, Quirk::NoChecksums, Quirk::NoListEncoding];
         assert_eq!(report.quirks(), Quirks::from(all));
+        report.listing.encoding = KeyEncoding::Claimed;
+        assert!(report.quirks().has(Quirk::NoListEncoding));
         report.compare_and_swap.class = ConditionClass::Ignored;
         assert!(report.quirks().has(Quirk::NoIfMatch) && !report.quirks().has(Quirk::UnquotedIfMatch));
         // It costs nothing to ask, and saves uploads.

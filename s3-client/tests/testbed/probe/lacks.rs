@@ -42,6 +42,14 @@ async fn listings_may_ignore_encoding_or_lack_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listings_may_claim_an_encoding_that_they_do_not_have() {
+    let report = without(Lack::EncodedNames).await;
+    assert_eq!(report.listing.encoding, KeyEncoding::Claimed);
+    assert_eq!(report.quirks(), Quirks::from([Quirk::NoListEncoding]));
+    assert_eq!(report.odd_keys, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_of_the_bucket_are_found() {
     let server = server(Options::default()).await;
     let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";

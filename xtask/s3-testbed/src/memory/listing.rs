@@ -32,7 +32,8 @@ pub(crate) fn list(store: &mut Store, call: &Call<'_>) -> Answered {
     let after = if token.is_empty() { value("start-after").to_owned() } else { from_token(token)? };
     let page = Page::gather(bucket, value("prefix"), value("delimiter"), &after, max_keys.min(KEYS_MAX));
 
-    let encodes = value("encoding-type") == "url" && !call.options.lacks(Lack::EncodingType);
+    let claims = value("encoding-type") == "url" && !call.options.lacks(Lack::EncodingType);
+    let encodes = claims && !call.options.lacks(Lack::EncodedNames);
     let name = |text: &str| {
         if encodes { utf8_percent_encode(text, PLAIN).to_string() } else { escape(text) }
     };
@@ -49,7 +50,7 @@ pub(crate) fn list(store: &mut Store, call: &Call<'_>) -> Answered {
     if query.has("delimiter") {
         let _ = write!(body, "<Delimiter>{}</Delimiter>", name(value("delimiter")));
     }
-    if encodes {
+    if claims {
         body.push_str("<EncodingType>url</EncodingType>");
     }
     if let Some(last) = page.last.filter(|_| !call.options.lacks(Lack::NextToken)) {

@@ -64,6 +64,8 @@ pub enum Lack {
     Checksums,
     /// `encoding-type=url` of a listing is ignored, and the answer does not claim it.
     EncodingType,
+    /// `encoding-type=url` of a listing is claimed in the answer, and names are as they are (`s3s-fs`).
+    EncodedNames,
     /// `POST ?delete` answers `501 NotImplemented`.
     MultiDelete,
     /// Quiet mode of a multi-delete is ignored.
