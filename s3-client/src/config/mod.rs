@@ -96,21 +96,23 @@ impl Config {
         config.with_addressing(addressing)
     }
 
-    /// Chooses the addressing style.
+    /// Chooses the addressing style. With [`Quirk::PathOnly`] it stays path style.
     ///
     /// # Errors
     /// - [`ConfigError::NoBucketLabel`]: virtual-hosted style needs `{{bucket}}` in the endpoint.
     /// - [`ConfigError::BucketInHost`]: the bucket's name cannot be one label of a host name under TLS.
     pub fn with_addressing(mut self, addressing: Addressing) -> Result<Config, ConfigError> {
-        if addressing == Addressing::VirtualHosted {
+        if addressing == Addressing::VirtualHosted && !self.quirks.has(Quirk::PathOnly) {
             if !self.endpoint.has_bucket() {
                 return Err(ConfigError::NoBucketLabel { endpoint: self.endpoint.to_string() });
             }
             if self.endpoint.scheme() == Scheme::Https && self.bucket.as_str().contains('.') {
                 return Err(ConfigError::BucketInHost { bucket: self.bucket.to_string() });
             }
+            self.addressing = Addressing::VirtualHosted;
+        } else {
+            self.addressing = Addressing::Path;
         }
-        self.addressing = addressing;
         Ok(self)
     }
 
@@ -395,6 +397,14 @@ mod tests {
         let error =
             config("s3.example.com", "one").unwrap().with_addressing(Addressing::VirtualHosted).unwrap_err();
         assert_eq!(error, ConfigError::NoBucketLabel { endpoint: "https://s3.example.com".to_owned() });
+    }
+
+    #[test]
+    fn the_quirk_decides_whatever_is_said_after_it() {
+        let config = config("{{bucket}}.s3.example.com", "one").unwrap();
+        let config = config.with_quirks([Quirk::PathOnly].into());
+        let config = config.with_addressing(Addressing::VirtualHosted).unwrap();
+        assert_eq!((config.addressing(), config.authority().as_str()), (Addressing::Path, "s3.example.com"));
     }
 
     #[test]
