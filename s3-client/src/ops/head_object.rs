@@ -33,7 +33,8 @@ impl HeadObject {
         self
     }
 
-    /// Asks for checksums too (`x-amz-checksum-mode`).
+    /// Asks for checksums too (`x-amz-checksum-mode`), with the quirk [`NoChecksums`](crate::Quirk::NoChecksums) as well: who calls this
+    /// wants them.
     #[must_use]
     pub fn with_checksums(mut self) -> HeadObject {
         self.with_checksums = true;
