@@ -56,8 +56,8 @@ pub(crate) async fn it_finds_what_the_table_says(env: Env) {
         assert_eq!(report.bucket.versions, BucketVersions::Off);
     }
 
-    // What the address needs is no finding, and a server that says it encodes keys is believed: the odd keys tell.
-    let is_found = |quirk: &Quirk| !matches!(quirk, Quirk::PathOnly | Quirk::NoListEncoding);
+    // What the address needs is no finding.
+    let is_found = |quirk: &Quirk| *quirk != Quirk::PathOnly;
     let needed: Quirks = env.config().quirks().iter().filter(is_found).collect();
     assert_eq!(report.quirks(), needed);
 }
