@@ -13,8 +13,12 @@ use crate::body::Payload;
 use crate::error::AnswerFlaw;
 use crate::ops::Checksums;
 
-/// How much is hashed before other tasks get their turn.
-const SLICE_BYTES: usize = 256 << 10;
+/// How much is hashed at once by each algorithm in turn: what stays in the processor's cache.
+const SLICE_BYTES: usize = 64 << 10;
+
+/// How much is hashed before other tasks get their turn: about 2 ms, as long as a chunk of 4 MiB. A turn can move the task to another thread;
+/// with one every 256 KiB, puts of 4 MiB took a fifth longer.
+const TURN_BYTES: usize = 4 << 20;
 
 /// What an upload needs of its payload's hashes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,12 +43,13 @@ pub(super) async fn hash(payload: &Payload, wanted: Wanted) -> Hashes {
     let mut sha256 = wanted.sha256.then(Sha256::new);
     let mut crc32c = wanted.crc32c.then(|| crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi));
     let mut md5 = wanted.md5.then(Md5::new);
-    let mut is_first = true;
+    let mut hashed = 0;
     for slice in payload.pieces().iter().flat_map(|piece| piece.chunks(SLICE_BYTES)) {
-        if !is_first {
+        if hashed >= TURN_BYTES {
             let_others_run().await;
+            hashed = 0;
         }
-        is_first = false;
+        hashed += slice.len();
         if let Some(hasher) = &mut crc32c {
             hasher.update(slice);
         }
