@@ -49,7 +49,7 @@ memstore_device_bytes = 8589934592
 # An S3 key may have 1024 bytes; the gateway puts its own prefix before it.
 osd_max_object_name_len = 2048
 [client.rgw]
-rgw_frontends = beast endpoint=127.0.0.1:$port
+rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 # Both `localhost/BUCKET` and `BUCKET.localhost` are understood.
 rgw_dns_name = localhost
 rgw_enable_usage_log = false
