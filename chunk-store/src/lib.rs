@@ -76,8 +76,10 @@
 //! A future that is dropped never lets go of lock(d) early: file work that has begun keeps the lock until it is done
 //! ([`DigestGuard`]). The lock order is stated in the module of [`DigestLocks`].
 
+mod any_store;
 pub mod backend;
 pub mod blob;
+pub mod bucket;
 mod checked;
 mod digest;
 mod digest_set;
@@ -85,20 +87,23 @@ pub mod dir;
 pub mod durable;
 mod locks;
 mod owner;
+mod random;
 mod session;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
 
+pub use any_store::AnyStore;
 pub use checked::{CheckError, CheckedChunk};
 pub use digest::{DIGEST_BYTES, Digest, DigestBuilder, ParseDigestError};
 pub use digest_set::DigestSet;
 pub use locks::{DigestGuard, DigestLocks};
 pub use owner::{OwnerError, OwnerLock};
-pub use session::{Run, Session, SessionFailed};
+pub use random::{Random, SystemRandom};
+pub use session::{CacheUse, Run, Session, SessionFailed};
 pub use store::{
     ChunkStore, InsertError, Inserted, ListedEntry, LoadError, OpenError, Quarantined, RunError, StoreError,
     StoreOptions, SyncLevel, TouchError,
 };
-pub use time::{Clock, StoreClock, StoreTime, SystemClock};
+pub use time::{Clock, Sleep, StoreClock, StoreTime, SystemClock};

@@ -24,6 +24,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     started_at: StoreTime,
+    cache: CacheUse,
     told: Mutex<DigestSet>,
     failed: Mutex<Option<SessionFailed>>,
 }
@@ -34,10 +35,16 @@ impl Registry {
     }
 
     /// Registers a session; its start is read while the registry is locked, so that no cutoff can fall in between.
-    pub(crate) fn begin_session(self: &Arc<Self>, clock: &StoreClock, set_key: u64) -> Session {
+    pub(crate) fn begin_session(
+        self: &Arc<Self>,
+        clock: &StoreClock,
+        set_key: u64,
+        cache: CacheUse,
+    ) -> Session {
         let mut inner = self.lock();
         let state = Arc::new(State {
             started_at: clock.now(),
+            cache,
             told: Mutex::new(DigestSet::with_key(set_key)),
             failed: Mutex::new(None),
         });
@@ -77,7 +84,14 @@ impl Registry {
     pub(crate) fn fail_told(&self, digest: &Digest) -> usize {
         let inner = self.lock();
         let told = inner.sessions.values().filter(|state| lock(&state.told).contains(digest));
-        told.map(|state| *lock(&state.failed) = Some(SessionFailed { digest: *digest })).count()
+        told.map(|state| *lock(&state.failed) = Some(SessionFailed::ChunkLost { digest: *digest })).count()
+    }
+
+    /// Fails every open session, and every later one by way of the store, which is closed (R10).
+    pub(crate) fn fail_all(&self, failed: SessionFailed) {
+        for state in self.lock().sessions.values() {
+            lock(&state.failed).get_or_insert(failed);
+        }
     }
 }
 
@@ -85,12 +99,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A chunk that this session relies on was found corrupt or missing (R14, R15); the backup must be made again.
+/// A session must not be committed; the backup must be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("chunk {digest}, which this session relies on, is damaged; run the backup again")]
-pub struct SessionFailed {
-    /// The chunk.
-    pub digest: Digest,
+#[non_exhaustive]
+pub enum SessionFailed {
+    /// A chunk that the session relies on was found corrupt or missing (R14, R15).
+    #[error("chunk {digest}, which this session relies on, is damaged; run the backup again")]
+    ChunkLost {
+        /// The chunk.
+        digest: Digest,
+    },
+    /// Another server has taken the bucket over (R10).
+    #[error("another server has taken over the bucket of this datastore; this one no longer writes to it")]
+    Superseded,
+}
+
+/// Whether a session's uploads go into the local cache of an S3-backed store; other stores have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheUse {
+    /// They do.
+    #[default]
+    Keep,
+    /// Only their markers are placed.
+    Skip,
 }
 
 /// One backup writer or one pull, from its start to its end; dropping it ends the session.
@@ -107,6 +138,11 @@ impl Session {
     /// Returns when the session started, in the store clock.
     pub fn started_at(&self) -> StoreTime {
         self.state.started_at
+    }
+
+    /// Returns whether the chunks that the session uploads are to be cached.
+    pub fn cache_use(&self) -> CacheUse {
+        self.state.cache
     }
 
     /// Checks that nothing this session relies on was lost; a commit is acknowledged only after this (I3).
@@ -179,9 +215,9 @@ mod tests {
         let (source, clock) = clock();
         let registry = Arc::new(Registry::default());
         let hour = Duration::from_hours(1);
-        let old = registry.begin_session(&clock, 0);
+        let old = registry.begin_session(&clock, 0, CacheUse::Keep);
         source.advance(10 * hour);
-        let young = registry.begin_session(&clock, 0);
+        let young = registry.begin_session(&clock, 0, CacheUse::Keep);
         let run = registry.begin_run(&clock, hour, Duration::ZERO).unwrap();
         assert_eq!(run.cutoff(), old.started_at());
         drop((run, old));
@@ -207,11 +243,14 @@ mod tests {
     fn only_sessions_that_were_told_of_a_lost_chunk_fail() {
         let (_, clock) = clock();
         let registry = Arc::new(Registry::default());
-        let (told, other) = (registry.begin_session(&clock, 0), registry.begin_session(&clock, 0));
+        let (told, other) = (
+            registry.begin_session(&clock, 0, CacheUse::Keep),
+            registry.begin_session(&clock, 0, CacheUse::Keep),
+        );
         let digest = Digest::of(b"abc");
         told.tell([&digest]);
         assert_eq!(registry.fail_told(&digest), 1);
-        assert_eq!(told.check_alive(), Err(SessionFailed { digest }));
+        assert_eq!(told.check_alive(), Err(SessionFailed::ChunkLost { digest }));
         assert_eq!(other.check_alive(), Ok(()));
     }
 }

@@ -1,5 +1,7 @@
 //! The store clock and its sources (R12).
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -69,7 +71,13 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns the time since some fixed start; never runs backwards.
     fn monotonic(&self) -> Duration;
+
+    /// Waits until `duration` has passed on the monotonic clock.
+    fn sleep(&self, duration: Duration) -> Sleep;
 }
+
+/// A wait; see [`Clock::sleep`].
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The machine's clocks.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +110,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 
@@ -143,6 +155,11 @@ impl StoreClock {
     /// Returns the source's monotonic time, for deadlines that must not depend on dates.
     pub fn monotonic(&self) -> Duration {
         self.source.monotonic()
+    }
+
+    /// Waits until `duration` has passed on the source's monotonic clock.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.source.sleep(duration)
     }
 }
 

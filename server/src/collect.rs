@@ -45,6 +45,8 @@ impl References for StoreReferences {
 pub(crate) enum CollectTaskError {
     #[error(transparent)]
     Collect(#[from] CollectError<StoreSweepError, ReferenceError>),
+    #[error("datastores in a bucket cannot be collected by this version yet")]
+    Bucket,
     #[error("stopped by request; what was removed until then was garbage")]
     Stopped,
     #[error("could not save the result")]
@@ -106,7 +108,8 @@ pub(crate) async fn run(
     task.log(format!("starting garbage collection on store {}", store.name()));
     let control = Control::new();
     let references = StoreReferences(Arc::clone(store));
-    let mut collection = std::pin::pin!(collect(&**store.chunks(), &references, options, &control));
+    let chunks = store.chunks().as_folder().ok_or(CollectTaskError::Bucket)?;
+    let mut collection = std::pin::pin!(collect(&**chunks, &references, options, &control));
     let mut watch = Watch::default();
     let report = loop {
         tokio::select! {

@@ -1,6 +1,8 @@
 //! The local chunk directory: the trait through which a store touches the disk, and the names in it.
 
 mod fs;
+mod fs_markers;
+mod marker;
 mod name;
 mod reserve;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 pub use fs::FsChunkDir;
+pub use marker::{Marker, MarkerDir, Marks, NewMarker};
 pub use name::{BAD_COPIES_MAX, EntryKind, EntryName, Shard};
 
 use crate::blob::BlobKind;
@@ -51,6 +54,12 @@ pub enum Durability {
 pub enum StateFile {
     /// The store clock's last saved value and what goes with it (R12).
     Clock,
+    /// Which generation of the bucket the local state belongs to (R10).
+    Generation,
+    /// Deletes under way or in limbo, and paths that are closed (R7, R9, R19).
+    Journal,
+    /// Which markers hold content, the least recently used first.
+    Recency,
 }
 
 impl StateFile {
@@ -58,6 +67,9 @@ impl StateFile {
     pub const fn file_name(self) -> &'static str {
         match self {
             Self::Clock => "clock",
+            Self::Generation => "generation",
+            Self::Journal => "journal",
+            Self::Recency => "recency",
         }
     }
 }

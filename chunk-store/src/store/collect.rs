@@ -52,7 +52,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(PROBE_TIME).await? {
             return Err(RunError::TimesNotKept);
         }
-        self.save_clock().await.map_err(|error| error.0)?;
+        self.suspects.save(&self.dir, &self.clock, false).await?;
         Ok(run)
     }
 

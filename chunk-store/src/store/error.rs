@@ -1,6 +1,8 @@
 //! Why operations of a store fail.
 
+use crate::backend::{BackendError, Fault};
 use crate::blob::ChunkClass;
+use crate::bucket::Closed;
 use crate::checked::CheckError;
 use crate::digest::Digest;
 use crate::dir::DirError;
@@ -35,15 +37,29 @@ impl OpenError {
     }
 }
 
-/// An operation of the store that failed for reasons of the disk.
+/// An operation of the store that failed for reasons of the disk or the backend.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct StoreError(#[from] pub DirError);
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// A request to the backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The store takes no work.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
 
 impl StoreError {
     /// Returns whether the disk or the quota is full.
     pub fn is_storage_full(&self) -> bool {
-        self.0.is_storage_full()
+        match self {
+            Self::Dir(error) => error.is_storage_full(),
+            Self::Backend(error) => error.fault == Fault::Full,
+            Self::Closed(_) => false,
+        }
     }
 }
 
@@ -72,12 +88,22 @@ pub enum InsertError {
     /// A file operation failed.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// A request to the backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The store takes no work.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 impl InsertError {
     /// Returns whether the disk or the quota is full.
     pub fn is_storage_full(&self) -> bool {
-        matches!(self, Self::Dir(error) if error.is_storage_full())
+        match self {
+            Self::Dir(error) => error.is_storage_full(),
+            Self::Backend(error) => error.fault == Fault::Full,
+            _ => false,
+        }
     }
 }
 
@@ -94,6 +120,12 @@ pub enum TouchError {
     /// A file operation failed.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// A request to the backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The store takes no work.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 /// Why a chunk could not be read.
@@ -118,4 +150,20 @@ pub enum LoadError {
     /// A file operation failed.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// A request to the backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The store takes no work.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+impl From<StoreError> for LoadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Dir(error) => Self::Dir(error),
+            StoreError::Backend(error) => Self::Backend(error),
+            StoreError::Closed(error) => Self::Closed(error),
+        }
+    }
 }

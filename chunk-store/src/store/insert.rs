@@ -72,7 +72,7 @@ impl<D: ChunkDir> ChunkStore<D> {
     async fn begin_write(&self, held: &DigestGuard) -> Result<StoreTime, DirError> {
         let (at, save_first) = self.suspects.begin_write(&self.clock, held);
         if save_first {
-            self.save_clock().await.map_err(|error| error.0)?;
+            self.suspects.save(&self.dir, &self.clock, false).await?;
         }
         Ok(at)
     }

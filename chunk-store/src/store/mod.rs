@@ -3,7 +3,7 @@
 mod collect;
 mod error;
 mod insert;
-mod state;
+pub(crate) mod state;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, EntryName, FsChunkDir};
 use crate::locks::DigestLocks;
 use crate::owner::OwnerLock;
-use crate::session::{Registry, Session};
+use crate::session::{CacheUse, Registry, Session};
 use crate::time::{Clock, StoreClock, StoreTime};
 
 /// When writes reach the disk for good (DESIGN "Filesystem stores").
@@ -160,7 +160,7 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// # Cancel safety
     /// Dropping the future starts nothing.
     pub async fn begin_session(&self) -> Result<Session, StoreError> {
-        let session = self.registry.begin_session(&self.clock, self.set_key);
+        let session = self.registry.begin_session(&self.clock, self.set_key, CacheUse::Keep);
         self.save_clock().await?;
         Ok(session)
     }
@@ -255,7 +255,7 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// # Errors
     /// [`StoreError`] if the state file could not be written.
     pub async fn save_clock(&self) -> Result<(), StoreError> {
-        self.suspects.save(&self.dir, &self.clock, false).await
+        Ok(self.suspects.save(&self.dir, &self.clock, false).await?)
     }
 
     /// Ends the use of the store cleanly: waits for file work under way, syncs and saves the clock. While a session is
@@ -270,7 +270,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         // A write whose caller gave up goes on under lock(d): it must not end after the sync.
         let _nobody_writes = self.locks.lock_every().await;
         self.sync_filesystem().await?;
-        self.suspects.save(&self.dir, &self.clock, self.registry.is_idle()).await
+        Ok(self.suspects.save(&self.dir, &self.clock, self.registry.is_idle()).await?)
     }
 
     /// Checks what was read of a chunk: shape, CRC, and the digest where that is possible without a key.

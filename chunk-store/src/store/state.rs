@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{OpenError, StoreError};
-use crate::dir::{ChunkDir, StateFile};
+use super::OpenError;
+use crate::dir::{ChunkDir, DirError, StateFile};
 use crate::locks::{DigestGuard, GuardWatch};
 use crate::time::{Clock, StoreClock, StoreTime};
 
@@ -38,7 +38,7 @@ struct ClockFile {
 
 /// Which chunk files must be checked before they count.
 #[derive(Debug)]
-pub(super) struct Suspects {
+pub(crate) struct Suspects {
     /// Ascending, apart from each other, at most [`SPANS_MAX`].
     spans: Vec<Span>,
     synced_at: Mutex<StoreTime>,
@@ -51,7 +51,7 @@ pub(super) struct Suspects {
 }
 
 /// Reads the saved state, starts the clock and marks the store as open.
-pub(super) async fn open<D: ChunkDir>(
+pub(crate) async fn open<D: ChunkDir>(
     dir: &D,
     source: Arc<dyn Clock>,
 ) -> Result<(StoreClock, Suspects), OpenError> {
@@ -77,7 +77,7 @@ pub(super) async fn open<D: ChunkDir>(
         writing: Mutex::default(),
         saving: AsyncMutex::default(),
     };
-    suspects.save(dir, &clock, false).await.map_err(|error| OpenError::Dir(error.0))?;
+    suspects.save(dir, &clock, false).await?;
     Ok((clock, suspects))
 }
 
@@ -111,13 +111,13 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
 
 impl Suspects {
     /// Returns whether a file with this mtime must be checked before it counts.
-    pub(super) fn contains(&self, written_at: StoreTime) -> bool {
+    pub(crate) fn contains(&self, written_at: StoreTime) -> bool {
         self.spans.iter().any(|(from, to)| (*from..=*to).contains(&written_at))
     }
 
     /// Returns the time for a file that is about to be written under `held`, and whether the clock must be saved before
     /// (see [`UNSAVED_MAX`]).
-    pub(super) fn begin_write(&self, clock: &StoreClock, held: &DigestGuard) -> (StoreTime, bool) {
+    pub(crate) fn begin_write(&self, clock: &StoreClock, held: &DigestGuard) -> (StoreTime, bool) {
         let mut writing = lock(&self.writing);
         writing.retain(|(_, watch)| watch.is_held());
         let at = clock.now();
@@ -126,7 +126,7 @@ impl Suspects {
     }
 
     /// Returns the instant of a sync that begins now: every file with an earlier time is written by now.
-    pub(super) fn begin_sync(&self, clock: &StoreClock) -> StoreTime {
+    pub(crate) fn begin_sync(&self, clock: &StoreClock) -> StoreTime {
         let writing = lock(&self.writing);
         let now = clock.now();
         let under_way = writing.iter().filter(|(_, watch)| watch.is_held());
@@ -134,17 +134,17 @@ impl Suspects {
     }
 
     /// Records that everything written before `at` is durable.
-    pub(super) fn synced(&self, at: StoreTime) {
+    pub(crate) fn synced(&self, at: StoreTime) {
         let mut synced_at = lock(&self.synced_at);
         *synced_at = at.max(*synced_at);
     }
 
-    pub(super) async fn save<D: ChunkDir>(
+    pub(crate) async fn save<D: ChunkDir>(
         &self,
         dir: &D,
         clock: &StoreClock,
         clean: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DirError> {
         let _saving = self.saving.lock().await;
         let now = clock.now();
         let content = ClockFile {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::backend::{
-    Answer, BackendError, Deletion, ETag, ObjectBackend, ObjectInfo, ObjectKey, Page, Put, PutCondition,
-    PutOutcome, Validity,
+    Answer, BackendError, Deletion, ETag, Fault, ObjectBackend, ObjectInfo, ObjectKey, Page, Put,
+    PutCondition, PutNew, PutOutcome, Validity,
 };
 use crate::digest::Digest;
 use crate::time::{Clock, StoreTime};
@@ -44,7 +44,8 @@ impl MemoryBackend {
     ) -> Result<(), BackendError> {
         if validity.is_some_and(|validity| validity.expires_at() < self.clock.wall()) {
             let source = "the request has expired".into();
-            return Err(BackendError { action, key: key.to_owned(), is_unclear: false, source });
+            let (fault, date) = (Fault::Expired, Some(self.clock.wall()));
+            return Err(BackendError { action, key: key.to_owned(), is_unclear: false, fault, date, source });
         }
         Ok(())
     }
@@ -74,6 +75,20 @@ impl ObjectBackend for MemoryBackend {
         let tag = etag(&put.content);
         objects.insert(put.key, (put.content, self.clock.wall()));
         Ok(self.answer(PutOutcome::Stored(tag)))
+    }
+
+    async fn put_new(&self, key: &ObjectKey, content: Bytes) -> Result<Answer<PutNew>, BackendError> {
+        let put = Put { key: key.clone(), content, condition: PutCondition::IfAbsent, validity: None };
+        let answer = self.put(put).await?;
+        let value = match answer.value {
+            PutOutcome::Stored(tag) => PutNew::Written(tag),
+            PutOutcome::ConditionFailed => PutNew::AlreadyThere,
+        };
+        Ok(Answer { value, date: answer.date })
+    }
+
+    fn tag_of(&self, content: &[u8]) -> Option<ETag> {
+        Some(ETag(Digest::of(content).to_string()))
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Answer<Option<(ObjectInfo, Bytes)>>, BackendError> {

@@ -6,6 +6,7 @@
 mod clock;
 mod memory_backend;
 mod memory_dir;
+mod memory_markers;
 mod suite_backend;
 mod suite_dir;
 

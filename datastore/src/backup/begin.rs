@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use coldkeep_chunk_store::StoreError;
+use coldkeep_chunk_store::{CacheUse, StoreError};
 
 use super::footprint::{Footprint, SessionLocks};
 use super::known::KnownChunks;
@@ -97,7 +97,7 @@ impl Datastore {
     /// Dropping the future ends the session that it may have started, without a trace.
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
         // Before anything is looked up: what the session finds must stay from here on (R13).
-        let session = self.chunks().begin_session().await?;
+        let session = self.chunks().begin_session(CacheUse::Keep).await?;
         let store = Arc::clone(self);
         let prepare = move || {
             let (base, footprint) = prepare(store.tree(), &request)?;

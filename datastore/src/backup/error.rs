@@ -210,6 +210,6 @@ impl BackupError {
 
 impl From<DirError> for BackupError {
     fn from(error: DirError) -> Self {
-        Self::Store(StoreError(error))
+        Self::Store(StoreError::Dir(error))
     }
 }

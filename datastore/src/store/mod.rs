@@ -8,7 +8,7 @@ mod snapshots;
 
 use std::sync::Arc;
 
-use coldkeep_chunk_store::ChunkStore;
+use coldkeep_chunk_store::AnyStore;
 
 pub use open::OpenError;
 pub use references::{IndexRead, ReferenceError};
@@ -24,7 +24,7 @@ use crate::tree::{Layout, Metadata, TreeError};
 #[derive(Debug)]
 pub struct Datastore {
     name: StoreName,
-    chunks: Arc<ChunkStore>,
+    chunks: AnyStore,
     tree: Arc<Tree>,
     leftover_errors: Vec<TreeError>,
 }
@@ -60,7 +60,7 @@ impl Datastore {
     }
 
     /// Returns the chunk store.
-    pub const fn chunks(&self) -> &Arc<ChunkStore> {
+    pub const fn chunks(&self) -> &AnyStore {
         &self.chunks
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coldkeep_chunk_store::dir::{DirError, FsChunkDir};
-use coldkeep_chunk_store::{ChunkStore, StoreOptions};
+use coldkeep_chunk_store::{AnyStore, ChunkStore, StoreOptions};
 
 use super::{Datastore, Tree, run_blocking};
 use crate::file::{Found, list, look, make_folders};
@@ -118,6 +118,6 @@ impl Datastore {
             move || remove_leftovers(&tree.layout)
         };
         let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
-        Ok(Arc::new(Self { name, chunks, tree, leftover_errors }))
+        Ok(Arc::new(Self { name, chunks: AnyStore::Folder(chunks), tree, leftover_errors }))
     }
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coldkeep_chunk_store::blob::{Blob, BlobKind, CHUNK_BYTES_MAX, ChunkClass};
-use coldkeep_chunk_store::{
-    ChunkStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined, StoreError,
-};
+use coldkeep_chunk_store::{AnyStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -148,7 +146,7 @@ impl Datastore {
                 if running.len() == PARALLEL {
                     settle(&mut running, task, findings, &name).await?;
                 }
-                let check = tokio::spawn(check_chunk(Arc::clone(self.chunks()), claim));
+                let check = tokio::spawn(check_chunk(self.chunks().clone(), claim));
                 running.push_back((claim, Running(check)));
             }
         }
@@ -217,14 +215,14 @@ fn send_batches(index: &IndexReader, send: &mpsc::Sender<Vec<ChunkSpan>>) -> Res
 }
 
 /// Reads one chunk and judges it; sets it aside if it is corrupt (R15).
-async fn check_chunk(chunks: Arc<ChunkStore>, claim: Claim) -> Result<(Verdict, u64), TreeError> {
-    let blob = match chunks.load(&claim.digest).await {
+async fn check_chunk(chunks: AnyStore, claim: Claim) -> Result<(Verdict, u64), TreeError> {
+    let blob = match chunks.fetch(&claim.digest).await {
         Err(LoadError::Corrupt { .. }) => match chunks.quarantine(&claim.digest).await {
             Ok(Quarantined::SetAside { .. }) => return Ok((Verdict::Corrupt, 0)),
             Ok(Quarantined::Missing) => return Ok((Verdict::Missing, 0)),
             // Replaced meanwhile, or the first read went wrong: what is there now counts.
-            Ok(Quarantined::Good) => chunks.load(&claim.digest).await,
-            Err(StoreError(source)) => Err(source.into()),
+            Ok(Quarantined::Good) => chunks.fetch(&claim.digest).await,
+            Err(error) => Err(error.into()),
         },
         loaded => loaded,
     };

@@ -66,7 +66,7 @@ impl Fixture {
 
     /// Collects without grace and margin: whatever no index names and no session relies on goes.
     pub(crate) async fn collect(&self) -> usize {
-        let chunks = self.store.chunks();
+        let chunks = self.store.chunks().as_folder().unwrap();
         let run = chunks.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
         let referenced = self.references().await;
         let mut removed = 0;

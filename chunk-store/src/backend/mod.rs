@@ -2,11 +2,16 @@
 //!
 //! A filesystem store has no backend; its chunk file, marker and object are one file (DESIGN "Filesystem stores").
 
+mod any;
+mod fault;
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+pub use any::AnyBackend;
 use bytes::Bytes;
+pub use fault::{BackendError, Fault};
 
 use crate::dir::EntryName;
 use crate::time::StoreTime;
@@ -106,6 +111,15 @@ pub struct Put {
     pub validity: Option<Validity>,
 }
 
+/// How an object that is named by its content came to be there (R3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutNew {
+    /// This put wrote it. What was there before, if anything, is replaced.
+    Written(ETag),
+    /// There was one already. After an unclear attempt it may be this put's own.
+    AlreadyThere,
+}
+
 /// What became of a put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutOutcome {
@@ -155,21 +169,6 @@ pub struct Deletion {
     pub is_unclear: bool,
 }
 
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {action} {key}")]
-pub struct BackendError {
-    /// What was attempted, as a verb.
-    pub action: &'static str,
-    /// On which object or prefix.
-    pub key: String,
-    /// No answer came to some attempt: the request may have taken effect, or still may.
-    pub is_unclear: bool,
-    /// The cause.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 /// A bucket prefix, or something that behaves like one.
 ///
 /// Strongly consistent: what was acknowledged is seen by every later request (S3 consistency model). Implementations
@@ -177,6 +176,18 @@ pub struct BackendError {
 pub trait ObjectBackend: Send + Sync + 'static {
     /// Writes an object.
     fn put(&self, put: Put) -> impl Future<Output = Result<Answer<PutOutcome>, BackendError>> + Send;
+
+    /// Writes an object that is named by its content unless it is there. Never fails because somebody else writes it at
+    /// the same time: the last of its attempts is unconditional (R3).
+    fn put_new(
+        &self,
+        key: &ObjectKey,
+        content: Bytes,
+    ) -> impl Future<Output = Result<Answer<PutNew>, BackendError>> + Send;
+
+    /// Returns the tag that the backend gives to an object with this content, where that can be told without asking: the
+    /// MD5 of the content on most S3 servers. Computes; call it where blocking is allowed.
+    fn tag_of(&self, content: &[u8]) -> Option<ETag>;
 
     /// Reads a whole object; `None` if there is none.
     fn get(

@@ -1,0 +1,40 @@
+//! What a store in a bucket tells about itself.
+
+use super::{BucketStore, Closed, JournalCounts, RebuildProgress};
+use crate::backend::ObjectBackend;
+use crate::dir::MarkerDir;
+
+/// What a store in a bucket tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct BucketStatus {
+    /// Bytes of cached content.
+    pub cache_bytes: u64,
+    /// Most bytes of cached content.
+    pub cache_bytes_max: u64,
+    /// Number of chunks with cached content.
+    pub cached_chunks: u64,
+    /// Loads that the cache served.
+    pub cache_hits: u64,
+    /// Loads that went to the backend.
+    pub cache_misses: u64,
+    /// Uploads under way.
+    pub uploads: usize,
+    /// Uploads that may be under way at once, at the moment.
+    pub uploads_allowed: usize,
+    /// Bytes of uploads under way.
+    pub upload_bytes: usize,
+    /// What is in the journal.
+    pub journal: JournalCounts,
+    /// Why the store takes no work.
+    pub closed: Option<Closed>,
+    /// How far a rebuild is.
+    pub rebuild: Option<RebuildProgress>,
+}
+
+impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
+    /// Returns the store's status.
+    pub fn status(&self) -> BucketStatus {
+        todo!()
+    }
+}
