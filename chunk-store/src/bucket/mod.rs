@@ -116,3 +116,6 @@ impl<D: MarkerDir, B: ObjectBackend> std::fmt::Debug for BucketStore<D, B> {
         f.debug_struct("BucketStore").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
