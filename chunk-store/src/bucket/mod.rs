@@ -1,4 +1,63 @@
 //! A chunk store whose objects live in a bucket, with markers and a bounded cache in a local directory.
+//!
+//! # Words
+//!
+//! *object(d)* is the blob of digest d in the bucket. *marker(d)* is the local file of d: it means that object(d) exists.
+//! It holds the blob (cached) or nothing; its atime is the chunk's last use, set to the store clock. *upload marker(d)*,
+//! a second file, means that an upload of d may be under way or was cut short; its atime is the start of the latest one.
+//! A digest is *condemned* while it is in an open batch of the sweep, *journalled* from the moment when that batch is on
+//! disk until the outcome of its delete is certain, and *in limbo* while a delete was sent and not answered. The *token*
+//! is the unique value of the generation object. *lock(d)* is held for local file work only.
+//!
+//! # Why no chunk is lost
+//!
+//! What must hold: a session that was told that d is stored can rely on object(d) until it ends (I3), or fails before it
+//! can commit; and marker(d) means that object(d) exists, unless d is journalled (I2).
+//!
+//! 1. **Between "about to upload" and "told" there is always something local.** The upload marker stands before the
+//!    request leaves (R1), and goes only after the marker was placed, which is after the acknowledgement (R4). A sweep
+//!    that lists the object in between finds one of the two, younger than its cutoff (R7, R13), whatever the session
+//!    caches (H1, H3, H17). A failed upload leaves its upload marker, so that nothing strips another upload of the same
+//!    digest of its protection (H4, H8).
+//! 2. **Deciding is one step with using.** Insert and reference refresh the marker under lock(d) (R2, R5); the sweep looks
+//!    at the marks, the journal and the cutoff under the same lock and condemns (R7). If the use comes first, the sweep
+//!    sees it. If the sweep comes first, the use takes the digest out of its batch (R8), or, when the batch is on disk,
+//!    waits until the outcome of the delete is certain and then starts as for a chunk that nobody has (H2).
+//! 3. **A delete that may still come keeps its digest out of use.** Before the first delete of a batch leaves, its digests,
+//!    the expiry of its requests and the next token are on disk; markers go before the deletes. All attempts bear one
+//!    signing time. An attempt without an answer puts the digest in limbo until the backend's own clock shows that the
+//!    expiry has passed (R9), so no delete lands on a chunk that was uploaded again (H10, H21). An acknowledgement counts
+//!    only if its digest was never journalled since its upload marker was set (H22). Replay after a crash deletes nothing:
+//!    it removes the markers and waits (H9, H28).
+//! 4. **Local state speaks for one generation of the bucket only.** Every open and every batch changes the token by
+//!    compare-and-swap (R10). An old disk image, a copy, or a second server therefore finds a foreign token: at open it
+//!    builds its markers anew from the bucket's own listing, after every request that was signed before has expired (H11,
+//!    H23, H24); a running store closes, and its sessions fail (H12).
+//! 5. **A commit is acknowledged between two looks at the token.** The manifest is put with a signing time from before the
+//!    first look; a manifest that lands later than its expiry cannot be (H25). Requests for snapshot objects have an
+//!    expiry, too, and a path with an unclear one is closed until it has passed (R19, H35, H36).
+//! 6. **Reading resurrects nothing.** A fetched body fills a marker that is there, under lock(d), with the atime that it
+//!    has; it never creates one (R6, H6). What is read from the cache is checked like what is read from the bucket (H19).
+//! 7. **"Already there" is believed only of a good object**: same size and tag as our blob, or fetched and checked (R3, H32).
+//!
+//! | interleaving | upheld by | shown by (module `tests`) |
+//! |---|---|---|
+//! | one of two uploads fails, the other goes on (H4) | R4 | `insert::h04_…` |
+//! | conditional puts collide until attempts run out (H5) | R3 | `insert::h05_…` |
+//! | a download ends after its marker went (H6) | R6 | `cache::h06_…` |
+//! | eviction under a reader, cache or its disk full (H14) | R6 | `cache::h14_…` |
+//! | a cached file is torn (H19) | check on read | `cache::h19_…` |
+//! | old local state, second server, copied disk, late delete of a predecessor (H11, H12, H23, H24) | R10, R11 | `open::h11_…` … |
+//! | a session without cache (H17), an object that only seems to be there (H32), a blob that cannot be checked (H37) | R1, R3, R2 | `insert::h17_…` … |
+//! | deletes without an answer (H10, H21), refused keys (H18), cancelled runs (H27), power loss (H9) | R7, R9 | `batch::h09_…` … |
+//! | healing on a stale listing (H26), setting aside (H29, H31) | R14, R15 | `batch::h26_…` … |
+//! | late requests for snapshot objects (H25, H35), a superseded server (H36) | R10, R19 | `paths::h25_…` … |
+//!
+//! # Lock order
+//!
+//! One guard of lock(d), or one batch of them, at a time; under it the small `std` mutexes of journal, cache and gate,
+//! none of which is held across an await. Taking turns at the generation and at the journal's file waits on the network
+//! or the disk, and is never done under lock(d) but where R14 and R15 ask for it.
 
 mod batch;
 mod cache;
