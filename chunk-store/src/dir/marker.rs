@@ -64,6 +64,9 @@ pub trait MarkerDir: ChunkDir {
     ) -> impl Future<Output = Result<Option<Marker>, DirError>> + Send;
 
     /// Creates the upload marker or sets its atime (R1).
+    ///
+    /// Fails on a full disk ([`DirError::is_storage_full`]), since nothing may be uploaded without it: emptying a marker
+    /// makes room.
     fn put_upload_marker(
         &self,
         held: &DigestGuard,
@@ -72,14 +75,16 @@ pub trait MarkerDir: ChunkDir {
     ) -> impl Future<Output = Result<(), DirError>> + Send;
 
     /// Places a marker, or refreshes the one that is there, and then removes the upload marker (R4). Cached content is
-    /// replaced by content only, never by an empty file; the class is that of `marker` in any case.
+    /// replaced by content only, never by an empty file, unless it is of another class than `marker`; the class is that of
+    /// `marker` if that is known. Where the disk has no room for the content, the marker is placed without it (H14).
     fn place_marker(
         &self,
         held: &DigestGuard,
         marker: NewMarker,
     ) -> impl Future<Output = Result<(), DirError>> + Send;
 
-    /// Puts content into a marker that exists and keeps the atime that it has (R6); returns whether there was one.
+    /// Puts content into a marker that exists and keeps the atime that it has (R6); returns whether there was one. Where
+    /// the disk has no room for it, the marker stays without content (H14).
     fn fill_marker(
         &self,
         held: &DigestGuard,

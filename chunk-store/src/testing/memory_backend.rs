@@ -28,6 +28,41 @@ impl MemoryBackend {
         Self { clock, objects: Arc::default() }
     }
 
+    /// Returns the content of an object.
+    pub fn object(&self, key: &str) -> Option<Bytes> {
+        let key = ObjectKey::new(key).ok()?;
+        self.lock().get(&key).map(|(content, _)| content.clone())
+    }
+
+    /// Returns the keys of all objects, in ascending order.
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().keys().map(ToString::to_string).collect()
+    }
+
+    /// Places an object behind the back of whoever uses the bucket.
+    ///
+    /// # Panics
+    /// If the key is none.
+    pub fn place(&self, key: &str, content: impl Into<Bytes>) {
+        let key = ObjectKey::new(key).expect("a valid key");
+        self.lock().insert(key, (content.into(), self.clock.wall()));
+    }
+
+    /// Removes an object behind the back of whoever uses the bucket; returns whether there was one.
+    pub fn remove(&self, key: &str) -> bool {
+        ObjectKey::new(key).is_ok_and(|key| self.lock().remove(&key).is_some())
+    }
+
+    /// Turns over a bit of the last byte of an object; its length stays.
+    ///
+    /// # Panics
+    /// If there is no such object, or an empty one.
+    pub fn corrupt(&self, key: &str) {
+        let mut content = self.object(key).expect("an object to corrupt").to_vec();
+        *content.last_mut().expect("a byte to corrupt") ^= 1;
+        self.place(key, content);
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, (Bytes, StoreTime)>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }

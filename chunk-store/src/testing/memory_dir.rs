@@ -2,45 +2,94 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::blob::BlobKind;
+use crate::blob::{BlobKind, ChunkClass};
 use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
 use crate::locks::DigestGuard;
 use crate::time::StoreTime;
 
 /// A chunk directory in memory, which forgets unsynced changes on [`MemoryDir::lose_power`] and fails on demand.
-#[derive(Debug, Default)]
+///
+/// A clone is another handle of the same disk: what is left to the next process when one ends. A copy of the disk is
+/// made by [`MemoryDir::snapshot`].
+#[derive(Debug, Clone, Default)]
 pub struct MemoryDir {
+    disk: Arc<Disk>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
     state: Mutex<State>,
     putting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    now: Content,
-    durable: Content,
+pub(super) struct State {
+    pub(super) now: Content,
+    pub(super) durable: Content,
+    pub(super) room: Room,
     failing: BTreeSet<&'static str>,
 }
 
+/// What a disk in memory has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Room {
+    /// Everything.
+    #[default]
+    Plenty,
+    /// Empty files only.
+    EmptyFiles,
+    /// No new file at all, until one with content is emptied or removed.
+    Nothing,
+}
+
 #[derive(Debug, Default, Clone)]
-struct Content {
-    files: BTreeMap<EntryName, File>,
+pub(super) struct Content {
+    pub(super) files: BTreeMap<EntryName, File>,
+    /// The fresh set of markers, once begun (R10).
+    pub(super) fresh: Option<BTreeMap<EntryName, File>>,
     state: BTreeMap<StateFile, Bytes>,
 }
 
 #[derive(Debug, Clone)]
-struct File {
-    content: Bytes,
-    stat: EntryStat,
+pub(super) struct File {
+    pub(super) content: Bytes,
+    pub(super) stat: EntryStat,
+    /// The class that the file was made with, which an empty marker keeps.
+    pub(super) class: Option<ChunkClass>,
 }
 
 impl MemoryDir {
     /// Makes an empty directory.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Copies the disk as it is now, as an image of it made while it is in use.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        let state = self.lock();
+        let (now, durable) = (state.now.clone(), state.durable.clone());
+        let copy = State { now, durable, ..State::default() };
+        Self { disk: Arc::new(Disk { state: Mutex::new(copy), ..Disk::default() }) }
+    }
+
+    /// Puts the content of an image in the place of what this disk holds.
+    pub fn restore(&self, image: &Self) {
+        let (now, durable) = {
+            let image = image.lock();
+            (image.now.clone(), image.durable.clone())
+        };
+        let mut state = self.lock();
+        (state.now, state.durable) = (now, durable);
+    }
+
+    /// Says what markers and their content still have room on the disk; other files always do.
+    pub fn leave_room(&self, room: Room) {
+        self.lock().room = room;
     }
 
     /// Returns to the last synced content.
@@ -56,14 +105,14 @@ impl MemoryDir {
 
     /// Lets every put wait, before it has any effect, until the returned guard is dropped.
     pub async fn hold_puts(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.putting.lock().await
+        self.disk.putting.lock().await
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.disk.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
+    pub(super) fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
         let state = self.lock();
         if state.failing.contains(method) {
             return Err(DirError::new(method, "memory", io::Error::other("told to fail")));
@@ -72,7 +121,7 @@ impl MemoryDir {
     }
 }
 
-fn assert_held(held: &DigestGuard, name: EntryName) {
+pub(super) fn assert_held(held: &DigestGuard, name: EntryName) {
     assert!(held.covers(&name.digest), "lock(d) of {name} is not held");
 }
 
@@ -119,10 +168,10 @@ impl ChunkDir for MemoryDir {
 
     async fn put(&self, held: &DigestGuard, entry: NewEntry, durability: Durability) -> Result<(), DirError> {
         assert_held(held, entry.name);
-        let _turn = self.putting.lock().await;
+        let _turn = self.disk.putting.lock().await;
         let mut state = self.call("put")?;
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
-        let file = File { content: entry.content, stat };
+        let file = File { content: entry.content, stat, class: None };
         if durability == Durability::Immediate {
             state.durable.files.insert(entry.name, file.clone());
         }

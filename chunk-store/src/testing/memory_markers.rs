@@ -1,70 +1,193 @@
 //! Markers in memory.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use bytes::Bytes;
 
 use super::MemoryDir;
+use super::memory_dir::{File, Room, State, assert_held};
+use crate::blob::{BlobKind, ChunkClass};
 use crate::digest::Digest;
-use crate::dir::{DirError, Marker, MarkerDir, Marks, NewMarker};
+use crate::dir::{DirError, EntryKind, EntryName, EntryStat, Marker, MarkerDir, Marks, NewMarker};
 use crate::locks::DigestGuard;
 use crate::time::StoreTime;
 
+impl File {
+    fn new(content: Bytes, class: Option<ChunkClass>, at: StoreTime) -> Self {
+        let class = class_of(&content).or(class);
+        let stat = EntryStat { len: content.len() as u64, used_at: at, written_at: at };
+        Self { content, stat, class }
+    }
+
+    fn marker(&self) -> Marker {
+        let class = class_of(&self.content).or(self.class);
+        Marker { len: self.stat.len, used_at: self.stat.used_at, class }
+    }
+
+    fn set_content(&mut self, content: Bytes) {
+        self.class = class_of(&content).or(self.marker().class);
+        self.stat.len = content.len() as u64;
+        self.content = content;
+    }
+}
+
+impl State {
+    /// Makes a file that was not there, if the disk has room for it.
+    fn create(&mut self, name: EntryName, file: File) -> Result<(), DirError> {
+        if self.room == Room::Nothing && !self.now.files.contains_key(&name) {
+            return Err(DirError::new("write", name.to_string(), io::ErrorKind::StorageFull.into()));
+        }
+        self.now.files.insert(name, file);
+        Ok(())
+    }
+
+    /// Notes that `len` bytes of content are gone.
+    fn make_room(&mut self, len: u64) {
+        if len > 0 && self.room == Room::Nothing {
+            self.room = Room::EmptyFiles;
+        }
+    }
+}
+
 impl MarkerDir for MemoryDir {
-    async fn marks(&self, _held: &DigestGuard, _digests: Vec<Digest>) -> Result<Vec<Marks>, DirError> {
-        todo!()
+    async fn marks(&self, held: &DigestGuard, digests: Vec<Digest>) -> Result<Vec<Marks>, DirError> {
+        let state = self.call("marks")?;
+        let marks = |digest: Digest| {
+            let (name, upload) = names(held, digest);
+            let file = |name| state.now.files.get(&name);
+            let upload_started_at = file(upload).map(|file| file.stat.used_at);
+            Marks { marker: file(name).map(File::marker), upload_started_at }
+        };
+        Ok(digests.into_iter().map(marks).collect())
     }
 
     async fn use_marker(
         &self,
-        _held: &DigestGuard,
-        _digest: Digest,
-        _at: StoreTime,
+        held: &DigestGuard,
+        digest: Digest,
+        at: StoreTime,
     ) -> Result<Option<Marker>, DirError> {
-        todo!()
+        let (name, _) = names(held, digest);
+        let mut state = self.call("use_marker")?;
+        let Some(file) = state.now.files.get_mut(&name) else { return Ok(None) };
+        let before = file.marker();
+        file.stat.used_at = at;
+        Ok(Some(before))
     }
 
     async fn put_upload_marker(
         &self,
-        _held: &DigestGuard,
-        _digest: Digest,
-        _at: StoreTime,
+        held: &DigestGuard,
+        digest: Digest,
+        at: StoreTime,
     ) -> Result<(), DirError> {
-        todo!()
+        let (_, upload) = names(held, digest);
+        self.call("put_upload_marker")?.create(upload, File::new(Bytes::new(), None, at))
     }
 
-    async fn place_marker(&self, _held: &DigestGuard, _marker: NewMarker) -> Result<(), DirError> {
-        todo!()
+    async fn place_marker(&self, held: &DigestGuard, marker: NewMarker) -> Result<(), DirError> {
+        let (name, upload) = names(held, marker.digest);
+        let mut state = self.call("place_marker")?;
+        let room = state.room;
+        let class = marker.content.as_deref().and_then(class_of).or(marker.class);
+        let before = state.now.files.get_mut(&name);
+        match (marker.content.filter(|_| room == Room::Plenty), before) {
+            (Some(content), _) => state.create(name, File::new(content, class, marker.at))?,
+            (None, Some(file)) if class.is_none() || file.marker().class == class => {
+                file.stat.used_at = marker.at;
+            }
+            (None, _) => state.create(name, File::new(Bytes::new(), class, marker.at))?,
+        }
+        state.now.files.remove(&upload);
+        Ok(())
     }
 
     async fn fill_marker(
         &self,
-        _held: &DigestGuard,
-        _digest: Digest,
-        _content: Bytes,
+        held: &DigestGuard,
+        digest: Digest,
+        content: Bytes,
     ) -> Result<bool, DirError> {
-        todo!()
+        let (name, _) = names(held, digest);
+        let mut state = self.call("fill_marker")?;
+        let content = if state.room == Room::Plenty { content } else { Bytes::new() };
+        if cfg!(coldkeep_off = "r6") {
+            // There is no clock here: the time at which the latest file was used stands for now.
+            let now = state.now.files.values().map(|file| file.stat.used_at).max();
+            let file = File::new(content, None, now.unwrap_or(StoreTime::EPOCH));
+            state.now.files.insert(name, file);
+            return Ok(true);
+        }
+        let Some(file) = state.now.files.get_mut(&name) else { return Ok(false) };
+        file.set_content(content);
+        Ok(true)
     }
 
-    async fn empty_marker(&self, _held: &DigestGuard, _digest: Digest) -> Result<u64, DirError> {
-        todo!()
+    async fn empty_marker(&self, held: &DigestGuard, digest: Digest) -> Result<u64, DirError> {
+        let (name, _) = names(held, digest);
+        let mut state = self.call("empty_marker")?;
+        let Some(file) = state.now.files.get_mut(&name) else { return Ok(0) };
+        let len = file.stat.len;
+        file.set_content(Bytes::new());
+        state.make_room(len);
+        Ok(len)
     }
 
-    async fn remove_markers(&self, _held: &DigestGuard, _digests: Vec<Digest>) -> Result<(), DirError> {
-        todo!()
+    async fn remove_markers(&self, held: &DigestGuard, digests: Vec<Digest>) -> Result<(), DirError> {
+        let mut state = self.call("remove_markers")?;
+        for digest in digests {
+            let (name, _) = names(held, digest);
+            let removed = state.now.files.remove(&name);
+            state.make_room(removed.map_or(0, |file| file.stat.len));
+        }
+        Ok(())
     }
 
-    async fn begin_fresh(&self, _resume: bool) -> Result<(), DirError> {
-        todo!()
+    async fn begin_fresh(&self, resume: bool) -> Result<(), DirError> {
+        let mut state = self.call("begin_fresh")?;
+        let begun = state.now.fresh.take().filter(|_| resume);
+        state.now.fresh = Some(begun.unwrap_or_default());
+        Ok(())
     }
 
-    async fn add_fresh(&self, _digests: Vec<Digest>, _at: StoreTime) -> Result<(), DirError> {
-        todo!()
+    async fn add_fresh(&self, digests: Vec<Digest>, at: StoreTime) -> Result<(), DirError> {
+        let mut state = self.call("add_fresh")?;
+        let not_begun = || DirError::new("write", "fresh markers", io::ErrorKind::NotFound.into());
+        let fresh = state.now.fresh.as_mut().ok_or_else(not_begun)?;
+        fresh.extend(digests.into_iter().map(|digest| {
+            let file = File::new(Bytes::new(), None, at);
+            (EntryName::chunk(digest), file)
+        }));
+        Ok(())
     }
 
     async fn sync_fresh(&self) -> Result<(), DirError> {
-        todo!()
+        let mut state = self.call("sync_fresh")?;
+        state.durable.fresh = state.now.fresh.clone();
+        Ok(())
     }
 
     async fn switch_to_fresh(&self) -> Result<(), DirError> {
-        todo!()
+        let mut state = self.call("switch_to_fresh")?;
+        if let Some(fresh) = state.now.fresh.take() {
+            let had_content = |files: &BTreeMap<_, File>| files.values().map(|file| file.stat.len).sum();
+            let len = had_content(&state.now.files);
+            state.now.files = fresh.clone();
+            (state.durable.files, state.durable.fresh) = (fresh, None);
+            state.make_room(len);
+        }
+        Ok(())
     }
+}
+
+/// Names the marker and the upload marker of a digest.
+fn names(held: &DigestGuard, digest: Digest) -> (EntryName, EntryName) {
+    let name = EntryName::chunk(digest);
+    assert_held(held, name);
+    (name, EntryName::new(digest, EntryKind::UploadMarker))
+}
+
+fn class_of(content: &[u8]) -> Option<ChunkClass> {
+    BlobKind::from_magic(content).map(BlobKind::class)
 }

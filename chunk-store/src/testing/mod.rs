@@ -7,11 +7,17 @@ mod clock;
 mod memory_backend;
 mod memory_dir;
 mod memory_markers;
+mod staged_backend;
+mod random;
 mod suite_backend;
 mod suite_dir;
+mod suite_markers;
 
 pub use clock::ManualClock;
 pub use memory_backend::MemoryBackend;
-pub use memory_dir::MemoryDir;
+pub use memory_dir::{MemoryDir, Room};
+pub use staged_backend::{Held, HeldRequest, Late, Request, RequestKind, StagedBackend, Which};
+pub use random::TestRandom;
 pub use suite_backend::check_object_backend;
 pub use suite_dir::check_chunk_dir;
+pub use suite_markers::check_marker_dir;
