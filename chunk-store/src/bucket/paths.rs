@@ -1,11 +1,27 @@
 //! Objects of snapshots: everything below `.cnt/` (R10, R19).
+//!
+//! Whoever writes there claims the path first. The claim stands in the journal, synced, before anything is sent, so that
+//! after a crash the path stays closed until what was sent can no longer take effect (hazard H35).
+
+mod claim;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+pub use claim::PathClaim;
 
-use super::{BucketStore, Closed};
-use crate::backend::{AnyBackend, BackendError, ObjectBackend, ObjectInfo, ObjectKey};
-use crate::dir::{DirError, FsChunkDir, MarkerDir};
+use super::journal::PathState;
+use super::{BucketStore, Closed, CommitError};
+use crate::backend::{BackendError, Fault, ObjectBackend, ObjectInfo, ObjectKey};
+use crate::dir::{DirError, MarkerDir};
 use crate::time::StoreTime;
+
+/// How often a wait for an expiry asks the backend for its date, at most and at least.
+const POLL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// How much longer than expected a wait goes on before it gives up: the backend's clock may run slower than ours.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why an object of a snapshot could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +43,20 @@ pub enum PathError {
         /// Until when, in the backend's clock.
         until: StoreTime,
     },
+    /// The key does not lie in the claimed path: a bug of the caller.
+    #[error("{key} does not lie in the claimed path {path}")]
+    Outside {
+        /// The key.
+        key: ObjectKey,
+        /// The claimed path.
+        path: String,
+    },
+    /// The backend refused to delete some objects; the others are deleted.
+    #[error("the backend refused to delete {} objects, first {}", refused.len(), first_refused(refused))]
+    Refused {
+        /// Those that stay, each with the backend's reason.
+        refused: Vec<(ObjectKey, String)>,
+    },
     /// The store takes no more work.
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -38,52 +68,144 @@ pub enum PathError {
     Dir(#[from] DirError),
 }
 
-/// The right to write below a path (R19); ends with [`Self::release`] or by being dropped.
-#[derive(Debug)]
-pub struct PathClaim<D: MarkerDir = FsChunkDir, B: ObjectBackend = AnyBackend> {
-    _store: std::sync::Arc<BucketStore<D, B>>,
+fn first_refused(refused: &[(ObjectKey, String)]) -> String {
+    refused.first().map(|(key, reason)| format!("{key} ({reason})")).unwrap_or_default()
+}
+
+impl From<CommitError> for PathError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Closed(error) => Self::Closed(error),
+            CommitError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl PathError {
+    /// Makes an error of what stands in the way of a claim.
+    fn blocked((path, state): (String, PathState)) -> Self {
+        match state {
+            PathState::Claimed => Self::InUse { path },
+            PathState::Closed(until) => Self::NotExpired { path, until },
+        }
+    }
 }
 
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
-    /// Claims a path below `.cnt/` for writing.
-    pub async fn claim(self: &std::sync::Arc<Self>, _path: &str) -> Result<PathClaim<D, B>, PathError> {
-        todo!()
+    /// Claims a path below `.cnt/`, such as `.cnt/vm/100/2025-07-14T14:20:02Z`, for writing and deleting. The claim covers
+    /// everything inside the path, and nobody else claims that or what is around it meanwhile.
+    ///
+    /// # Errors
+    /// [`PathError::InUse`] and [`PathError::NotExpired`]: try again later, see [`Self::wait_until_open`];
+    /// [`PathError::Closed`]; [`PathError::Backend`] if the backend's date was needed and could not be had;
+    /// [`PathError::Dir`] if the journal could not be saved.
+    ///
+    /// # Cancel safety
+    /// Dropping the future claims nothing.
+    pub async fn claim(self: &Arc<Self>, path: &str) -> Result<PathClaim<D, B>, PathError> {
+        self.check_open()?;
+        let mut claimed = self.journal.claim_path(path);
+        if let Err((_, PathState::Closed(_))) = claimed {
+            self.expire_by_date().await?;
+            claimed = self.journal.claim_path(path);
+        }
+        claimed.map_err(PathError::blocked)?;
+        // From here on dropping it gives the path free again.
+        let claim = PathClaim::new(Arc::clone(self), path);
+        self.save_journal().await?;
+        Ok(claim)
     }
 
-    /// Reads an object.
-    pub async fn read_object(&self, _key: &ObjectKey) -> Result<Option<Bytes>, PathError> {
-        todo!()
+    /// Waits until no request for the path, or for what lies inside or around it, can still take effect. Whether somebody
+    /// works on it is another matter: [`Self::claim`] says.
+    ///
+    /// # Errors
+    /// [`PathError::NotExpired`] if the backend's clock takes far longer than ours; [`PathError::Closed`];
+    /// [`PathError::Backend`] if the backend does not tell its date.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_until_open(&self, path: &str) -> Result<(), PathError> {
+        let started_at = self.clock.monotonic();
+        let mut patience = None;
+        loop {
+            self.check_owned()?;
+            if self.journal.closed_until(path).is_none() {
+                return Ok(());
+            }
+            self.expire_by_date().await?;
+            let Some((path, until)) = self.journal.closed_until(path) else { return Ok(()) };
+            let ends_at = until.plus(self.options.lifetimes.margin);
+            let left = ends_at.since(self.backend_clock.estimate(&self.clock));
+            let waited = self.clock.monotonic().saturating_sub(started_at);
+            if waited > *patience.get_or_insert(2 * left + PATIENCE) {
+                return Err(PathError::NotExpired { path, until });
+            }
+            self.clock.sleep(left.clamp(POLL.0, POLL.1)).await;
+        }
     }
 
-    /// Lists all objects whose keys start with `prefix`, ascending.
-    pub async fn list_objects(&self, _prefix: &str) -> Result<Vec<ObjectInfo>, PathError> {
-        todo!()
-    }
-}
-
-impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
-    /// Puts an object that is new.
-    pub async fn put_new(&self, _key: &ObjectKey, _content: Bytes) -> Result<(), PathError> {
-        todo!()
+    /// Asks the backend for its date, and settles and opens what has expired by it.
+    pub(super) async fn expire_by_date(&self) -> Result<(), BackendError> {
+        let key = ObjectKey::new(".generation").expect("invariant: a valid key");
+        self.backend_clock.noted(self.backend.head(&key).await, &self.clock)?;
+        if let Some(latest) = self.backend_clock.latest() {
+            self.journal.expire(latest, self.options.lifetimes.margin);
+        }
+        Ok(())
     }
 
-    /// Replaces an object, or creates it: reads the token first (R19).
-    pub async fn replace(&self, _key: &ObjectKey, _content: Bytes) -> Result<(), PathError> {
-        todo!()
+    /// Reads an object; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PathError::Closed`], [`PathError::Backend`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn read_object(&self, key: &ObjectKey) -> Result<Option<Bytes>, PathError> {
+        self.check_owned()?;
+        let answer = self.backend_clock.noted(self.backend.get(key).await, &self.clock)?;
+        Ok(answer.value.map(|(_, content)| content))
     }
 
-    /// Puts the manifest that commits a snapshot: token, put, token (R10).
-    pub async fn commit(&self, _key: &ObjectKey, _manifest: Bytes) -> Result<(), PathError> {
-        todo!()
+    /// Lists all objects whose keys start with `prefix`, ascending: all pages, or an error (I6). A prefix that means a
+    /// folder ends with `/` (hazard H33).
+    ///
+    /// # Errors
+    /// [`PathError::Closed`], [`PathError::Backend`]: nothing may be concluded from what was listed so far.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn list_objects(&self, prefix: &str) -> Result<Vec<ObjectInfo>, PathError> {
+        self.check_owned()?;
+        let mut objects: Vec<ObjectInfo> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.backend.list(prefix, after.as_deref()).await;
+            let page = self.backend_clock.noted(page, &self.clock)?.value;
+            // Each page goes on where the last one ended; so the listing ends even if the backend does not see to it.
+            let goes_on = match (objects.last(), page.objects.first()) {
+                (Some(last), Some(first)) => last.key < first.key,
+                (_, None) => page.next.is_none() || after != page.next,
+                (None, Some(_)) => true,
+            };
+            if !goes_on {
+                return Err(self.repeated_page(prefix).into());
+            }
+            objects.extend(page.objects);
+            let Some(next) = page.next else { return Ok(objects) };
+            after = Some(next);
+        }
     }
 
-    /// Deletes objects: reads the token first (R19).
-    pub async fn delete(&self, _keys: &[ObjectKey]) -> Result<(), PathError> {
-        todo!()
-    }
-
-    /// Gives the path free, or closes it if a request may still take effect (R19).
-    pub async fn release(self) -> Result<(), PathError> {
-        todo!()
+    fn repeated_page(&self, prefix: &str) -> BackendError {
+        BackendError {
+            action: "list",
+            key: prefix.to_owned(),
+            is_unclear: false,
+            fault: Fault::BadAnswer,
+            date: self.backend_clock.latest(),
+            source: "a page of the listing repeats an earlier one".into(),
+        }
     }
 }

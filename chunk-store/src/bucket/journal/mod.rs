@@ -304,6 +304,17 @@ impl Journal {
         Ok(())
     }
 
+    /// Returns until when a path, or one around or inside it, is closed, and which one is so for the longest time.
+    pub(crate) fn closed_until(&self, path: &str) -> Option<(String, StoreTime)> {
+        let state = lock(&self.state);
+        let met = state.paths.iter().filter(|(other, _)| meets(path, other));
+        let closed = met.filter_map(|(other, path_state)| match path_state {
+            PathState::Claimed => None,
+            PathState::Closed(until) => Some((other, *until)),
+        });
+        closed.max_by_key(|(_, until)| *until).map(|(other, until)| (other.clone(), until))
+    }
+
     /// Gives a path free, or closes it until `closed_until` if a request for it may still take effect. The caller saves:
     /// synced in the second case, some time in the first.
     pub(crate) fn release_path(&self, path: &str, closed_until: Option<StoreTime>) {
