@@ -1,10 +1,17 @@
 //! Opening and closing a store in a bucket (R7, R10, R11).
 
-use super::{BucketOptions, BucketStore, InUse};
+use std::sync::Arc;
+
+use super::journal::Journal;
+use super::{BucketOptions, BucketStore, InUse, cache, gate, generation};
 use crate::backend::{BackendError, ObjectBackend};
 use crate::dir::{DirError, MarkerDir};
+use crate::locks::DigestLocks;
 use crate::owner::OwnerLock;
+use crate::session::Registry;
+use crate::store::state::Suspects;
 use crate::store::{OpenError, StoreError};
+use crate::time::StoreClock;
 
 /// Why a store in a bucket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +37,18 @@ pub enum BucketOpenError {
     Dir(#[from] DirError),
 }
 
+/// What a store is made of, as the local directory has it.
+pub(super) struct Parts<D, B> {
+    pub(super) dir: D,
+    pub(super) backend: B,
+    pub(super) options: BucketOptions,
+    pub(super) clock: StoreClock,
+    pub(super) state: Suspects,
+    pub(super) journal: Journal,
+    pub(super) generation: generation::Generation,
+    pub(super) owner: Option<OwnerLock>,
+}
+
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Opens a store on a directory that nobody else on this machine uses.
     pub async fn open(
@@ -39,6 +58,29 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         _owner: Option<OwnerLock>,
     ) -> Result<Self, BucketOpenError> {
         todo!()
+    }
+
+    /// Makes a store of its parts, without any request.
+    pub(super) fn assemble(parts: Parts<D, B>) -> Self {
+        let Parts { dir, backend, options, clock, state, journal, generation, owner } = parts;
+        Self {
+            cache: cache::Cache::new(options.cache_bytes, options.set_key),
+            gate: gate::Gate::new(&options, &clock),
+            flights: super::flights::Flights::default(),
+            rebuild: super::rebuild::RebuildState::default(),
+            locks: DigestLocks::new(),
+            registry: Arc::new(Registry::default()),
+            backend_clock: super::date::BackendClock::default(),
+            closed: super::closed::ClosedFlag::default(),
+            dir,
+            backend,
+            options,
+            clock,
+            state,
+            journal,
+            generation,
+            _owner: owner,
+        }
     }
 
     /// Ends the use of the store cleanly.
