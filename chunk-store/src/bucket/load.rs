@@ -7,10 +7,6 @@ use crate::digest::Digest;
 use crate::dir::MarkerDir;
 use crate::store::{LoadError, StoreError};
 
-/// Downloads under way: concurrent readers of one chunk share one.
-#[derive(Debug, Default)]
-pub(super) struct Flights {}
-
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Reads a chunk from the cache or the backend and checks its CRC and, where the server can, its digest.
     pub async fn load(&self, _digest: &Digest) -> Result<Blob, LoadError> {

@@ -63,6 +63,8 @@ mod batch;
 mod cache;
 mod closed;
 mod date;
+mod evict;
+mod flights;
 mod gate;
 mod generation;
 mod heal;
@@ -75,6 +77,7 @@ mod options;
 mod paths;
 mod quarantine;
 mod rebuild;
+mod recency;
 mod status;
 
 use std::sync::Arc;
@@ -117,7 +120,7 @@ pub struct BucketStore<D: MarkerDir = FsChunkDir, B: ObjectBackend = AnyBackend>
     backend_clock: date::BackendClock,
     closed: closed::ClosedFlag,
     cache: cache::Cache,
-    flights: load::Flights,
+    flights: flights::Flights,
     gate: gate::Gate,
     rebuild: rebuild::RebuildState,
     _owner: Option<OwnerLock>,
