@@ -121,7 +121,9 @@ impl Rules {
     /// Takes the action for a request.
     pub(super) fn take(&mut self, request: &Request) -> Option<Action> {
         let fits = |(which, _): &(Which, Action)| {
-            which.kind == request.kind && which.left != Some(0) && request.keys.iter().any(|key| (which.is_about)(key))
+            which.kind == request.kind
+                && which.left != Some(0)
+                && request.keys.iter().any(|key| (which.is_about)(key))
         };
         let at = self.0.iter().position(fits)?;
         let (which, action) = &mut self.0[at];

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::StagedBackend;
 use super::held::{Decision, HeldRequest};
 use super::rules::{Action, Request, RequestKind};
-use super::StagedBackend;
 use crate::backend::{
     Answer, BackendError, Deletion, ETag, Fault, ObjectBackend, ObjectInfo, ObjectKey, Page, Put,
     PutCondition, PutNew, PutOutcome, Validity,
@@ -76,8 +76,7 @@ impl StagedBackend {
             }
             Some(Action::HoldBefore(held)) => {
                 let (later, staged) = (effect.clone(), self.clone());
-                let land =
-                    move || Box::pin(async move { later(staged).await.map(|_| ()) }) as Pin<Box<_>>;
+                let land = move || Box::pin(async move { later(staged).await.map(|_| ()) }) as Pin<Box<_>>;
                 let (stopped, decided) = HeldRequest::new(request.clone(), Some(Box::new(land)));
                 match decision(&held, stopped, decided).await {
                     Decision::Release => effect(self.clone()).await.into(),
@@ -236,4 +235,3 @@ impl ObjectBackend for StagedBackend {
         .result
     }
 }
-
