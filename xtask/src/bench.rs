@@ -25,6 +25,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report
     }
     match flags.bench.as_str() {
         "s3" => s3(workspace, flags, report),
+        "store" => store(workspace, flags, report),
         _ => e2e(workspace, flags, report),
     }
 }
@@ -51,6 +52,27 @@ fn e2e(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
         let programs = [coldkeep, mark_rate].concat();
         report.step(&flags.bench, || measure(workspace, flags, &programs, &peers));
     }
+}
+
+/// A store in a bucket beside one on a filesystem, which is its peer.
+fn store(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
+    report.step("release build", || build_store(workspace));
+    if !report.has_failed() {
+        let release = workspace.target.join("release");
+        let programs = [("--coldkeep", "coldkeep"), ("--origin", "s3-origin"), ("--delay", "s3-delay")];
+        let programs: Vec<OsString> =
+            programs.into_iter().flat_map(|(flag, name)| program(flag, &release.join(name))).collect();
+        report.step(&flags.bench, || measure(workspace, flags, &programs, &[]));
+    }
+}
+
+fn build_store(workspace: &Workspace) -> Result<()> {
+    let mut command = shell::cargo();
+    command.current_dir(&workspace.root).args(["build", "--release"]);
+    command.args(["--package", "coldkeep-server", "--bin", "coldkeep"]);
+    command.args(["--package", "coldkeep-bench", "--bin", "coldkeep-bench"]);
+    command.args(["--package", "coldkeep-s3-testbed", "--bin", "s3-origin", "--bin", "s3-delay"]);
+    shell::run(&mut command)
 }
 
 /// The peers here are crates: they are built with our client into one program, in a workspace of its own.

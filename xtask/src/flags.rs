@@ -26,6 +26,7 @@ Usage: cargo xtask VERB
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
                                     whole processes: wall time, CPU time, memory
+  bench store [--json] [--size 4GiB] [--delay-ms 30] [--runs 1] [--case NAME]
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
            [--endpoint URL --bucket NAME --access-key KEY --secret-key-env VARIABLE [--region NAME]]
                                     our S3 client beside others, one process a case";
@@ -194,7 +195,7 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
             Long("quick") => pass_on.push("--quick".into()),
             Long(
                 name @ ("size" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket" | "access-key"
-                | "secret-key-env"),
+                | "secret-key-env" | "delay-ms"),
             ) => {
                 let name = OsString::from(format!("--{name}"));
                 let value = args.value()?;
@@ -206,9 +207,9 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
     let bench = match bench.as_deref() {
         Some("e2e") if aws_sdk => bail!("--aws-sdk is a flag of `bench s3`"),
         Some("s3") if peers == Peers::Install => bail!("the peers of `bench s3` are built, not installed"),
-        Some(name @ ("e2e" | "s3")) => name.to_owned(),
-        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e` and `s3`"),
-        None => bail!("which benchmark? There are `e2e` and `s3`"),
+        Some(name @ ("e2e" | "s3" | "store")) => name.to_owned(),
+        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e`, `s3` and `store`"),
+        None => bail!("which benchmark? There are `e2e`, `s3` and `store`"),
     };
     Ok(BenchFlags { bench, json, peers, aws_sdk, pass_on })
 }

@@ -8,10 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::data::Data;
 use crate::process::{Server, tail};
+use crate::s3::Target;
 
 /// Archive names of the two files of [`Data`].
 pub(crate) const IMAGE: &str = "disk.img";
@@ -27,38 +28,69 @@ pub(crate) struct Running {
     pub(crate) server: Server,
     data_dir: PathBuf,
     port: u16,
+    store: String,
     password: String,
     fingerprint: String,
 }
 
 impl Coldkeep<'_> {
-    /// Starts a server and waits until it takes connections.
-    pub(crate) fn serve(&self, folder: &Path) -> Result<Running> {
+    /// Starts a server on `folder`, whose store `store` is measured, and waits until it takes connections.
+    pub(crate) fn serve(&self, folder: &Path, store: &str) -> Result<Running> {
         let data_dir = folder.join("data");
-        // Free now; if another process takes it before the server does, the server says so and the benchmark fails.
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-        let port = probe.local_addr().context("cannot find a free port")?.port();
-        drop(probe);
-        let log = folder.join("server.log");
+        let port = free_port()?;
+        let (server, text) = self.start(&data_dir, port, &folder.join("server.log"))?;
+        let missing = "the server printed no";
+        let fingerprint = fingerprint(&text).with_context(|| format!("{missing} fingerprint"))?;
+        let password = password(&text).with_context(|| format!("{missing} password"))?;
+        Ok(Running { server, data_dir, port, store: store.to_owned(), password, fingerprint })
+    }
+
+    /// Starts the server of `running` anew, after `meanwhile` was done while it was down.
+    pub(crate) fn restart(
+        &self,
+        running: Running,
+        meanwhile: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Running> {
+        let store = running.store()?;
+        let Running { server, data_dir, port, .. } = running;
+        server.stop()?;
+        meanwhile(&store)?;
+        let log = data_dir.with_file_name("server.log");
+        let (server, _) = self.start(&data_dir, port, &log)?;
+        Ok(Running { server, data_dir, ..running })
+    }
+
+    /// Makes a store in a bucket, in the data folder of a server that does not run yet.
+    pub(crate) fn create_in_bucket(&self, folder: &Path, store: &str, bucket: &Target) -> Command {
         let mut command = Command::new(self.program);
+        command.args(["datastore", "create", store, "--repository"]).arg(folder.join("data"));
+        command.args(["--backend", "s3", "--path-style", "--no-check"]);
+        command.args([
+            "--endpoint",
+            &bucket.endpoint,
+            "--region",
+            &bucket.region,
+            "--bucket",
+            &bucket.bucket,
+        ]);
+        command.env("AWS_ACCESS_KEY_ID", &bucket.access_key);
+        command.env("AWS_SECRET_ACCESS_KEY", &bucket.secret_key);
         command
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(&data_dir)
-            .arg("--listen")
-            .arg(format!("127.0.0.1:{port}"));
-        let mut server = Server::start(&mut command, &log)?;
+    }
+
+    fn start(&self, data_dir: &Path, port: u16, log: &Path) -> Result<(Server, String)> {
+        let mut command = Command::new(self.program);
+        command.arg("serve").arg("--data-dir").arg(data_dir).arg("--listen").arg(format!("127.0.0.1:{port}"));
+        let mut server = Server::start(&mut command, log)?;
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            server.check_alive().with_context(|| tail(&log))?;
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            if text.lines().any(|line| line == "ready")
-                && let (Some(fingerprint), Some(password)) = (fingerprint(&text), password(&text))
-            {
-                return Ok(Running { server, data_dir, port, password, fingerprint });
+            server.check_alive().with_context(|| tail(log))?;
+            let text = fs::read_to_string(log).unwrap_or_default();
+            if text.lines().any(|line| line == "ready") {
+                return Ok((server, text));
             }
             if Instant::now() > deadline {
-                bail!("the server was not ready within 30 s: {}", tail(&log));
+                bail!("the server was not ready within 30 s: {}", tail(log));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -98,16 +130,20 @@ impl Coldkeep<'_> {
 
     fn remote(&self, running: &Running, verb: &str) -> Command {
         let mut command = Command::new(self.program);
-        command.arg(verb).args(["--repository", &format!("root@pam@127.0.0.1:{}:default", running.port)]);
+        command
+            .arg(verb)
+            .args(["--repository", &format!("root@pam@127.0.0.1:{}:{}", running.port, running.store)]);
         command.env("PBS_PASSWORD", &running.password).env("PBS_FINGERPRINT", &running.fingerprint);
         command
     }
 }
 
 impl Running {
-    /// The folder of the store `default`.
+    /// The folder of the store.
     pub(crate) fn store(&self) -> Result<PathBuf> {
-        store(&self.data_dir)
+        let folder = self.data_dir.join("stores").join(&self.store);
+        ensure!(folder.join(".chunks").is_dir(), "there is no datastore in {}", folder.display());
+        Ok(folder)
     }
 
     /// The newest snapshot of the group `host/ID`.
@@ -138,6 +174,12 @@ pub(crate) fn store(data_dir: &Path) -> Result<PathBuf> {
         pending.extend(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()));
     }
     bail!("there is no datastore below {}", data_dir.display())
+}
+
+/// A port that is free now; if another process takes it before the server does, the server says so and the benchmark fails.
+fn free_port() -> Result<u16> {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(probe.local_addr().context("cannot find a free port")?.port())
 }
 
 fn item(name: &str, path: &Path) -> OsString {

@@ -72,7 +72,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Vec<Row>> {
 
 /// A folder in memory if there is room for the data, the store, the restored files and four times the chunks; else on disk. Memory
 /// keeps the disk's noise out of the figures.
-fn work_folder(bytes: u64) -> Result<TempDir> {
+pub(crate) fn work_folder(bytes: u64) -> Result<TempDir> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let free = crate::machine::kibibytes(&meminfo, "MemAvailable").unwrap_or(0);
     let memory = Path::new("/dev/shm");
@@ -93,7 +93,7 @@ impl Bench<'_> {
     /// First backup, unchanged backup and restore against one server.
     fn backup_and_restore(&mut self, data: &Data) -> Result<()> {
         let folder = self.fresh("one")?;
-        let running = self.coldkeep.serve(&folder)?;
+        let running = self.coldkeep.serve(&folder, "default")?;
 
         let client = self.timed(&running, FIRST, data.bytes, |bench| {
             bench.client(bench.coldkeep.backup(&running, "one", data))
@@ -138,7 +138,7 @@ impl Bench<'_> {
     /// Four clients, four groups, one server: what it takes in memory.
     fn four_at_once(&mut self, data: &Data) -> Result<()> {
         let folder = self.fresh("four")?;
-        let running = self.coldkeep.serve(&folder)?;
+        let running = self.coldkeep.serve(&folder, "default")?;
         self.timed(&running, FOUR, 4 * data.bytes, |bench| {
             let mut clients = Vec::new();
             for id in ["one", "two", "three", "four"] {
@@ -256,7 +256,7 @@ impl Bench<'_> {
     }
 }
 
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
@@ -279,7 +279,7 @@ fn folder_bytes(folder: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-fn same_content(left: &Path, right: &Path) -> Result<bool> {
+pub(crate) fn same_content(left: &Path, right: &Path) -> Result<bool> {
     let open = |path: &Path| File::open(path).with_context(|| format!("cannot open {}", path.display()));
     let (mut left, mut right) = (BufReader::new(open(left)?), BufReader::new(open(right)?));
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);

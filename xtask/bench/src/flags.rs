@@ -59,7 +59,7 @@ impl Flags {
 }
 
 /// Reads `2GiB`, `512MiB` or a number of bytes.
-fn parse_size(text: &str) -> Result<u64> {
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
     let (number, unit) = units
         .iter()

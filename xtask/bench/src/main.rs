@@ -13,6 +13,7 @@ mod output;
 mod peers;
 mod process;
 mod s3;
+mod store;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,13 @@ fn run() -> Result<()> {
             let flags = s3::Flags::parse(&mut args)?;
             ("s3", s3::run(&flags)?, flags.json)
         }
-        _ => bail!("expected a benchmark's name, `e2e` or `s3`; start this through `cargo xtask bench`"),
+        Some(Value(bench)) if bench == "store" => {
+            let flags = store::Flags::parse(&mut args)?;
+            ("store", store::run(&flags)?, flags.json)
+        }
+        _ => bail!(
+            "expected a benchmark's name, `e2e`, `s3` or `store`; start this through `cargo xtask bench`"
+        ),
     };
     output::print(&output::Report { bench, machine: machine::describe()?, rows }, json)
 }

@@ -41,6 +41,8 @@ pub(crate) enum Metric {
     ObjectsPerCpuSecond,
     ReferencesPerSecondPerCore,
     BytesPerChunk,
+    Requests,
+    RateKeptAtLatency,
 }
 
 impl Metric {
@@ -57,6 +59,8 @@ impl Metric {
             Metric::ObjectsPerCpuSecond => "objects_per_cpu_second",
             Metric::ReferencesPerSecondPerCore => "references_per_second_per_core",
             Metric::BytesPerChunk => "bytes_per_chunk",
+            Metric::Requests => "requests",
+            Metric::RateKeptAtLatency => "rate_kept_at_latency",
         }
     }
 
@@ -71,6 +75,8 @@ impl Metric {
             Metric::ObjectsPerSecond | Metric::ObjectsPerCpuSecond | Metric::ReferencesPerSecondPerCore => {
                 "1/s"
             }
+            Metric::Requests => "requests",
+            Metric::RateKeptAtLatency => "ratio",
         }
     }
 
@@ -81,6 +87,7 @@ impl Metric {
                 | Metric::ObjectsPerSecond
                 | Metric::ObjectsPerCpuSecond
                 | Metric::ReferencesPerSecondPerCore
+                | Metric::RateKeptAtLatency
         )
     }
 }

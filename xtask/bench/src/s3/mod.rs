@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::output::{Metric, Row, Samples};
 use crate::s3::cases::{Case, Kind};
-use crate::s3::server::{Origin, Target};
 
 pub(crate) use crate::s3::flags::{Flags, ServerFlags};
+pub(crate) use crate::s3::server::{Origin, Target};
 
 /// What the worker calls our client; it also puts the objects that are then got, listed or deleted.
 const OURS: &str = "coldkeep";

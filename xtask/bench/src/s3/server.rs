@@ -1,8 +1,9 @@
 //! The server that all clients are measured against.
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -22,6 +23,8 @@ pub(crate) struct Target {
 /// The S3 server in memory that comes with the test bed. It ends when its standard input does: with this process at the latest.
 pub(crate) struct Origin {
     child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
     endpoint: String,
 }
 
@@ -30,15 +33,47 @@ impl Origin {
     pub(crate) fn start(program: &Path) -> Result<Origin> {
         eprintln!("$ {} --fast --bucket {BUCKET}", program.display());
         let mut command = Command::new(program);
-        command.args(["--fast", "--bucket", BUCKET]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["--fast", "--bucket", BUCKET]);
+        Origin::await_address(command)
+    }
+
+    /// Starts a proxy in front of this server that delays its answers, and waits until it says where it listens.
+    pub(crate) fn delayed(&self, program: &Path, millis: u64) -> Result<Origin> {
+        let origin = self.endpoint.trim_start_matches("http://");
+        eprintln!("$ {} --origin {origin} --delay-ms {millis}", program.display());
+        let mut command = Command::new(program);
+        command.args(["--origin", origin, "--delay-ms", &millis.to_string()]);
+        Origin::await_address(command)
+    }
+
+    fn await_address(mut command: Command) -> Result<Origin> {
+        let program = command.get_program().to_owned();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let stdout = child.stdout.take();
-        let mut origin = Origin { child, endpoint: String::new() };
-        let stdout = stdout.context("the server has no standard output")?;
-        BufReader::new(stdout).read_line(&mut origin.endpoint).context("cannot read the server's address")?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (input, output) = pipes.context("the server has no pipes")?;
+        let mut origin = Origin { child, input, output: BufReader::new(output), endpoint: String::new() };
+        origin.output.read_line(&mut origin.endpoint).context("cannot read the server's address")?;
         ensure!(origin.endpoint.ends_with('\n'), "the server ended before it said where it listens");
         origin.endpoint.truncate(origin.endpoint.trim_end().len());
         Ok(origin)
+    }
+
+    /// Asks the server how many requests it got so far, by method and third part of the path.
+    pub(crate) fn counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        writeln!(self.input).context("cannot ask the server for its counts")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line).context("cannot read the server's counts")?;
+        let pair = |pair: &str| {
+            let (request, count) = pair.split_once('=')?;
+            Some((request.to_owned(), count.parse().ok()?))
+        };
+        line.trim_end()
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(pair)
+            .collect::<Option<_>>()
+            .with_context(|| format!("the server answered {line:?}"))
     }
 
     /// How to reach it. It takes any credentials.

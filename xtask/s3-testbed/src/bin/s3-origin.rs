@@ -1,14 +1,15 @@
 //! `s3-origin [--fast] [--bucket NAME]…`: an S3 server in memory, as a process.
 //!
 //! Prints `http://127.0.0.1:PORT` on the first line and serves until its standard input ends: whoever started it holds the other end of
-//! the pipe, so that it never outlives a benchmark or a test.
+//! the pipe, so that it never outlives a benchmark or a test. Each line of the input is answered by a line of what was asked of it so far:
+//! `METHOD PART=COUNT` for each method and third part of the path, separated by commas.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use coldkeep_s3_testbed::{MemoryS3, Options};
 use lexopt::prelude::{Long, ValueExt};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 fn main() -> ExitCode {
     match parse_flags()
@@ -50,9 +51,14 @@ fn run(flags: &Flags) -> std::io::Result<()> {
         }
         println!("{}", server.endpoint());
         std::io::stdout().flush()?;
-        let mut input = tokio::io::stdin();
-        let mut rest = [0; 64];
-        while input.read(&mut rest).await? > 0 {}
+        let mut input = BufReader::new(tokio::io::stdin()).lines();
+        while input.next_line().await?.is_some() {
+            let counts = server.counts();
+            let counts: Vec<String> =
+                counts.iter().map(|(request, count)| format!("{request}={count}")).collect();
+            println!("{}", counts.join(","));
+            std::io::stdout().flush()?;
+        }
         Ok::<_, std::io::Error>(())
     })?;
     // A read of standard input that is under way would hold up an orderly end.

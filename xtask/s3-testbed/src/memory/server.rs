@@ -1,5 +1,6 @@
 //! The server: sockets, whole requests, the log.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +43,7 @@ struct Shared {
     store: Mutex<Store>,
     holds: Mutex<Holds>,
     log: watch::Sender<Vec<Logged>>,
+    counts: Mutex<BTreeMap<String, u64>>,
     tasks: Tasks,
 }
 
@@ -64,6 +66,7 @@ impl MemoryS3 {
             store: Mutex::default(),
             holds: Mutex::default(),
             log: watch::Sender::new(Vec::new()),
+            counts: Mutex::default(),
             tasks: tasks.clone(),
         });
         tasks.spawn(accept(listener, Arc::clone(&shared)));
@@ -149,6 +152,12 @@ impl MemoryS3 {
         self.shared.holds().add(Box::new(matcher))
     }
 
+    /// How many requests came so far, by method and third part of the path (`PUT .chunks` for `/bucket/store/.chunks/…`); in fast mode,
+    /// too.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// All requests so far, in the order of their heads; empty in fast mode.
     pub fn log(&self) -> Vec<Logged> {
         self.shared.log.borrow().clone()
@@ -180,6 +189,12 @@ impl Shared {
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, parts: &Parts) {
+        let part = parts.uri.path().split('/').nth(3).unwrap_or_default();
+        let key = format!("{} {part}", parts.method);
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
     }
 
     /// Logs an arrival and returns its place.
@@ -224,6 +239,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 async fn handle(shared: Arc<Shared>, request: http::Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let is_fast = shared.options.fast;
+    shared.count(&parts);
     let place = if is_fast { None } else { Some(shared.log_head(&parts)) };
     let pages = gather(body).await;
     if let (Some(at), Ok(pages)) = (place, &pages) {
