@@ -4,6 +4,8 @@
 
 mod any;
 mod fault;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::fmt;
 use std::future::Future;
@@ -12,6 +14,8 @@ use std::time::Duration;
 pub use any::AnyBackend;
 use bytes::Bytes;
 pub use fault::{BackendError, Fault};
+#[cfg(feature = "s3")]
+pub use s3::{RequestBound, S3Backend};
 
 use crate::dir::EntryName;
 use crate::time::StoreTime;
@@ -125,7 +129,8 @@ pub enum PutNew {
 pub enum PutOutcome {
     /// The object has the content.
     Stored(ETag),
-    /// The condition did not hold; nothing was written.
+    /// The condition did not hold; nothing was written. If the answer is unclear, it may be an earlier attempt of this very
+    /// put that is in the way: read it to find out.
     ConditionFailed,
 }
 
@@ -149,6 +154,21 @@ pub struct Answer<T> {
     pub value: T,
     /// The `Date` of the answer.
     pub date: StoreTime,
+    /// An earlier attempt of the request ended without an answer: it may have taken effect, or still may until the request
+    /// expires (R19, hazard H21). Never so for a read.
+    pub is_unclear: bool,
+}
+
+impl<T> Answer<T> {
+    /// Makes an answer to a request that was sent once.
+    pub fn new(value: T, date: StoreTime) -> Self {
+        Self { value, date, is_unclear: false }
+    }
+
+    /// Changes what was asked for and keeps the rest.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { value: change(self.value), date: self.date, is_unclear: self.is_unclear }
+    }
 }
 
 /// One page of a listing.

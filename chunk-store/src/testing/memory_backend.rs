@@ -68,7 +68,7 @@ impl MemoryBackend {
     }
 
     fn answer<T>(&self, value: T) -> Answer<T> {
-        Answer { value, date: self.clock.wall() }
+        Answer::new(value, self.clock.wall())
     }
 
     fn check_validity(
@@ -114,12 +114,10 @@ impl ObjectBackend for MemoryBackend {
 
     async fn put_new(&self, key: &ObjectKey, content: Bytes) -> Result<Answer<PutNew>, BackendError> {
         let put = Put { key: key.clone(), content, condition: PutCondition::IfAbsent, validity: None };
-        let answer = self.put(put).await?;
-        let value = match answer.value {
+        Ok(self.put(put).await?.map(|outcome| match outcome {
             PutOutcome::Stored(tag) => PutNew::Written(tag),
             PutOutcome::ConditionFailed => PutNew::AlreadyThere,
-        };
-        Ok(Answer { value, date: answer.date })
+        }))
     }
 
     fn tag_of(&self, content: &[u8]) -> Option<ETag> {

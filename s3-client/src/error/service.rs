@@ -35,6 +35,7 @@ pub enum Operation {
 pub struct ServiceError {
     status: u16,
     code: ErrorCode,
+    sent_code: Option<String>,
     message: String,
     request_id: Option<String>,
     region: Option<String>,
@@ -78,11 +79,10 @@ impl ServiceError {
     /// Takes the parts of an error answer. `code` and `message` are what the XML held, if there was any; the status decides where a
     /// server sends no code, as every server does for HEAD.
     pub fn new(status: u16, code: Option<&str>, message: &str, request_id: Option<&str>) -> ServiceError {
-        let code = code
-            .filter(|code| !code.is_empty())
-            .map_or_else(|| ErrorCode::of_status(status), ErrorCode::parse);
-        let request_id = request_id.map(clip);
-        ServiceError { status, code, message: clip(message), request_id, region: None }
+        let sent = code.filter(|code| !code.is_empty());
+        let code = sent.map_or_else(|| ErrorCode::of_status(status), ErrorCode::parse);
+        let (sent_code, request_id) = (sent.map(clip), request_id.map(clip));
+        ServiceError { status, code, sent_code, message: clip(message), request_id, region: None }
     }
 
     /// Adds the region that the service names instead of the one that the request was signed for.
@@ -105,6 +105,12 @@ impl ServiceError {
     /// Returns the code.
     pub fn code(&self) -> &ErrorCode {
         &self.code
+    }
+
+    /// Returns the code as the service sent it, at most 256 bytes of it: what [`Self::code`] unites, such as a wrong key and a missing
+    /// right, stands apart here. `None` if there was none, as in every answer to HEAD.
+    pub fn sent_code(&self) -> Option<&str> {
+        self.sent_code.as_deref()
     }
 
     /// Returns the service's message, at most 256 bytes of it.
@@ -323,6 +329,14 @@ mod tests {
     fn an_empty_code_counts_as_none() {
         assert_eq!(*ServiceError::new(503, Some(""), "", None).code(), ErrorCode::Unavailable);
         assert_eq!(ServiceError::new(418, None, "", None).to_string(), "status 418");
+    }
+
+    #[test]
+    fn what_a_code_unites_stands_apart_as_it_was_sent() {
+        let error = refused(403, Some("InvalidAccessKeyId"));
+        assert_eq!((error.code(), error.sent_code()), (&ErrorCode::AccessDenied, Some("InvalidAccessKeyId")));
+        assert_eq!(refused(403, None).sent_code(), None);
+        assert_eq!(refused(403, Some("")).sent_code(), None);
     }
 
     #[test]

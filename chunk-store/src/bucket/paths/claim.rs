@@ -240,7 +240,7 @@ impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
         let mut attempt = Attempt { claim: self, keys: slice::from_ref(key), until, is_delete: false };
         let put = Put { key: key.clone(), content: content.clone(), condition, validity: Some(validity) };
         let result = self.store.backend.put(put).await;
-        if result.as_ref().map_or_else(|error| !error.is_unclear, |_| true) {
+        if !result.as_ref().map_or_else(|error| error.is_unclear, |answer| answer.is_unclear) {
             attempt.keys = &[];
         }
         Ok(self.store.backend_clock.noted(result, &self.store.clock)?.value)

@@ -18,14 +18,12 @@ use crate::backend::{
 /// What came of a request.
 struct Ran<T> {
     result: Result<Answer<T>, BackendError>,
-    /// An earlier attempt of it may still take effect.
-    is_repeated: bool,
     wrong_body: Option<Bytes>,
 }
 
 impl<T> From<Result<Answer<T>, BackendError>> for Ran<T> {
     fn from(result: Result<Answer<T>, BackendError>) -> Self {
-        Self { result, is_repeated: false, wrong_body: None }
+        Self { result, wrong_body: None }
     }
 }
 
@@ -81,7 +79,10 @@ impl StagedBackend {
                 match decision(&held, stopped, decided).await {
                     Decision::Release => effect(self.clone()).await.into(),
                     Decision::Lose => Err(self.lost(&request)).into(),
-                    Decision::Repeat => Ran { is_repeated: true, ..effect(self.clone()).await.into() },
+                    Decision::Repeat => {
+                        let is_unclear = request.kind.is_write();
+                        effect(self.clone()).await.map(|answer| Answer { is_unclear, ..answer }).into()
+                    }
                 }
             }
             Some(Action::HoldAfter(held)) => {
@@ -108,12 +109,10 @@ impl StagedBackend {
 
     async fn put_new_as_it_is(self, key: ObjectKey, content: Bytes) -> Result<Answer<PutNew>, BackendError> {
         let put = Put { key, content, condition: PutCondition::IfAbsent, validity: None };
-        let answer = self.put_as_it_is(put).await?;
-        let value = match answer.value {
+        Ok(self.put_as_it_is(put).await?.map(|outcome| match outcome {
             PutOutcome::Stored(tag) => PutNew::Written(tag),
             PutOutcome::ConditionFailed => PutNew::AlreadyThere,
-        };
-        Ok(Answer { value, date: answer.date })
+        }))
     }
 
     async fn delete_as_it_is(
@@ -141,7 +140,7 @@ impl StagedBackend {
             (refused, deleted)
         };
         let answer = self.inner.delete(&deleted, validity).await?;
-        Ok(Answer { value: Deletion { refused, ..answer.value }, date: answer.date })
+        Ok(answer.map(|deletion| Deletion { refused, ..deletion }))
     }
 }
 
@@ -219,7 +218,7 @@ impl ObjectBackend for StagedBackend {
         let keys = keys.to_vec();
         let ran = self.run(request, move |staged| staged.delete_as_it_is(keys.clone(), validity)).await;
         ran.result.map(|mut answer| {
-            answer.value.is_unclear |= ran.is_repeated;
+            answer.value.is_unclear |= answer.is_unclear;
             answer
         })
     }

@@ -1,0 +1,1 @@
+//! The backend for S3 servers, through sockets.
