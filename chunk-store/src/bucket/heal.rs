@@ -1,9 +1,10 @@
 //! Healing: markers without objects and objects without markers (R14).
 
 use super::BucketStore;
-use crate::backend::ObjectBackend;
+use super::journal::Standing;
+use crate::backend::{ObjectBackend, ObjectInfo, ObjectKey};
 use crate::digest::Digest;
-use crate::dir::MarkerDir;
+use crate::dir::{EntryName, MarkerDir, NewMarker};
 use crate::store::StoreError;
 
 /// What healing a digest came to.
@@ -21,8 +22,50 @@ pub enum Healed {
 }
 
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
-    /// Makes marker and object of a digest agree.
-    pub async fn heal(&self, _digest: &Digest, _is_referenced: bool) -> Result<Healed, StoreError> {
-        todo!()
+    /// Makes marker and object of a digest agree, for a digest that a complete listing of its key range showed to differ:
+    /// a marker without object goes, and a referenced object without marker gets one. The listing is only the reason to
+    /// look: a HEAD under lock(d) decides (hazard H26).
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was changed.
+    ///
+    /// # Cancel safety
+    /// The digest may be healed or not if the future is dropped.
+    pub async fn heal(&self, digest: &Digest, is_referenced: bool) -> Result<Healed, StoreError> {
+        self.check_open()?;
+        // Switched off, it acts on what was there some time ago, as a listing says.
+        let stale = if cfg!(coldkeep_off = "r14") { Some(self.look_up(digest).await?) } else { None };
+        let held = self.locks.lock(digest).await;
+        if self.journal.standing(digest) != Standing::Free && !cfg!(coldkeep_off = "r14") {
+            return Ok(Healed::Nothing);
+        }
+        let object = match stale {
+            Some(object) => object,
+            None => self.look_up(digest).await?,
+        };
+        let marks = self.dir.marks(&held, vec![*digest]).await?;
+        let has_marker = marks.first().is_some_and(|marks| marks.marker.is_some());
+        match (has_marker, object) {
+            (false, Some(_)) if is_referenced => {
+                let marker = NewMarker { digest: *digest, content: None, class: None, at: self.clock.now() };
+                self.dir.place_marker(&held, marker).await?;
+                Ok(Healed::MarkerCreated)
+            }
+            (true, None) => {
+                // First: the removal goes on if this future is dropped, and nothing after it would. Nobody can be told of
+                // the chunk in between, since that takes lock(d).
+                let failed_sessions = self.registry.fail_told(digest);
+                self.cache.remove(digest);
+                self.dir.remove_markers(&held, vec![*digest]).await?;
+                Ok(Healed::MarkerRemoved { failed_sessions })
+            }
+            _ => Ok(Healed::Nothing),
+        }
+    }
+
+    /// Asks the backend for the object of a digest.
+    pub(super) async fn look_up(&self, digest: &Digest) -> Result<Option<ObjectInfo>, StoreError> {
+        let key = ObjectKey::of_entry(EntryName::chunk(*digest));
+        Ok(self.backend_clock.noted(self.backend.head(&key).await, &self.clock)?.value)
     }
 }

@@ -15,6 +15,7 @@ use super::journal::PathState;
 use super::{BucketStore, Closed, CommitError};
 use crate::backend::{BackendError, Fault, ObjectBackend, ObjectInfo, ObjectKey};
 use crate::dir::{DirError, MarkerDir};
+use crate::store::StoreError;
 use crate::time::StoreTime;
 
 /// How often a wait for an expiry asks the backend for its date, at most and at least.
@@ -63,7 +64,7 @@ pub enum PathError {
     /// A request failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The journal could not be saved.
+    /// A file operation failed, mostly that of the journal.
     #[error(transparent)]
     Dir(#[from] DirError),
 }
@@ -77,6 +78,16 @@ impl From<CommitError> for PathError {
         match error {
             CommitError::Closed(error) => Self::Closed(error),
             CommitError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl From<StoreError> for PathError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Dir(error) => Self::Dir(error),
+            StoreError::Backend(error) => Self::Backend(error),
+            StoreError::Closed(error) => Self::Closed(error),
         }
     }
 }
@@ -146,12 +157,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     }
 
     /// Asks the backend for its date, and settles and opens what has expired by it.
-    pub(super) async fn expire_by_date(&self) -> Result<(), BackendError> {
+    pub(super) async fn expire_by_date(&self) -> Result<(), StoreError> {
         let key = ObjectKey::new(".generation").expect("invariant: a valid key");
         self.backend_clock.noted(self.backend.head(&key).await, &self.clock)?;
-        if let Some(latest) = self.backend_clock.latest() {
-            self.journal.expire(latest, self.options.lifetimes.margin);
-        }
+        self.expire_journal().await?;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{ChunkStore, StoreError};
+use crate::backend::BackendError;
+use crate::bucket::Closed;
 use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, PROBE_TIME, Shard};
 use crate::session::Run;
 use crate::time::StoreTime;
@@ -25,6 +27,12 @@ pub enum RunError {
     /// A file operation failed.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// A request to the backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The store takes no work.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 /// A file as the sweep sees it.

@@ -5,6 +5,7 @@
 //! leaves, and taken out after its outcome is certain.
 
 mod format;
+mod open_batch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use format::JournalError;
+pub(crate) use open_batch::OpenBatch;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::digest::Digest;
@@ -100,6 +102,8 @@ struct State {
     /// Digests of open batches.
     condemned: BTreeSet<Digest>,
     uploads: BTreeMap<Digest, Vec<Arc<AtomicBool>>>,
+    /// Entries in limbo that must not be settled before the removal of their markers is durable.
+    unsynced: BTreeSet<EntryId>,
     paths: BTreeMap<String, PathState>,
 }
 
@@ -176,14 +180,6 @@ impl Journal {
         state.standing(digest) == Standing::Free && state.condemned.insert(*digest)
     }
 
-    /// Takes digests out of their open batch, whatever else becomes of it.
-    pub(crate) fn pardon<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) {
-        let mut state = lock(&self.state);
-        for digest in digests {
-            state.condemned.remove(digest);
-        }
-    }
-
     /// Makes an entry of those digests of a batch that are still condemned; returns it with its number, or `None` if
     /// none is left. From here on inserts of them wait, and uploads under way start over (R4, R8). The caller saves
     /// before it sends anything.
@@ -236,6 +232,26 @@ impl Journal {
         self.changed.notify_waiters();
     }
 
+    /// Puts an entry in limbo the removal of whose markers is not known to be durable: it is not settled before
+    /// [`Self::note_synced`], else a marker could come back over nothing (hazard H9).
+    pub(crate) fn put_in_limbo_unsynced(&self, id: EntryId) {
+        lock(&self.state).unsynced.insert(id);
+        self.put_in_limbo(id);
+    }
+
+    /// Returns the entries in limbo that wait for a sync of the directory.
+    pub(crate) fn unsynced(&self) -> Vec<EntryId> {
+        lock(&self.state).unsynced.iter().copied().collect()
+    }
+
+    /// Notes that the directory was synced since [`Self::unsynced`] returned `ids`.
+    pub(crate) fn note_synced(&self, ids: &[EntryId]) {
+        let mut state = lock(&self.state);
+        for id in ids {
+            state.unsynced.remove(id);
+        }
+    }
+
     /// Settles the entries in limbo, and opens the paths, whose expiry is before `date` less `margin` (R9); returns
     /// whether there were any. The caller saves some time.
     pub(crate) fn expire(&self, date: StoreTime, margin: Duration) -> bool {
@@ -245,8 +261,10 @@ impl Journal {
             let before = state.paths.len();
             state.paths.retain(|_, path| !matches!(path, PathState::Closed(until) if *until < passed));
             let entries = state.entries.iter();
-            let over = |entry: &Entry| entry.in_limbo && entry.expires_at < passed;
-            let ids: Vec<_> = entries.filter(|(_, entry)| over(entry)).map(|(id, _)| *id).collect();
+            let over = |id: &EntryId, entry: &Entry| {
+                entry.in_limbo && entry.expires_at < passed && !state.unsynced.contains(id)
+            };
+            let ids: Vec<_> = entries.filter(|(id, entry)| over(id, entry)).map(|(id, _)| *id).collect();
             if ids.is_empty() && state.paths.len() < before {
                 self.changed.notify_waiters();
                 return true;
