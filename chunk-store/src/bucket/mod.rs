@@ -84,9 +84,8 @@ use std::sync::Arc;
 
 pub use batch::{Batch, BatchOutcome, Candidate, Condemned};
 pub use closed::{Closed, CommitError};
-pub use generation::Holder;
 pub use heal::Healed;
-pub use in_use::InUse;
+pub use in_use::{Holder, InUse};
 pub use journal::{JournalCounts, JournalError};
 pub use open::BucketOpenError;
 pub use options::{BucketOptions, RequestLifetimes, Takeover};

@@ -7,6 +7,9 @@ use super::{Holder, RebuildProgress};
 use crate::random::Random;
 use crate::time::Clock;
 
+/// For how long S3 takes a request after the date in its signed headers (S3 API reference, `RequestTimeTooSkewed`).
+const FOREIGN: Duration = Duration::from_mins(15);
+
 /// For how long the backend takes requests of each kind after they were signed, and with which margin a later `Date`
 /// counts as proof that it no longer does (R9, R19). A probe of the backend finds out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct RequestLifetimes {
     pub delete: Duration,
     /// Puts and deletes of snapshot objects.
     pub object: Duration,
+    /// Requests of a server that is not ours and had the bucket before: it signs by headers, and is not asked how.
+    pub foreign: Duration,
     /// What a `Date` must be later than an expiry for it to have passed.
     pub margin: Duration,
 }
@@ -24,7 +29,7 @@ impl Default for RequestLifetimes {
     /// Those of a backend that enforces the expiry of presigned requests: one minute each.
     fn default() -> Self {
         let minute = Duration::from_mins(1);
-        Self { delete: minute, object: minute, margin: minute }
+        Self { delete: minute, object: minute, foreign: FOREIGN, margin: minute }
     }
 }
 
@@ -32,7 +37,7 @@ impl RequestLifetimes {
     /// Takes one bound for all requests.
     #[must_use]
     pub fn all(lifetime: Duration, margin: Duration) -> Self {
-        Self { delete: lifetime, object: lifetime, margin }
+        Self { delete: lifetime, object: lifetime, foreign: lifetime, margin }
     }
 
     /// Returns the longest of them: when it and the margin have passed, nothing that was signed before takes effect.

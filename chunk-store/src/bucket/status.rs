@@ -18,6 +18,8 @@ pub struct BucketStatus {
     pub cache_hits: u64,
     /// Loads that went to the backend.
     pub cache_misses: u64,
+    /// Fills and evictions of the cache that the local disk refused.
+    pub cache_failures: u64,
     /// Uploads under way.
     pub uploads: usize,
     /// Uploads that may be under way at once, at the moment.
@@ -35,6 +37,18 @@ pub struct BucketStatus {
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Returns the store's status.
     pub fn status(&self) -> BucketStatus {
-        todo!()
+        let cache = self.cache.counts();
+        BucketStatus {
+            cache_bytes: cache.bytes,
+            cache_bytes_max: cache.bytes_max,
+            cached_chunks: cache.chunks,
+            cache_hits: cache.hits,
+            cache_misses: cache.misses,
+            cache_failures: cache.failures,
+            journal: self.journal.counts(),
+            closed: self.check_open().err(),
+            rebuild: self.rebuild.progress(),
+            ..BucketStatus::default()
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! Hazards of a store in a bucket, by number, on a directory in memory and a backend that stops where a test says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::open::Parts;
-use super::{BucketOptions, BucketStore, Holder, generation, journal};
+use super::{BucketOptions, BucketStore, Holder};
 use crate::backend::ObjectBackend;
-use crate::store::state;
 use crate::testing::{ManualClock, MemoryDir, TestRandom};
 use crate::time::StoreTime;
 
@@ -17,9 +16,10 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::skipping(START))
 }
 
-/// Returns the options of a server named `host`.
+/// Returns the options of a server named `host`. Each one has random numbers of its own, also after a restart.
 fn options(host: &str, clock: &Arc<ManualClock>) -> BucketOptions {
-    let seed = u64::from(crc32fast::hash(host.as_bytes()));
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    let seed = SEED.fetch_add(1, Ordering::Relaxed);
     let holder = Holder { host: host.to_owned(), process: 7, id: format!("id of {host}") };
     BucketOptions::new(Arc::clone(clock) as _, Arc::new(TestRandom::new(seed)), holder)
 }
@@ -30,11 +30,18 @@ async fn open_store<B: ObjectBackend>(
     backend: B,
     clock: &Arc<ManualClock>,
 ) -> Arc<BucketStore<MemoryDir, B>> {
-    let options = options("one", clock);
-    let (store_clock, state) = state::open(&dir, Arc::clone(clock) as _).await.unwrap();
-    let journal = journal::Journal::load(&dir).await.unwrap();
-    let generation = generation::Generation::default();
-    let owner = None;
-    let parts = Parts { dir, backend, options, clock: store_clock, state, journal, generation, owner };
-    Arc::new(BucketStore::assemble(parts))
+    open_with(dir, backend, options("one", clock)).await
+}
+
+/// The same with options of its own.
+async fn open_with<B: ObjectBackend>(
+    dir: MemoryDir,
+    backend: B,
+    options: BucketOptions,
+) -> Arc<BucketStore<MemoryDir, B>> {
+    let store = BucketStore::open(dir, backend, options, None).await.unwrap();
+    if store.is_rebuilding() {
+        store.finish_rebuild().await.unwrap();
+    }
+    Arc::new(store)
 }
