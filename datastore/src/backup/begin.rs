@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::{CacheUse, StoreError};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::footprint::{Footprint, SessionLocks};
 use super::known::KnownChunks;
+use super::paths::SessionPaths;
 use super::{BackupWriter, Inner, Phase, State};
 use crate::file::{Context as _, Found, look, make_folders};
+use crate::lock::LockGuard;
 use crate::manifest::ChunkUploadStats;
 use crate::name::{BackupTime, BackupType, GroupName, Namespace, Owner, SnapshotName};
 use crate::store::{Datastore, Tree, run_blocking};
-use crate::tree::{self, Newest, TreeError};
+use crate::tree::{self, Change, Newest, TreeError};
 
 /// What a client asks for when it starts a backup.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct BackupRequest {
     pub caller: Owner,
     /// Whether this is a benchmark, which leaves nothing behind.
     pub benchmark: bool,
+    /// Whether its chunks stay out of the local cache of a datastore in a bucket.
+    pub no_cache: bool,
 }
 
 /// A backup that cannot be started; nothing is left behind.
@@ -69,7 +75,8 @@ pub enum BeginError {
     /// The chunk store cannot start a session.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The tree refuses: no such namespace, group or snapshot in use, a file operation failed.
+    /// The tree or the bucket refuses: no such namespace, group or snapshot in use, an earlier request for it may still
+    /// take effect (R19), a file operation or a request failed.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -97,10 +104,12 @@ impl Datastore {
     /// Dropping the future ends the session that it may have started, without a trace.
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
         // Before anything is looked up: what the session finds must stay from here on (R13).
-        let session = self.chunks().begin_session(CacheUse::Keep).await?;
+        let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };
+        let session = self.chunks().begin_session(cache).await?;
         let store = Arc::clone(self);
         let prepare = move || {
-            let (base, footprint) = prepare(store.tree(), &request)?;
+            let (prepared, group_is_empty) = prepare(store.tree(), &request)?;
+            let (base, footprint) = prepared;
             let state = State {
                 phase: Phase::Open,
                 session: Some(Arc::new(session)),
@@ -115,19 +124,40 @@ impl Datastore {
                 task: None,
             };
             let footprint = Arc::new(footprint);
-            let (state, blob_writing) = (Mutex::new(state), Mutex::new(()));
-            Ok(BackupWriter {
-                inner: Arc::new(Inner { store, request, base, footprint, state, blob_writing }),
-            })
+            let (state, blob_turn, paths) = (Mutex::new(state), AsyncMutex::default(), OnceLock::new());
+            let inner = Inner { store, request, base, footprint, state, blob_turn, paths };
+            Ok((BackupWriter { inner: Arc::new(inner) }, group_is_empty))
         };
-        run_blocking(prepare).await.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))
+        let prepared = run_blocking(prepare).await;
+        let (writer, group_is_empty) = prepared.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))?;
+        if let Err(error) = writer.inner.begin_paths(group_is_empty).await {
+            // The first error says more than one of this clean-up would; the next open removes what it leaves.
+            let _ = writer.abort().await;
+            return Err(error);
+        }
+        Ok(writer)
     }
 }
 
-fn prepare(
-    tree: &Arc<Tree>,
-    request: &BackupRequest,
-) -> Result<(Option<SnapshotName>, Footprint), BeginError> {
+impl Inner {
+    /// Claims the paths that the session writes in the bucket, if there is one. A benchmark leaves nothing there.
+    async fn begin_paths(&self, group_is_empty: bool) -> Result<(), BeginError> {
+        if let Some(bucket) = self.store.chunks().as_bucket()
+            && !self.request.benchmark
+        {
+            let layout = &self.store.tree().layout;
+            let paths = SessionPaths::begin(bucket, layout, &self.request, group_is_empty).await?;
+            // Nobody else sets it.
+            let _ = self.paths.set(paths);
+        }
+        Ok(())
+    }
+}
+
+type Prepared = (Option<SnapshotName>, Footprint);
+
+/// Returns what the session builds on and what it leaves on disk, and whether its group has no finished snapshot.
+fn prepare(tree: &Arc<Tree>, request: &BackupRequest) -> Result<(Prepared, bool), BeginError> {
     let BackupRequest { ns, snapshot, benchmark, .. } = request;
     let group = &snapshot.group;
     tree::check_namespace(&tree.layout, ns)?;
@@ -137,7 +167,7 @@ fn prepare(
     let group_lock = tree.lock_group(ns, group)?;
     let group_is_new = make_group(tree, request)?;
     let prepared = prepare_in_group(tree, request);
-    let (base, snapshot_lock, base_lock) = match prepared {
+    let InGroup { base, snapshot_lock, base_lock, group_is_empty } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             if group_is_new {
@@ -150,13 +180,13 @@ fn prepare(
     let locks = SessionLocks { _group: group_lock, _snapshot: snapshot_lock, _base: base_lock };
     let place = (ns.clone(), snapshot.clone());
     let footprint = Footprint::new(Arc::clone(tree), place, group_is_new, locks);
-    Ok((base, footprint))
+    Ok(((base, footprint), group_is_empty))
 }
 
 /// Makes the group's folder and owner file if they are not there; returns whether it did.
 fn make_group(
     tree: &Tree,
-    BackupRequest { ns, snapshot, caller, benchmark }: &BackupRequest,
+    BackupRequest { ns, snapshot, caller, benchmark, .. }: &BackupRequest,
 ) -> Result<bool, BeginError> {
     let group = &snapshot.group;
     let folder = tree.layout.group(ns, group);
@@ -170,7 +200,7 @@ fn make_group(
     };
     if is_new {
         make_folders(&folder)?;
-        tree.metadata.write_owner(&tree.layout, (ns, group), caller)?;
+        Change::of_owner(&tree.layout, (ns, group), caller).carry_out()?;
         return Ok(true);
     }
     let owner = tree::read_owner(&tree.layout, ns, group)?;
@@ -180,7 +210,12 @@ fn make_group(
     Err(BeginError::NotOwner { group: group.clone(), owner: owner.into(), caller: caller.clone().into() })
 }
 
-type InGroup = (Option<SnapshotName>, crate::lock::LockGuard, Option<crate::lock::LockGuard>);
+struct InGroup {
+    base: Option<SnapshotName>,
+    snapshot_lock: LockGuard,
+    base_lock: Option<LockGuard>,
+    group_is_empty: bool,
+}
 
 fn prepare_in_group(
     tree: &Tree,
@@ -192,6 +227,7 @@ fn prepare_in_group(
         Newest::Usable(last) => (Some(last.clone()), Some(last)),
         Newest::Failed(last) => (None, Some(last)),
     };
+    let group_is_empty = last.is_none();
     if let Some(last) = last
         && snapshot.time <= last.time
     {
@@ -214,11 +250,17 @@ fn prepare_in_group(
         }
         made => made.context("create the folder", &folder).map_err(TreeError::from)?,
     }
-    Ok((base, snapshot_lock, base_lock))
+    Ok(InGroup { base, snapshot_lock, base_lock, group_is_empty })
 }
 
 impl From<coldkeep_chunk_store::dir::DirError> for BeginError {
     fn from(error: coldkeep_chunk_store::dir::DirError) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+impl From<PathError> for BeginError {
+    fn from(error: PathError) -> Self {
         Self::Tree(error.into())
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use coldkeep_chunk_store::blob::Blob;
-use coldkeep_chunk_store::durable;
+use coldkeep_chunk_store::{Session, SessionFailed, durable};
 
-use super::{BackupError, BackupWriter, Inner, Phase};
-use crate::file::{FILE_MODE, Found, look, remove_if_there};
+use super::{BackupError, BackupWriter, Inner, Phase, shutting_down};
+use crate::file::{FILE_MODE, Found, look, read_if_there, remove_if_there};
 use crate::manifest::{ChunkUploadStats, Manifest};
 use crate::store::run_blocking;
 use crate::tree::TreeError;
@@ -53,11 +53,21 @@ impl BackupWriter {
         // Last, after the manifest is durable: whoever sets a chunk aside from here on finds a committed snapshot.
         if let Err(failed) = session.check_alive() {
             // First and by itself: whatever keeps the rest from being removed, nobody may take it for a snapshot.
-            self.retract().await?;
-            self.abort().await?;
+            let retracted = self.retract().await;
+            // In the bucket too; superseded, there is nothing that we may change there.
+            let aborted = self.abort().await;
+            if failed != SessionFailed::Superseded {
+                retracted?;
+                aborted?;
+            }
             return Err(failed.into());
         }
         drop(session);
+        if let Some(paths) = self.inner.paths.get() {
+            paths.end().await;
+            // An estimate, saved now and then.
+            let _ = self.inner.store.save_stored_bytes().await;
+        }
         let inner = Arc::clone(&self.inner);
         let keep = move || {
             let kept = inner.footprint.keep();
@@ -90,12 +100,7 @@ impl BackupWriter {
                 state.phase = Phase::Aborted;
             }
         }
-        let inner = Arc::clone(&self.inner);
-        let remove = move || {
-            inner.end();
-            inner.footprint.remove()
-        };
-        run_blocking(remove).await.unwrap_or(Err(TreeError::ShuttingDown))
+        self.inner.give_up().await
     }
 
     /// Everything up to the durable manifest.
@@ -110,6 +115,7 @@ impl BackupWriter {
         };
         let manifest = run_blocking(check).await.unwrap_or_else(shutting_down)?;
         self.inner.store.chunks().sync().await?;
+        self.commit_in_bucket(&manifest).await?;
         let inner = Arc::clone(&self.inner);
         let place = move || {
             let folder = inner.footprint.enter()?;
@@ -121,6 +127,22 @@ impl BackupWriter {
             Ok(())
         };
         run_blocking(place).await.unwrap_or_else(shutting_down)
+    }
+
+    /// The commit of a datastore in a bucket: what is on disk is only its copy (R10, I4).
+    async fn commit_in_bucket(&self, manifest: &Blob) -> Result<(), BackupError> {
+        let inner = &self.inner;
+        let Some(paths) = inner.paths.get() else { return Ok(()) };
+        // A session that failed has no business there.
+        inner.open_session()?.check_alive()?;
+        let owner = if paths.takes_owner() {
+            let path = inner.store.tree().layout.owner(&inner.request.ns, &inner.request.snapshot.group);
+            let read = move || Ok(read_if_there(&path)?);
+            run_blocking(read).await.unwrap_or_else(shutting_down)?
+        } else {
+            None
+        };
+        Ok(paths.commit(&inner.request, owner.map(Into::into), manifest.clone().into_bytes()).await?)
     }
 
     /// Removes the manifest of a commit that is not acknowledged, durably; if that fails, dropping the writer tries
@@ -138,10 +160,6 @@ impl BackupWriter {
     }
 }
 
-fn shutting_down<T>() -> Result<T, BackupError> {
-    Err(BackupError::Tree(TreeError::ShuttingDown))
-}
-
 impl Inner {
     /// The snapshot that this one builds on must still be there (spec `backup-protocol.md` §3.1).
     fn check_base(&self) -> Result<(), BackupError> {
@@ -150,6 +168,25 @@ impl Inner {
             Found::Folder => Ok(()),
             _ => Err(BackupError::PreviousGone { snapshot: base.clone() }),
         }
+    }
+
+    /// Returns the chunk store's session while the snapshot is being finished.
+    fn open_session(&self) -> Result<Arc<Session>, BackupError> {
+        self.state().session()
+    }
+
+    /// Ends the session without a snapshot: its folder goes, its paths in the bucket are given free or closed (R19).
+    pub(super) async fn give_up(self: &Arc<Self>) -> Result<(), TreeError> {
+        let inner = Arc::clone(self);
+        let remove = move || {
+            inner.end();
+            inner.footprint.remove()
+        };
+        let removed = run_blocking(remove).await.unwrap_or(Err(TreeError::ShuttingDown));
+        if let Some(paths) = self.paths.get() {
+            paths.give_up(&self.request).await?;
+        }
+        removed
     }
 
     /// Lets go of the open indexes and of the chunk store's session; blocking.

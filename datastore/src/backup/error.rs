@@ -1,5 +1,7 @@
 //! Why a call of a backup session is refused.
 
+use coldkeep_chunk_store::backend::Fault;
+use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::{Digest, InsertError, SessionFailed, StoreError, TouchError};
 
@@ -184,7 +186,7 @@ pub enum BackupError {
     /// A chunk that the session relies on was found damaged; the session has ended.
     #[error(transparent)]
     Failed(#[from] SessionFailed),
-    /// The snapshot's folder refused.
+    /// The snapshot's folder or the bucket refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -203,8 +205,15 @@ impl BackupError {
             Self::Index { source: IndexError::File(error), .. } | Self::Tree(TreeError::File(error)) => {
                 error.is_storage_full()
             }
+            Self::Tree(TreeError::Bucket(PathError::Backend(error))) => error.fault == Fault::Full,
             _ => false,
         }
+    }
+}
+
+impl From<PathError> for BackupError {
+    fn from(error: PathError) -> Self {
+        Self::Tree(error.into())
     }
 }
 

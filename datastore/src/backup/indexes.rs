@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coldkeep_chunk_store::{Digest, TouchError};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{BackupError, BackupWriter, Inner, Phase, WRITERS_MAX};
-use crate::file::is_missing;
+use super::{BackupError, BackupWriter, Inner, Phase, WRITERS_MAX, shutting_down};
+use crate::file::{is_missing, read_if_there, remove_if_there};
 use crate::index::{
     DynamicIndexWriter, FixedIndexWriter, IndexError, IndexKind, IndexOrigin, IndexReader, IndexTotals,
 };
@@ -280,22 +280,51 @@ impl BackupWriter {
             let index = state.index(wid, kind)?;
             state.indexes.remove(&wid);
             state.busy += 1;
-            (index, super::Busy(Arc::clone(&self.inner)))
+            (index, Arc::new(super::Busy(Arc::clone(&self.inner))))
         };
         let _order = index.order.lock().await;
-        let target = Arc::clone(&index);
+        let closed = self.close_and_put(&index, announced, &busy).await;
+        let mut state = self.inner.state();
+        if closed.is_ok() {
+            state.completed_files += 1;
+        } else {
+            state.index_names.remove(&index.name);
+        }
+        closed
+    }
+
+    /// Completes an index on disk and puts it into the bucket, if there is one, before anybody is told.
+    async fn close_and_put(
+        &self,
+        index: &Arc<OpenIndex>,
+        announced: IndexTotals,
+        busy: &Arc<super::Busy>,
+    ) -> Result<(), BackupError> {
+        let (target, closing) = (Arc::clone(index), Arc::clone(busy));
         let close = move || {
-            let inner = &busy.0;
-            let closed = inner.footprint.enter().and_then(|_folder| target.close(&announced));
-            let mut state = inner.state();
-            if closed.is_ok() {
-                state.completed_files += 1;
-            } else {
-                state.index_names.remove(&target.name);
-            }
-            closed
+            let folder = closing.0.footprint.enter()?;
+            target.close(&announced)?;
+            let request = &closing.0.request;
+            let path = folder.layout().file(&request.ns, &request.snapshot, &target.name);
+            let content = match closing.0.paths.get() {
+                Some(_) => read_if_there(&path)?.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            Ok((path, content))
         };
-        run_blocking(close).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))
+        let (path, content) = run_blocking(close).await.unwrap_or_else(shutting_down)?;
+        let Some(paths) = self.inner.paths.get() else { return Ok(()) };
+        let put = paths.put(&self.inner.request, &index.name, content.into()).await;
+        if put.is_err() {
+            let clearing = Arc::clone(busy);
+            let remove = move || {
+                // Else the folder is gone with all it held.
+                let Ok(_folder) = clearing.0.footprint.enter() else { return Ok(()) };
+                Ok(remove_if_there(&path)?)
+            };
+            run_blocking(remove).await.unwrap_or_else(shutting_down)?;
+        }
+        Ok(put?)
     }
 
     async fn create(
@@ -431,12 +460,8 @@ impl Inner {
     /// Ends the session because a chunk of its base is gone: the base is marked as failed and the folder removed.
     async fn fail(self: &Arc<Self>, digest: Digest) -> Result<(), BackupError> {
         self.state().phase = Phase::Failed(digest);
-        let inner = Arc::clone(self);
-        let clear = move || {
-            let distrusted = inner.distrust_base();
-            inner.end();
-            distrusted.and(inner.footprint.remove())
-        };
-        Ok(run_blocking(clear).await.unwrap_or(Err(TreeError::ShuttingDown))?)
+        let distrusted = self.distrust_base().await;
+        let removed = self.give_up().await;
+        Ok(distrusted.and(removed)?)
     }
 }

@@ -14,10 +14,11 @@ mod error;
 mod footprint;
 mod indexes;
 mod known;
+mod paths;
 mod previous;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use coldkeep_chunk_store::blob::{Blob, ChunkClass};
@@ -28,6 +29,8 @@ pub use error::BackupError;
 use footprint::Footprint;
 use indexes::OpenIndex;
 use known::KnownChunks;
+use paths::SessionPaths;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::file::FILE_MODE;
 use crate::index::{FIXED_CHUNK_BYTES, IndexKind};
@@ -56,8 +59,10 @@ struct Inner {
     base: Option<SnapshotName>,
     footprint: Arc<Footprint>,
     state: Mutex<State>,
-    /// Serialises writes of blobs: two of one name would share a temporary file.
-    blob_writing: Mutex<()>,
+    /// Blobs take turns: two of one name would share a temporary file, and could end differently here and in the bucket.
+    blob_turn: AsyncMutex<()>,
+    /// Set once the session has begun, if the datastore is in a bucket and this is no benchmark.
+    paths: OnceLock<SessionPaths>,
 }
 
 #[derive(Debug)]
@@ -152,7 +157,10 @@ impl BackupWriter {
         state.stats.count += 1;
         state.stats.size += plain_len;
         match inserted {
-            Inserted::New { encoded_bytes } => state.stats.compressed_size += encoded_bytes,
+            Inserted::New { encoded_bytes } => {
+                state.stats.compressed_size += encoded_bytes;
+                self.inner.store.note_stored(encoded_bytes);
+            }
             Inserted::Known => state.stats.duplicates += 1,
         }
         Ok(inserted)
@@ -170,23 +178,39 @@ impl BackupWriter {
         if name.kind() != ArchiveKind::Blob {
             return Err(BackupError::Suffix { name: name.clone(), expected: "blob" });
         }
-        let (busy, name) = (self.inner.begin_work()?, name.clone());
+        let (busy, name) = (Arc::new(self.inner.begin_work()?), name.clone());
+        let _turn = self.inner.blob_turn.lock().await;
+        let (checking, checked_name) = (Arc::clone(&busy), name.clone());
+        let check = move || {
+            let blob = checked_blob(&checked_name, body)?;
+            drop(checking.0.footprint.enter()?);
+            Ok::<_, BackupError>(blob)
+        };
+        let blob = run_blocking(check).await.unwrap_or_else(shutting_down)?;
+        if name.is_manifest() {
+            let mut state = self.inner.state();
+            state.check_open()?;
+            state.manifest = Some(blob);
+            state.completed_files += 1;
+            return Ok(());
+        }
+        if let Some(paths) = self.inner.paths.get() {
+            paths.put(&self.inner.request, &name, blob.clone().into_bytes()).await?;
+        }
         let write = move || {
             let inner = &busy.0;
-            let blob = checked_blob(&name, body)?;
             let folder = inner.footprint.enter()?;
-            if name.is_manifest() {
-                inner.state().manifest = Some(blob);
-            } else {
-                let _writing = inner.blob_writing.lock().unwrap_or_else(PoisonError::into_inner);
-                let path = folder.layout().file(&inner.request.ns, &inner.request.snapshot, &name);
-                durable::replace_file(&path, blob.as_bytes(), FILE_MODE).map_err(TreeError::from)?;
-            }
+            let path = folder.layout().file(&inner.request.ns, &inner.request.snapshot, &name);
+            durable::replace_file(&path, blob.as_bytes(), FILE_MODE).map_err(TreeError::from)?;
             inner.state().completed_files += 1;
             Ok(())
         };
-        run_blocking(write).await.unwrap_or(Err(BackupError::Tree(TreeError::ShuttingDown)))
+        run_blocking(write).await.unwrap_or_else(shutting_down)
     }
+}
+
+fn shutting_down<T>() -> Result<T, BackupError> {
+    Err(BackupError::Tree(TreeError::ShuttingDown))
 }
 
 impl Inner {

@@ -6,10 +6,10 @@ use super::{BackupError, BackupWriter, Inner};
 use crate::file::is_missing;
 use crate::index::{ChunkSpan, IndexReader};
 use crate::manifest::{VerifyResult, VerifyState};
-use crate::name::{ArchiveKind, ArchiveName, SnapshotName};
-use crate::store::run_blocking;
+use crate::name::{ArchiveKind, ArchiveName, Namespace, SnapshotName};
+use crate::store::{Tree, run_blocking};
 use crate::stored_file::StoredFile;
-use crate::tree::TreeError;
+use crate::tree::{Change, TreeError};
 
 /// Entries that are made known under one lock of the session's state.
 const BATCH: usize = 4096;
@@ -67,14 +67,16 @@ impl Inner {
     }
 
     /// Marks the snapshot that this session builds on as failed, so that the next backup does not build on it and
-    /// uploads everything anew; blocking.
-    pub(super) fn distrust_base(&self) -> Result<(), TreeError> {
+    /// uploads everything anew.
+    pub(super) async fn distrust_base(&self) -> Result<(), TreeError> {
         let Some(base) = &self.base else { return Ok(()) };
         let upid = self.state().task.clone().unwrap_or_else(|| self.made_up_task());
-        let tree = self.store.tree();
-        tree.metadata.update_manifest(&tree.layout, (&self.request.ns, base), |manifest| {
-            manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
-        })
+        let prepare = move |tree: &Tree, ns: &Namespace, base: &SnapshotName| {
+            Change::of_manifest(&tree.layout, (ns, base), |manifest| {
+                manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
+            })
+        };
+        self.store.parts().change_snapshot(&self.request.ns, base, prepare).await
     }
 
     /// Clients read task ids strictly (spec `rest-api.md` §4.4), so one is made up where the caller gave none.

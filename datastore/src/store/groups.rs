@@ -1,16 +1,9 @@
 //! Groups: lists, owners, notes, removal.
 
-use super::{Datastore, Tree};
+use super::Datastore;
+use crate::mirror::detached;
 use crate::name::{GroupName, Namespace, Owner};
-use crate::tree::{self, DeleteStats, GroupInfo, TreeError};
-
-impl Tree {
-    /// Removes a group but for its protected snapshots, under its lock and theirs.
-    pub(super) fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<DeleteStats, TreeError> {
-        let _held = self.lock_group(ns, group)?;
-        tree::remove_group(&self.layout, ns, group, |snapshot| self.lock_snapshot(ns, snapshot))
-    }
-}
+use crate::tree::{self, Change, DeleteStats, GroupInfo, TreeError};
 
 impl Datastore {
     /// Lists the groups of a namespace, in order.
@@ -51,8 +44,9 @@ impl Datastore {
         error_on_protected: bool,
     ) -> Result<DeleteStats, TreeError> {
         let (ns, group) = (ns.clone(), group.clone());
-        self.blocking(move |tree| {
-            let stats = tree.remove_group(&ns, &group)?;
+        let parts = self.parts();
+        detached(async move {
+            let stats = parts.forget_group(&ns, &group).await?;
             if error_on_protected && stats.protected_snapshots > 0 {
                 return Err(TreeError::ProtectedRemain { group, protected: stats.protected_snapshots });
             }
@@ -76,7 +70,8 @@ impl Datastore {
     /// Gives a group another owner.
     ///
     /// # Errors
-    /// [`TreeError::NoGroup`], [`TreeError::GroupInUse`] while a backup of the group runs, [`TreeError::File`].
+    /// [`TreeError::NoGroup`], [`TreeError::GroupInUse`] while a backup of the group runs, [`TreeError::File`],
+    /// [`TreeError::Bucket`].
     ///
     /// # Cancel safety
     /// The group has the old or the new owner if the future is dropped.
@@ -87,12 +82,13 @@ impl Datastore {
         owner: &Owner,
     ) -> Result<(), TreeError> {
         let (ns, group, owner) = (ns.clone(), group.clone(), owner.clone());
-        self.blocking(move |tree| {
-            let _held = tree.lock_group(&ns, &group)?;
+        let path = self.tree().layout.owner(&ns, &group);
+        let prepare = move |tree: &super::Tree| {
+            let held = tree.lock_group(&ns, &group)?;
             tree::check_group(&tree.layout, &ns, &group)?;
-            tree.metadata.write_owner(&tree.layout, (&ns, &group), &owner)
-        })
-        .await
+            Ok((held, Change::of_owner(&tree.layout, (&ns, &group), &owner)))
+        };
+        self.parts().change(path, prepare).await
     }
 
     /// Returns the notes of a group; empty if there are none.
@@ -125,10 +121,11 @@ impl Datastore {
         notes: &str,
     ) -> Result<(), TreeError> {
         let (ns, group, notes) = (ns.clone(), group.clone(), notes.to_owned());
-        self.blocking(move |tree| {
+        let path = self.tree().layout.group_notes(&ns, &group);
+        let prepare = move |tree: &super::Tree| {
             tree::check_group(&tree.layout, &ns, &group)?;
-            tree.metadata.write_group_notes(&tree.layout, (&ns, &group), &notes)
-        })
-        .await
+            Ok(((), Change::of_group_notes(&tree.layout, (&ns, &group), notes)))
+        };
+        self.parts().change(path, prepare).await
     }
 }

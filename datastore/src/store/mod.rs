@@ -5,17 +5,22 @@ mod namespaces;
 mod open;
 mod references;
 mod snapshots;
+mod usage;
 
 use std::sync::Arc;
 
 use coldkeep_chunk_store::AnyStore;
 
-pub use open::OpenError;
+pub use open::{BucketParts, OpenError};
 pub use references::{IndexRead, ReferenceError};
+use usage::StoredBytes;
+pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};
+use crate::mirror::{Cleared, Parts};
 use crate::name::{GroupName, Namespace, SnapshotName, StoreName};
-use crate::tree::{Layout, Metadata, TreeError};
+use crate::refresh::RefreshReport;
+use crate::tree::{Layout, TreeError, Turns};
 
 /// A datastore in a folder: snapshots in namespaces and groups, and the chunks that they share.
 ///
@@ -27,6 +32,7 @@ pub struct Datastore {
     chunks: AnyStore,
     tree: Arc<Tree>,
     leftover_errors: Vec<TreeError>,
+    refresh_report: Option<RefreshReport>,
 }
 
 /// What the blocking side of a datastore shares.
@@ -34,18 +40,8 @@ pub struct Datastore {
 pub(crate) struct Tree {
     pub(crate) layout: Layout,
     pub(crate) locks: Arc<LockTable>,
-    pub(crate) metadata: Metadata,
-}
-
-/// Size of the filesystem that holds a datastore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes used, by whomever.
-    pub used: u64,
-    /// Bytes that the server may still use.
-    pub avail: u64,
+    pub(crate) turns: Turns,
+    pub(crate) stored_bytes: StoredBytes,
 }
 
 impl Datastore {
@@ -73,37 +69,37 @@ impl Datastore {
         self.tree.layout.base()
     }
 
-    /// Asks the filesystem for its size.
-    ///
-    /// # Errors
-    /// [`TreeError::File`].
-    ///
-    /// # Cancel safety
-    /// Read-only: dropping the future changes nothing.
-    pub async fn usage(&self) -> Result<Usage, TreeError> {
-        self.blocking(|tree| {
-            let base = tree.layout.base();
-            let stat = rustix::fs::statvfs(base).map_err(|errno| {
-                coldkeep_chunk_store::dir::DirError::new(
-                    "ask for the size of the filesystem of",
-                    base,
-                    errno.into(),
-                )
-            })?;
-            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-            let used = bytes(stat.f_blocks.saturating_sub(stat.f_bfree));
-            Ok(Usage { total: bytes(stat.f_blocks), used, avail: bytes(stat.f_bavail) })
-        })
-        .await
+    /// Returns what the refresh at the open came to; none if the tree was as the bucket has it, or there is none.
+    pub const fn refresh_report(&self) -> Option<&RefreshReport> {
+        self.refresh_report.as_ref()
     }
 
-    /// Runs blocking work on the tree; the one place of this crate that does so for the tree.
+    /// Deletes from the bucket what sessions that never committed left there: objects of snapshots without manifest whose
+    /// session has ended and whose requests can no longer take effect. Does nothing on a filesystem.
+    ///
+    /// # Errors
+    /// [`TreeError::Bucket`] if the bucket cannot be listed; what keeps single snapshots from being cleared is in the
+    /// answer.
+    ///
+    /// # Cancel safety
+    /// What was cleared is cleared if the future is dropped.
+    pub async fn clear_unfinished(&self) -> Result<Cleared, TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else { return Ok(Cleared::default()) };
+        let objects = bucket.list_objects(Layout::CONTENT).await?;
+        Ok(self.parts().clear_unfinished(bucket, &objects).await)
+    }
+
+    /// Returns what changes of the tree work with.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts { tree: Arc::clone(&self.tree), bucket: self.chunks.as_bucket().cloned() }
+    }
+
+    /// Runs blocking work on the tree.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tree) -> Result<T, TreeError> + Send + 'static,
     ) -> Result<T, TreeError> {
-        let tree = Arc::clone(&self.tree);
-        run_blocking(move || work(&tree)).await.unwrap_or(Err(TreeError::ShuttingDown))
+        self.parts().blocking(work).await
     }
 }
 

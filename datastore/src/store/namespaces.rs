@@ -1,9 +1,12 @@
 //! Namespaces.
 
-use super::Datastore;
+use bytes::Bytes;
+
+use super::{Datastore, Tree};
 use crate::file::{Found, look, make_folders};
+use crate::mirror::detached;
 use crate::name::{GroupName, Namespace};
-use crate::tree::{self, DeleteStats, TreeError};
+use crate::tree::{self, Change, DeleteStats, Layout, TreeError};
 
 impl Datastore {
     /// Lists `parent` and the namespaces up to `max_depth` levels below it; each parent before its children, siblings
@@ -32,18 +35,25 @@ impl Datastore {
     /// # Cancel safety
     /// The namespace may or may not be there if the future is dropped.
     pub async fn create_namespace(&self, ns: &Namespace) -> Result<(), TreeError> {
-        let ns = ns.clone();
-        self.blocking(move |tree| {
+        let (ns, parts) = (ns.clone(), self.parts());
+        let path = self.tree().layout.namespace(&ns).join(Layout::NAMESPACE);
+        let checked = ns.clone();
+        let check = move |tree: &Tree| {
+            let ns = checked;
             let parent = ns.parent().ok_or(TreeError::RootNamespace)?;
             let parent_folder = tree.layout.namespace(&parent);
             if look(&parent_folder)? != Found::Folder {
                 return Err(TreeError::NoNamespace { ns: parent });
             }
-            let folder = tree.layout.namespace(&ns);
-            if look(&folder)? != Found::Nothing {
+            if look(&tree.layout.namespace(&ns))? != Found::Nothing {
                 return Err(TreeError::NamespaceExists { ns });
             }
-            Ok(make_folders(&folder)?)
+            Ok(())
+        };
+        detached(async move {
+            parts.blocking(check).await?;
+            parts.mirror(&path, &Change { path: path.clone(), content: Some(Bytes::new()) }).await?;
+            parts.blocking(move |tree| Ok(make_folders(&tree.layout.namespace(&ns))?)).await
         })
         .await
     }
@@ -64,11 +74,13 @@ impl Datastore {
         ns: &Namespace,
         delete_groups: bool,
     ) -> Result<DeleteStats, TreeError> {
-        let ns = ns.clone();
-        self.blocking(move |tree| {
-            if ns.is_root() {
-                return Err(TreeError::RootNamespace);
-            }
+        if ns.is_root() {
+            return Err(TreeError::RootNamespace);
+        }
+        let (ns, parts) = (ns.clone(), self.parts());
+        let outer = ns.clone();
+        let find = move |tree: &Tree| {
+            let ns = outer;
             let mut groups: Vec<(Namespace, GroupName)> = Vec::new();
             for inner in tree::namespaces(&tree.layout, &ns, Namespace::DEPTH_MAX)? {
                 let found = tree::groups(&tree.layout, &inner)?;
@@ -77,11 +89,14 @@ impl Datastore {
             if !groups.is_empty() && !delete_groups {
                 return Err(TreeError::NotEmpty { ns, groups: groups.len() });
             }
+            Ok(groups)
+        };
+        detached(async move {
             let mut stats = DeleteStats::default();
-            for (inner, group) in groups {
-                stats.add(tree.remove_group(&inner, &group)?);
+            for (inner, group) in parts.blocking(find).await? {
+                stats.add(parts.forget_group(&inner, &group).await?);
             }
-            tree::remove_namespace(&tree.layout, &ns)?;
+            parts.remove_namespace(&ns).await?;
             Ok(stats)
         })
         .await

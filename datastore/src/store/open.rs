@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coldkeep_chunk_store::backend::AnyBackend;
+use coldkeep_chunk_store::bucket::{BucketOpenError, BucketOptions, BucketStore};
 use coldkeep_chunk_store::dir::{DirError, FsChunkDir};
-use coldkeep_chunk_store::{AnyStore, ChunkStore, StoreOptions};
+use coldkeep_chunk_store::{AnyStore, ChunkStore, OwnerLock, StoreOptions};
 
+use super::usage::StoredBytes;
 use super::{Datastore, Tree, run_blocking};
 use crate::file::{Found, list, look, make_folders};
-use crate::lock::LockTable;
+use crate::mirror::Parts;
 use crate::name::StoreName;
-use crate::tree::{Layout, Metadata, remove_leftovers};
+use crate::refresh::{self, RefreshError, Settled};
+use crate::tree::{Layout, Turns, remove_leftovers};
 
 /// A datastore that cannot be created or opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,12 @@ pub enum OpenError {
     /// The chunk store cannot be opened.
     #[error(transparent)]
     Chunks(#[from] coldkeep_chunk_store::OpenError),
+    /// The chunk store in the bucket cannot be opened.
+    #[error(transparent)]
+    Bucket(#[from] BucketOpenError),
+    /// The snapshot tree could not be made as the bucket has it.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] DirError),
@@ -45,10 +55,22 @@ pub enum OpenError {
     ShuttingDown,
 }
 
+/// The bucket side of a datastore.
+#[derive(Debug, Clone)]
+pub struct BucketParts {
+    /// The bucket, or the part of it that is the datastore's.
+    pub backend: AnyBackend,
+    /// How its chunk store is opened.
+    pub options: BucketOptions,
+}
+
 impl OpenError {
     /// Tells whether another process has the datastore open: waiting may help.
     pub fn is_owned(&self) -> bool {
-        matches!(self, Self::Chunks(error) if error.is_owned())
+        match self {
+            Self::Chunks(error) | Self::Bucket(BucketOpenError::Local(error)) => error.is_owned(),
+            _ => false,
+        }
     }
 }
 
@@ -67,19 +89,7 @@ impl Datastore {
         options: StoreOptions,
     ) -> Result<Arc<Self>, OpenError> {
         let target = folder.to_owned();
-        let prepare = move || {
-            let entries = list(&target)?.unwrap_or_default();
-            if entries.iter().any(|(name, _)| name != "lost+found") {
-                return Err(OpenError::NotEmpty { folder: target });
-            }
-            make_folders(&target)?;
-            // Before anything is made that would open as a datastore.
-            if !FsChunkDir::would_keep_times(&target)? {
-                return Err(OpenError::TimesNotKept { folder: target });
-            }
-            Ok(())
-        };
-        run_blocking(prepare).await.unwrap_or(Err(OpenError::ShuttingDown))?;
+        run_blocking(move || prepare_new(target)).await.unwrap_or(Err(OpenError::ShuttingDown))?;
         Self::open_prepared(folder, name, options).await
     }
 
@@ -104,20 +114,92 @@ impl Datastore {
         Self::open_prepared(folder, name, options).await
     }
 
+    /// Creates the local side of a datastore in a bucket, in a folder that is made or must be empty, and opens it. What
+    /// the bucket holds already is taken over, once its in-use object lets it (R11).
+    ///
+    /// # Errors
+    /// As [`Self::create`] and [`Self::open_bucket`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::open_bucket`].
+    pub async fn create_bucket(
+        folder: &Path,
+        name: StoreName,
+        parts: BucketParts,
+    ) -> Result<Arc<Self>, OpenError> {
+        let target = folder.to_owned();
+        run_blocking(move || prepare_new(target)).await.unwrap_or(Err(OpenError::ShuttingDown))?;
+        Self::open_bucket(folder, name, parts).await
+    }
+
+    /// Opens a datastore in a bucket; `folder` is its local side, which may be empty or gone.
+    ///
+    /// If the local state is not that of the bucket's generation, or lost, it is rebuilt from the bucket first (R10);
+    /// that takes a while, see [`BucketOptions::progress`]. Then the objects of snapshots without manifest are deleted, as
+    /// far as no request for them can still take effect.
+    ///
+    /// # Errors
+    /// [`OpenError`]; see [`OpenError::is_owned`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the datastore closed; the next open goes on with a rebuild.
+    pub async fn open_bucket(
+        folder: &Path,
+        name: StoreName,
+        BucketParts { backend, options }: BucketParts,
+    ) -> Result<Arc<Self>, OpenError> {
+        let target = folder.to_owned();
+        let take = move || {
+            make_folders(&target)?;
+            let dir = FsChunkDir::create(&target)?;
+            let owner = OwnerLock::take(&target).map_err(coldkeep_chunk_store::OpenError::from)?;
+            Ok::<_, OpenError>((dir, owner))
+        };
+        let (dir, owner) = run_blocking(take).await.unwrap_or(Err(OpenError::ShuttingDown))?;
+        let progress = options.progress.clone();
+        let bucket = Arc::new(BucketStore::open(dir, backend, options, Some(owner)).await?);
+        let tree = make_tree(folder).await?;
+        let parts = Parts { tree: Arc::clone(&tree), bucket: Some(Arc::clone(&bucket)) };
+        let Settled { report, leftover_errors } = refresh::settle(&parts, &bucket, progress).await?;
+        let chunks = AnyStore::Bucket(bucket);
+        Ok(Arc::new(Self { name, chunks, tree, leftover_errors, refresh_report: report }))
+    }
+
     async fn open_prepared(
         folder: &Path,
         name: StoreName,
         options: StoreOptions,
     ) -> Result<Arc<Self>, OpenError> {
-        let chunks = ChunkStore::open(folder, options).await?;
-        let layout = Layout::new(folder.to_owned());
-        let tree = Tree { layout, locks: Arc::new(LockTable::default()), metadata: Metadata::default() };
-        let tree = Arc::new(tree);
+        let chunks = AnyStore::Folder(ChunkStore::open(folder, options).await?);
+        let tree = make_tree(folder).await?;
         let clear = {
             let tree = Arc::clone(&tree);
             move || remove_leftovers(&tree.layout)
         };
         let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
-        Ok(Arc::new(Self { name, chunks: AnyStore::Folder(chunks), tree, leftover_errors }))
+        Ok(Arc::new(Self { name, chunks, tree, leftover_errors, refresh_report: None }))
     }
+}
+
+/// Checks and makes the folder of a new datastore.
+fn prepare_new(folder: PathBuf) -> Result<(), OpenError> {
+    let entries = list(&folder)?.unwrap_or_default();
+    if entries.iter().any(|(name, _)| name != "lost+found") {
+        return Err(OpenError::NotEmpty { folder });
+    }
+    make_folders(&folder)?;
+    // Before anything is made that would open as a datastore.
+    if !FsChunkDir::would_keep_times(&folder)? {
+        return Err(OpenError::TimesNotKept { folder });
+    }
+    Ok(())
+}
+
+async fn make_tree(folder: &Path) -> Result<Arc<Tree>, OpenError> {
+    let layout = Layout::new(folder.to_owned());
+    let make = move || {
+        let stored_bytes = StoredBytes::load(&layout)?;
+        Ok(Arc::new(Tree { layout, locks: Arc::default(), turns: Turns::default(), stored_bytes }))
+    };
+    run_blocking(make).await.unwrap_or(Err(OpenError::ShuttingDown))
 }

@@ -1,13 +1,18 @@
 //! What the collector reads: every index, every digest (I6).
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::bucket::BucketStore;
 
 use super::{Datastore, run_blocking};
-use crate::file::{Found, look};
+use crate::file::{Context as _, Found, look};
 use crate::index::{IndexError, IndexReader};
-use crate::tree::{self, IndexFile, IndexPlace, TreeError};
+use crate::mirror::{ContentKey, Place};
+use crate::refresh::{RefreshError, Source, fetch_all, is_same};
+use crate::tree::{self, IndexFile, IndexPlace, Layout, TreeError};
 
 /// How the reading of an index ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +53,10 @@ pub enum ReferenceError {
         /// The index.
         path: std::path::PathBuf,
     },
-    /// A folder cannot be listed.
+    /// An index cannot be fetched from the bucket.
+    #[error("an index cannot be fetched from the bucket, so nothing may be collected")]
+    Fetch(#[from] RefreshError),
+    /// A folder or the bucket cannot be listed.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -56,13 +64,80 @@ pub enum ReferenceError {
 impl Datastore {
     /// Lists every index file: those of all snapshots, finished or not, and any other outside hidden folders.
     ///
+    /// In a bucket it is the bucket's own listing that counts (R10): an index whose local copy is not provably the same is
+    /// fetched into a folder of its own, which the next call empties. One collection runs at a time.
+    ///
     /// # Errors
-    /// [`ReferenceError::Tree`] for any folder that cannot be read and for symbolic links to folders.
+    /// [`ReferenceError::Tree`] for any folder that cannot be read and for symbolic links to folders;
+    /// [`ReferenceError::Fetch`].
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn index_files(&self) -> Result<Vec<IndexFile>, ReferenceError> {
-        Ok(self.blocking(|tree| tree::index_files(&tree.layout)).await?)
+        match self.chunks().as_bucket() {
+            Some(bucket) => self.index_objects(bucket).await,
+            None => Ok(self.blocking(|tree| tree::index_files(&tree.layout)).await?),
+        }
+    }
+
+    /// Lists the indexes of the bucket, each with a file that has its content.
+    async fn index_objects(&self, bucket: &Arc<BucketStore>) -> Result<Vec<IndexFile>, ReferenceError> {
+        let objects = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
+        let (layout, looking) = (self.tree().layout.clone(), Arc::clone(bucket));
+        let fetched = layout.state().join("mark");
+        let target = fetched.clone();
+        let sort = move |_: &super::Tree| {
+            match std::fs::remove_dir_all(&target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.context("remove", &target)?,
+            }
+            let (mut indexes, mut missing) = (Vec::new(), Vec::new());
+            for (number, object) in objects.into_iter().enumerate() {
+                let Some(kind) = tree::kind_of(Path::new(object.key.as_str())) else { continue };
+                let (ours, place) = match ContentKey::parse(&object.key) {
+                    Some(ContentKey { ns, place: Place::Snapshot(snapshot), file }) => {
+                        let path = layout.snapshot(&ns, &snapshot).join(file);
+                        (Some(path), IndexPlace::Snapshot(ns, snapshot))
+                    }
+                    // Whatever it is, it may be an index (I6).
+                    _ => (None, IndexPlace::Unexpected),
+                };
+                let key = Some(object.key.clone());
+                match ours {
+                    Some(path) if is_same(&path, looking.backend(), &object)? => {
+                        indexes.push(IndexFile { path, kind, place, key });
+                    }
+                    _ => {
+                        let name = PathBuf::from(number.to_string());
+                        indexes.push(IndexFile { path: target.join(&name), kind, place, key });
+                        missing.push((name, object));
+                    }
+                }
+            }
+            Ok((indexes, missing))
+        };
+        let (indexes, missing) = self.blocking(sort).await?;
+        let source = Source { bucket: Arc::clone(bucket), tree: fetched.clone(), target: fetched };
+        fetch_all(source, missing, |_| ()).await?;
+        Ok(indexes)
+    }
+
+    /// Tells whether an index whose file vanished is gone for good.
+    async fn is_gone(&self, index: &IndexFile) -> Result<bool, ReferenceError> {
+        if let (Some(bucket), Some(key)) = (self.chunks().as_bucket(), &index.key) {
+            // Only a fresh listing says so (I6).
+            let listed = bucket.list_objects(key.as_str()).await.map_err(TreeError::from)?;
+            return Ok(!listed.iter().any(|object| object.key == *key));
+        }
+        let (layout, place) = (self.tree().layout.clone(), index.place.clone());
+        let look = move |_: &super::Tree| match &place {
+            // Its folder may be that of a new session with the same time; what has no manifest was never committed, and
+            // loses it first when it is removed.
+            IndexPlace::Snapshot(ns, snapshot) => Ok(look(&layout.manifest(ns, snapshot))? == Found::Nothing),
+            // It belonged to no snapshot, so nothing restores from it.
+            IndexPlace::Unexpected => Ok(true),
+        };
+        Ok(self.blocking(look).await?)
     }
 
     /// Reads an index sequentially and gives its digests to `sink`, some thousand at a time; `Break` ends the reading.
@@ -79,32 +154,22 @@ impl Datastore {
         index: &IndexFile,
         mut sink: impl FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static,
     ) -> Result<IndexRead, ReferenceError> {
-        let index = index.clone();
-        let layout = self.tree().layout.clone();
+        let (path, kind) = (index.path.clone(), index.kind);
         let read = move || {
-            let failed = |source| ReferenceError::Index { path: index.path.clone(), source };
-            let reader = match IndexReader::open(&index.path, index.kind) {
-                Err(error) if error.is_not_found() => {
-                    let snapshot_is_gone = match &index.place {
-                        // Its folder may be that of a new session with the same time; what has no manifest was never
-                        // committed, and loses it first when it is removed.
-                        IndexPlace::Snapshot(ns, snapshot) => {
-                            look(&layout.manifest(ns, snapshot)).map_err(TreeError::from)? == Found::Nothing
-                        }
-                        // It belonged to no snapshot, so nothing restores from it.
-                        IndexPlace::Unexpected => true,
-                    };
-                    return if snapshot_is_gone || cfg!(coldkeep_off = "i6") {
-                        Ok(IndexRead::Gone)
-                    } else {
-                        Err(ReferenceError::Vanished { path: index.path })
-                    };
-                }
-                opened => opened.map_err(failed)?,
-            };
-            reader.for_each_block(&mut sink).map_err(failed)?;
-            Ok(IndexRead::Read { references: reader.chunk_count(), data_bytes: reader.size() })
+            let reader = IndexReader::open(&path, kind)?;
+            reader.for_each_block(&mut sink)?;
+            Ok::<_, IndexError>((reader.chunk_count(), reader.size()))
         };
-        run_blocking(read).await.unwrap_or(Err(ReferenceError::Tree(TreeError::ShuttingDown)))
+        match run_blocking(read).await.ok_or(TreeError::ShuttingDown)? {
+            Ok((references, data_bytes)) => Ok(IndexRead::Read { references, data_bytes }),
+            Err(error) if error.is_not_found() => {
+                if cfg!(coldkeep_off = "i6") || self.is_gone(index).await? {
+                    Ok(IndexRead::Gone)
+                } else {
+                    Err(ReferenceError::Vanished { path: index.path.clone() })
+                }
+            }
+            Err(source) => Err(ReferenceError::Index { path: index.path.clone(), source }),
+        }
     }
 }

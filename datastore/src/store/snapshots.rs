@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{Datastore, Tree};
 use crate::manifest::Manifest;
+use crate::mirror::detached;
 use crate::name::{ArchiveName, BackupId, BackupType, Namespace, SnapshotName};
-use crate::tree::{self, FileEntry, SnapshotInfo, TreeError};
+use crate::tree::{self, Change, FileEntry, SnapshotInfo, TreeError};
 
 impl Datastore {
     /// Lists snapshots, finished or not, by group and time; of one type, one id or both if given.
@@ -67,27 +68,14 @@ impl Datastore {
     ///
     /// # Errors
     /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is made, read, verified or built on (R5),
-    /// [`TreeError::Protected`], [`TreeError::File`].
+    /// [`TreeError::Protected`], [`TreeError::File`], [`TreeError::Bucket`]: calling again goes on where this ended, unless
+    /// the snapshot is gone from the lists by then.
     ///
     /// # Cancel safety
     /// The removal goes on if the future is dropped.
     pub async fn forget(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<(), TreeError> {
         let (ns, snapshot) = (ns.clone(), snapshot.clone());
-        self.blocking(move |tree| {
-            let held = tree.lock_snapshot(&ns, &snapshot)?;
-            tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
-            if tree::is_protected(&tree.layout, &ns, &snapshot)? {
-                return Err(TreeError::Protected { snapshot });
-            }
-            tree::remove_snapshot(&tree.layout, &ns, &snapshot)?;
-            drop(held);
-            // A backup of the group that is running or removing itself cares for the group's folder.
-            if let Ok(_held) = tree.lock_group(&ns, &snapshot.group) {
-                tree::remove_group_if_empty(&tree.layout, &ns, &snapshot.group)?;
-            }
-            Ok(())
-        })
-        .await
+        detached(self.parts().forget(ns, snapshot)).await
     }
 
     /// Returns the notes of a snapshot; empty if there are none.
@@ -115,10 +103,10 @@ impl Datastore {
         notes: &str,
     ) -> Result<(), TreeError> {
         let notes = notes.to_owned();
-        self.shared(ns, snapshot, move |tree, ns, snapshot| {
-            tree.metadata.update_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_notes(&notes))
-        })
-        .await
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_notes(&notes))
+        };
+        self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 
     /// Tells whether a snapshot is protected from removal.
@@ -140,7 +128,8 @@ impl Datastore {
     /// Protects a snapshot from removal, or no longer.
     ///
     /// # Errors
-    /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is made or removed, [`TreeError::File`].
+    /// [`TreeError::NoSnapshot`], [`TreeError::SnapshotInUse`] while it is made or removed, [`TreeError::File`],
+    /// [`TreeError::Bucket`].
     ///
     /// # Cancel safety
     /// The protection is set or not if the future is dropped.
@@ -150,10 +139,10 @@ impl Datastore {
         snapshot: &SnapshotName,
         protected: bool,
     ) -> Result<(), TreeError> {
-        self.shared(ns, snapshot, move |tree, ns, snapshot| {
-            tree.metadata.write_protection(&tree.layout, (ns, snapshot), protected)
-        })
-        .await
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Ok(Change::of_protection(&tree.layout, (ns, snapshot), protected))
+        };
+        self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 
     /// Adds the client's log, an encoded blob, to a snapshot that has none.
@@ -170,10 +159,10 @@ impl Datastore {
         snapshot: &SnapshotName,
         body: Bytes,
     ) -> Result<(), TreeError> {
-        self.shared(ns, snapshot, move |tree, ns, snapshot| {
-            tree.metadata.add_blob(&tree.layout, (ns, snapshot), (&ArchiveName::client_log(), body))
-        })
-        .await
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Change::of_new_blob(&tree.layout, (ns, snapshot), (&ArchiveName::client_log(), body))
+        };
+        self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 
     /// Runs blocking work on a snapshot that exists, under its shared lock.

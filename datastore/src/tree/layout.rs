@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::durable::sync_folder;
 
 use super::TreeError;
@@ -18,11 +19,16 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Folder that holds namespaces inside a namespace.
-    pub(super) const NAMESPACES: &str = "ns";
-    const OWNER: &str = "owner";
-    const NOTES: &str = "notes";
-    const PROTECTED: &str = ".protected";
+    pub(crate) const NAMESPACES: &str = "ns";
+    pub(crate) const OWNER: &str = "owner";
+    pub(crate) const NOTES: &str = "notes";
+    pub(crate) const PROTECTED: &str = ".protected";
+    pub(crate) const NAMESPACE: &str = ".namespace";
     const REMOVING: &str = ".removing-";
+    /// What keys of snapshot objects start with (spec `s3-backend.md` §2).
+    pub(crate) const CONTENT: &str = ".cnt/";
+    /// Folders that hold everything that is mirrored in a bucket.
+    pub(crate) const TOPS: [&str; 4] = ["ct", "host", "vm", Self::NAMESPACES];
 
     pub(crate) const fn new(base: PathBuf) -> Self {
         Self { base }
@@ -34,6 +40,19 @@ impl Layout {
 
     pub(crate) fn chunks(&self) -> PathBuf {
         self.base.join(".chunks")
+    }
+
+    /// Where the datastore keeps its own state, hidden from walks.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.base.join(".coldkeep")
+    }
+
+    /// Returns the key of the object that a file of the tree mirrors, or what the keys of a folder's objects start
+    /// with: the one place that maps paths to keys.
+    pub(crate) fn key(&self, path: &Path) -> ObjectKey {
+        let inside = path.strip_prefix(&self.base).unwrap_or(path).display();
+        ObjectKey::new(format!("{}{inside}", Self::CONTENT))
+            .expect("invariant: paths of the tree are made of validated names, less than 1 KiB in all")
     }
 
     pub(crate) fn namespace(&self, ns: &Namespace) -> PathBuf {
@@ -104,7 +123,7 @@ impl Layout {
 
     /// Checks that every folder from the datastore's down to `path` is a real folder, so that nothing outside the
     /// datastore is removed through a symbolic link.
-    pub(super) fn check_folders_to(&self, path: &Path) -> Result<(), TreeError> {
+    pub(crate) fn check_folders_to(&self, path: &Path) -> Result<(), TreeError> {
         let inside = path.ancestors().take_while(|ancestor| *ancestor != self.base);
         for folder in inside {
             if look(folder)? != Found::Folder {

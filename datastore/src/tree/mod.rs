@@ -1,5 +1,6 @@
 //! The snapshot tree on disk; everything here blocks.
 
+mod change;
 mod info;
 mod layout;
 mod listing;
@@ -7,6 +8,7 @@ mod meta;
 mod remove;
 mod walk;
 
+pub(crate) use change::{Change, Turns};
 pub use info::{FileEntry, GroupInfo, SnapshotInfo};
 pub(crate) use info::{file_entries, group_info, snapshot_info};
 pub(crate) use layout::Layout;
@@ -14,14 +16,15 @@ pub(crate) use listing::{
     Newest, check_namespace, groups, is_finished, namespaces, newest_finished, snapshots,
 };
 pub(crate) use meta::{
-    Metadata, check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, read_owner,
+    check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, read_owner,
 };
 pub(crate) use remove::{
-    remove_group, remove_group_if_empty, remove_leftovers, remove_namespace, remove_snapshot,
+    is_group_empty, remove_group_if_empty, remove_leftovers, remove_namespace, remove_snapshot,
 };
-pub(crate) use walk::index_files;
 pub use walk::{IndexFile, IndexPlace};
+pub(crate) use walk::{index_files, kind_of};
 
+use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::dir::DirError;
 
 use crate::file::is_missing;
@@ -157,6 +160,9 @@ pub enum TreeError {
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] DirError),
+    /// The bucket refused, or its objects cannot be used yet; nothing changed on disk.
+    #[error(transparent)]
+    Bucket(#[from] PathError),
     /// The server is shutting down.
     #[error("the datastore is shutting down")]
     ShuttingDown,
@@ -175,9 +181,16 @@ impl TreeError {
         }
     }
 
-    /// Tells whether something keeps the thing in place for now: a lock or a protection.
+    /// Tells whether something keeps the thing in place for now: a lock, a protection, or a request that may still
+    /// take effect (R19).
     pub fn is_in_use(&self) -> bool {
-        matches!(self, Self::GroupInUse { .. } | Self::SnapshotInUse { .. } | Self::Protected { .. })
+        matches!(
+            self,
+            Self::GroupInUse { .. }
+                | Self::SnapshotInUse { .. }
+                | Self::Protected { .. }
+                | Self::Bucket(PathError::InUse { .. } | PathError::NotExpired { .. })
+        )
     }
 }
 

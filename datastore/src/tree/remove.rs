@@ -10,8 +10,8 @@ use std::path::Path;
 
 use coldkeep_chunk_store::durable::sync_folder;
 
-use super::meta::{check_group, check_snapshot, is_protected, read_owner};
-use super::{DeleteStats, Layout, TreeError, groups, is_finished, namespaces, snapshots};
+use super::meta::{check_snapshot, is_protected, read_owner};
+use super::{Layout, TreeError, groups, is_finished, namespaces, snapshots};
 use crate::file::{Context as _, Found, list, look, remove_if_there};
 use crate::name::{GroupName, Namespace, SnapshotName};
 
@@ -46,6 +46,12 @@ fn remove_folder(folder: &Path) -> Result<(), TreeError> {
     }
 }
 
+/// Tells whether a group has nothing but its own small files; files of others keep it.
+pub(crate) fn is_group_empty(layout: &Layout, ns: &Namespace, group: &GroupName) -> Result<bool, TreeError> {
+    let entries = list(&layout.group(ns, group))?.unwrap_or_default();
+    Ok(entries.iter().all(|(name, found)| *found == Found::File && Layout::is_group_file(name)))
+}
+
 /// Removes a group that has no snapshots left; returns whether it is gone. Files of others keep it.
 pub(crate) fn remove_group_if_empty(
     layout: &Layout,
@@ -66,50 +72,20 @@ pub(crate) fn remove_group_if_empty(
     Ok(true)
 }
 
-/// Removes a group's snapshots but for protected ones, and the group if none are left.
-///
-/// `lock_snapshot` takes the lock of each snapshot for as long as its removal lasts.
-pub(crate) fn remove_group<G>(
-    layout: &Layout,
-    ns: &Namespace,
-    group: &GroupName,
-    lock_snapshot: impl Fn(&SnapshotName) -> Result<G, TreeError>,
-) -> Result<DeleteStats, TreeError> {
-    check_group(layout, ns, group)?;
-    let mut stats = DeleteStats::default();
-    for snapshot in snapshots(layout, ns, group)? {
-        let _held = lock_snapshot(&snapshot)?;
-        if is_protected(layout, ns, &snapshot)? {
-            stats.protected_snapshots += 1;
-        } else {
-            remove_snapshot(layout, ns, &snapshot)?;
-            stats.removed_snapshots += 1;
-        }
-    }
-    if stats.protected_snapshots == 0 && remove_group_if_empty(layout, ns, group)? {
-        stats.removed_groups = 1;
-    }
-    Ok(stats)
-}
-
-/// Removes the folders of an empty namespace and of the empty ones in it; returns whether it is gone.
+/// Removes the folders of an empty namespace that has none in it; returns whether it is gone.
 ///
 /// Only empty folders go, so a group made at the same moment is safe.
 pub(crate) fn remove_namespace(layout: &Layout, ns: &Namespace) -> Result<bool, TreeError> {
-    layout.check_folders_to(&layout.namespace(ns))?;
-    let mut inner = namespaces(layout, ns, Namespace::DEPTH_MAX)?;
-    inner.reverse();
-    for ns in inner {
-        let folder = layout.namespace(&ns);
-        let types = crate::name::BackupType::ALL.map(|ty| layout.backup_type(&ns, ty));
-        for folder in types.iter().chain([&layout.child_namespaces(&ns), &folder]) {
-            if !remove_if_empty(folder)? {
-                return Ok(false);
-            }
+    let folder = layout.namespace(ns);
+    layout.check_folders_to(&folder)?;
+    let types = crate::name::BackupType::ALL.map(|ty| layout.backup_type(ns, ty));
+    for folder in types.iter().chain([&layout.child_namespaces(ns), &folder]) {
+        if !remove_if_empty(folder)? {
+            return Ok(false);
         }
-        if let Some(parent) = folder.parent() {
-            sync_folder(parent)?;
-        }
+    }
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent)?;
     }
     Ok(true)
 }

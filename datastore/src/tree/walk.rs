@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use coldkeep_chunk_store::backend::ObjectKey;
+
 use super::{Layout, TreeError, groups, namespaces, snapshots};
 use crate::file::{Context as _, Found, list_all};
 use crate::index::IndexKind;
@@ -15,6 +17,8 @@ pub struct IndexFile {
     pub(crate) path: PathBuf,
     pub(crate) kind: IndexKind,
     pub(crate) place: IndexPlace,
+    /// The object whose content the file has, if the datastore is in a bucket.
+    pub(crate) key: Option<ObjectKey>,
 }
 
 /// Where an index was found.
@@ -83,7 +87,7 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
             }
         }
     }
-    Ok(found.into_iter().map(|(path, (kind, place))| IndexFile { path, kind, place }).collect())
+    Ok(found.into_iter().map(|(path, (kind, place))| IndexFile { path, kind, place, key: None }).collect())
 }
 
 /// A namespace or group that went away since it was listed has no indexes.
@@ -104,7 +108,8 @@ fn check_link(path: &Path) -> Result<(), TreeError> {
     }
 }
 
-fn kind_of(name: &Path) -> Option<IndexKind> {
+/// Tells by its suffix whether a file is an index, and of which kind.
+pub(crate) fn kind_of(name: &Path) -> Option<IndexKind> {
     match name.extension()?.as_encoded_bytes() {
         b"fidx" => Some(IndexKind::Fixed),
         b"didx" => Some(IndexKind::Dynamic),

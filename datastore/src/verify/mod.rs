@@ -22,8 +22,8 @@ use crate::index::IndexError;
 use crate::lock::LockGuard;
 use crate::manifest::{CryptMode, Manifest, ManifestError, VerifyResult, VerifyState};
 use crate::name::{ArchiveKind, ArchiveName, Namespace, SnapshotName};
-use crate::store::{Datastore, run_blocking};
-use crate::tree::TreeError;
+use crate::store::{Datastore, Tree, run_blocking};
+use crate::tree::{Change, TreeError};
 
 /// Most defects that are reported for one snapshot; all are counted.
 const DEFECTS_MAX: usize = 100;
@@ -287,10 +287,9 @@ impl Datastore {
         snapshot: &SnapshotName,
         state: VerifyState,
     ) -> Result<(), TreeError> {
-        self.shared(ns, snapshot, move |tree, ns, snapshot| {
-            tree.metadata
-                .update_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
-        })
-        .await
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
+        };
+        self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 }

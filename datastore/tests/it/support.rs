@@ -141,6 +141,7 @@ pub(crate) fn request(text: &str) -> BackupRequest {
         snapshot: snapshot(text),
         caller: "root@pam".parse().unwrap(),
         benchmark: false,
+        no_cache: false,
     }
 }
 

@@ -1,0 +1,124 @@
+//! What a session writes in the bucket: its files as they come, its manifest last (R10, R19).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use coldkeep_chunk_store::bucket::{BucketStore, PathClaim, PathError};
+
+use super::{BackupRequest, BeginError};
+use crate::mirror::{ContentKey, list_folder};
+use crate::name::ArchiveName;
+use crate::tree::{Layout, TreeError};
+
+/// The claims of a session; they end with it.
+#[derive(Debug)]
+pub(super) struct SessionPaths {
+    layout: Layout,
+    claims: Mutex<Option<Claims>>,
+    /// The manifest is in the bucket, but nobody was told.
+    is_committed: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+struct Claims {
+    snapshot: Arc<PathClaim>,
+    /// Only if the group may have no owner in the bucket yet.
+    owner: Option<Arc<PathClaim>>,
+}
+
+impl SessionPaths {
+    /// Claims the snapshot's path, and that of the group's owner if the group has no finished snapshot. Deletes what a
+    /// session that failed left there.
+    pub(super) async fn begin(
+        bucket: &Arc<BucketStore>,
+        layout: &Layout,
+        BackupRequest { ns, snapshot, .. }: &BackupRequest,
+        group_is_empty: bool,
+    ) -> Result<Self, BeginError> {
+        let path = layout.key(&layout.snapshot(ns, snapshot));
+        let claim = bucket.claim(path.as_str()).await?;
+        let left = list_folder(bucket, &path).await?;
+        if left.iter().filter_map(ContentKey::parse).any(|key| key.is_manifest()) {
+            return Err(BeginError::Exists { snapshot: snapshot.clone() });
+        }
+        if !left.is_empty() {
+            claim.delete(&left).await?;
+        }
+        let owner = match group_is_empty {
+            true => {
+                Some(Arc::new(bucket.claim(layout.key(&layout.owner(ns, &snapshot.group)).as_str()).await?))
+            }
+            false => None,
+        };
+        let claims = Mutex::new(Some(Claims { snapshot: Arc::new(claim), owner }));
+        Ok(Self { layout: layout.clone(), claims, is_committed: AtomicBool::new(false) })
+    }
+
+    fn claims(&self) -> Result<Claims, PathError> {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        claims.ok_or(PathError::Closed(coldkeep_chunk_store::bucket::Closed::Ended))
+    }
+
+    /// Puts a file of the snapshot.
+    pub(super) async fn put(
+        &self,
+        BackupRequest { ns, snapshot, .. }: &BackupRequest,
+        name: &ArchiveName,
+        content: Bytes,
+    ) -> Result<(), PathError> {
+        let key = self.layout.key(&self.layout.file(ns, snapshot, name));
+        self.claims()?.snapshot.put_new(&key, content).await
+    }
+
+    /// Puts the owner of a new group, then the manifest: after this the snapshot is whole in the bucket (R10).
+    pub(super) async fn commit(
+        &self,
+        BackupRequest { ns, snapshot, .. }: &BackupRequest,
+        owner: Option<Bytes>,
+        manifest: Bytes,
+    ) -> Result<(), PathError> {
+        let claims = self.claims()?;
+        if let (Some(claim), Some(owner)) = (&claims.owner, owner) {
+            claim.replace(&self.layout.key(&self.layout.owner(ns, &snapshot.group)), owner).await?;
+        }
+        let key = self.layout.key(&self.layout.manifest(ns, snapshot));
+        claims.snapshot.commit(&key, manifest).await?;
+        self.is_committed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Tells whether the owner of the group goes with the commit.
+    pub(super) fn takes_owner(&self) -> bool {
+        self.claims().is_ok_and(|claims| claims.owner.is_some())
+    }
+
+    /// Ends the claims of a session that was committed, so that the snapshot may be changed. Its outcome is for nobody: what
+    /// the journal could not be told only keeps the path closed for a while after a crash.
+    pub(super) async fn end(&self) {
+        let Some(claims) = self.claims.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        for claim in [Some(claims.snapshot), claims.owner].into_iter().flatten() {
+            // Whoever still uses it ends it.
+            if let Some(claim) = Arc::into_inner(claim) {
+                let _ = claim.release().await;
+            }
+        }
+    }
+
+    /// Ends the claims of a session that is given up, with the manifest of a commit that was not acknowledged. Its other
+    /// objects are cleared later.
+    pub(super) async fn give_up(
+        &self,
+        BackupRequest { ns, snapshot, .. }: &BackupRequest,
+    ) -> Result<(), TreeError> {
+        let mut retracted = Ok(());
+        if self.is_committed.swap(false, Ordering::AcqRel)
+            && let Ok(claims) = self.claims()
+        {
+            let key = self.layout.key(&self.layout.manifest(ns, snapshot));
+            retracted = claims.snapshot.delete(&[key]).await;
+        }
+        self.end().await;
+        Ok(retracted?)
+    }
+}

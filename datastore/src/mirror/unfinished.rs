@@ -1,0 +1,90 @@
+//! What sessions that never committed left in the bucket (R10, I5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use coldkeep_chunk_store::backend::ObjectInfo;
+use coldkeep_chunk_store::bucket::BucketStore;
+
+use super::removal::{delete_rest, list_folder};
+use super::{ContentKey, Parts, release};
+use crate::name::{Namespace, SnapshotName};
+use crate::tree::{self, Layout, TreeError};
+
+/// What a clearing of unfinished snapshots came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Cleared {
+    /// Snapshots without manifest whose objects were deleted.
+    pub snapshots: u64,
+    /// Those that stay because a session works on them or a request for them may still take effect.
+    pub in_use: u64,
+    /// What kept others from being deleted.
+    pub errors: Vec<TreeError>,
+}
+
+impl Parts {
+    /// Deletes the objects of snapshots without manifest. `objects` is a complete listing of `.cnt/`.
+    pub(crate) async fn clear_unfinished(
+        &self,
+        bucket: &Arc<BucketStore>,
+        objects: &[ObjectInfo],
+    ) -> Cleared {
+        let mut cleared = Cleared::default();
+        for (ns, snapshot) in unfinished(objects) {
+            match self.clear_one(bucket, &ns, &snapshot).await {
+                Ok(true) => cleared.snapshots += 1,
+                Ok(false) => {}
+                Err(error) if error.is_in_use() => cleared.in_use += 1,
+                Err(error) => cleared.errors.push(error),
+            }
+        }
+        cleared
+    }
+
+    /// Returns whether there was something to clear.
+    async fn clear_one(
+        &self,
+        bucket: &Arc<BucketStore>,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+    ) -> Result<bool, TreeError> {
+        // Nobody makes it, and nobody reads what is left of it here.
+        let held = self.tree.lock_snapshot(ns, snapshot)?;
+        let path = self.tree.layout.snapshot(ns, snapshot);
+        // Nobody has a claim and no request is on its way: what the bucket shows now stays as it is.
+        let claim = self.claim(bucket, &path).await?;
+        let clear = async {
+            let keys = list_folder(bucket, &self.tree.layout.key(&path)).await?;
+            let is_snapshot = |key: &ContentKey| key.is_manifest() || key.file == Layout::PROTECTED;
+            if keys.is_empty() || keys.iter().filter_map(ContentKey::parse).any(|key| is_snapshot(&key)) {
+                return Ok(false);
+            }
+            // The bucket says that it is none; the local copy is one if a removal got no further than its first step.
+            let (ns, snapshot) = (ns.clone(), snapshot.clone());
+            self.blocking(move |tree| match tree::remove_snapshot(&tree.layout, &ns, &snapshot) {
+                Err(TreeError::NoSnapshot { .. }) => Ok(()),
+                removed => removed,
+            })
+            .await?;
+            delete_rest(bucket, &claim).await?;
+            Ok(true)
+        };
+        let cleared = clear.await;
+        let cleared = release(claim, cleared).await;
+        drop(held);
+        cleared
+    }
+}
+
+/// Lists the snapshots that have objects, but no manifest and no protection.
+fn unfinished(objects: &[ObjectInfo]) -> BTreeSet<(Namespace, SnapshotName)> {
+    let mut keep: BTreeMap<(Namespace, SnapshotName), bool> = BTreeMap::new();
+    for key in objects.iter().filter_map(|object| ContentKey::parse(&object.key)) {
+        if let Some((ns, snapshot)) = key.snapshot() {
+            let keeps = keep.entry((ns.clone(), snapshot.clone())).or_default();
+            *keeps |= key.is_manifest() || key.file == Layout::PROTECTED;
+        }
+    }
+    keep.into_iter().filter(|(_, keeps)| !keeps).map(|(snapshot, _)| snapshot).collect()
+}

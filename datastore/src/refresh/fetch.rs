@@ -1,0 +1,134 @@
+//! Fetching objects into a folder, many at once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coldkeep_chunk_store::backend::ObjectInfo;
+use coldkeep_chunk_store::bucket::BucketStore;
+use coldkeep_chunk_store::dir::DirError;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::compare::{is_same, tags_agree};
+use super::{RefreshError, blocking};
+use crate::file::{Context as _, remove_if_there};
+
+/// Objects that are fetched at once.
+const FETCHES: usize = 32;
+
+/// Most MiB of objects that are in memory at once; one larger than that comes alone.
+const MIB_MAX: u32 = 256;
+
+/// How often an object is fetched that is not what the listing says.
+const TRIES: usize = 3;
+
+/// Where objects come from and go to.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) bucket: Arc<BucketStore>,
+    /// A folder that may have the same files.
+    pub(crate) tree: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
+/// What was fetched.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Brings every object to its path inside the target, not synced; files that are there already stay. `told` hears how many
+/// are done.
+pub(crate) async fn fetch_all(
+    source: Source,
+    files: Vec<(PathBuf, ObjectInfo)>,
+    told: impl Fn(u64),
+) -> Result<Fetched, RefreshError> {
+    let memory = Arc::new(Semaphore::new(MIB_MAX as usize));
+    let (mut fetched, mut done, mut tasks) = (Fetched::default(), 0, JoinSet::new());
+    let mut files = files.into_iter();
+    loop {
+        while tasks.len() < FETCHES
+            && let Some((path, object)) = files.next()
+        {
+            tasks.spawn(fetch(source.clone(), Arc::clone(&memory), path, object));
+        }
+        let Some(joined) = tasks.join_next().await else { return Ok(fetched) };
+        let bytes = match joined {
+            Ok(ended) => ended?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Err(RefreshError::ShuttingDown),
+        };
+        if let Some(bytes) = bytes {
+            fetched.objects += 1;
+            fetched.bytes += bytes;
+        }
+        done += 1;
+        told(done);
+    }
+}
+
+/// Brings one object to its path; returns its length if it was fetched.
+async fn fetch(
+    source: Source,
+    memory: Arc<Semaphore>,
+    path: PathBuf,
+    object: ObjectInfo,
+) -> Result<Option<u64>, RefreshError> {
+    let mib = u32::try_from(object.len >> 20).unwrap_or(MIB_MAX).saturating_add(1).min(MIB_MAX);
+    let _memory = memory.acquire_many(mib).await.map_err(|_| RefreshError::ShuttingDown)?;
+    let target = source.target.join(&path);
+    let (at, from, bucket, wanted) =
+        (target.clone(), source.tree.join(&path), Arc::clone(&source.bucket), object.clone());
+    if blocking(move || Ok(reuse(&from, &at, &bucket, &wanted)?)).await? {
+        return Ok(None);
+    }
+    for _ in 0..TRIES {
+        let Some(content) = source.bucket.read_object(&object.key).await? else { continue };
+        let (at, bucket, wanted) = (target.clone(), Arc::clone(&source.bucket), object.clone());
+        let write = move || {
+            let is_whole = content.len() as u64 == wanted.len
+                && tags_agree(bucket.backend(), &content, &wanted) != Some(false);
+            if is_whole {
+                write(&at, &content)?;
+            }
+            Ok(is_whole)
+        };
+        if blocking(write).await? {
+            return Ok(Some(object.len));
+        }
+    }
+    Err(RefreshError::Differs { key: object.key })
+}
+
+/// Takes a file that is there already, from an earlier attempt or in the tree; returns whether there is one.
+fn reuse(from: &Path, at: &Path, bucket: &BucketStore, object: &ObjectInfo) -> Result<bool, DirError> {
+    if is_same(at, bucket.backend(), object)? {
+        return Ok(true);
+    }
+    if !is_same(from, bucket.backend(), object)? {
+        return Ok(false);
+    }
+    make_parent(at)?;
+    remove_if_there(at)?;
+    // Files of the tree are only ever replaced, never written in place, so two names of one file are no harm.
+    fs::hard_link(from, at).context("link to", at)?;
+    Ok(true)
+}
+
+fn write(at: &Path, content: &Bytes) -> Result<(), DirError> {
+    make_parent(at)?;
+    let mut name = at.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = at.with_file_name(name);
+    fs::write(&temporary, content).context("write", &temporary)?;
+    fs::rename(&temporary, at).context("rename to", at)
+}
+
+fn make_parent(at: &Path) -> Result<(), DirError> {
+    let folder = at.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).context("create the folder", folder)
+}

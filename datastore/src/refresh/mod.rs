@@ -1,0 +1,161 @@
+//! The snapshot tree as the bucket has it (R10 "rebuild").
+//!
+//! At every open the tree is compared with a complete listing of `.cnt/`; where they differ, and after the local state
+//! was found to be another's or lost, the tree is made anew: every object of finished snapshots, of groups and of
+//! namespaces goes into a fresh folder, which then takes the tree's place. What is there already, in the tree or from an
+//! attempt that was cut short, is not fetched again if length and tag are the object's.
+//!
+//! Snapshots without manifest are not shown; their objects stay in the bucket until they are cleared. Damaged objects
+//! are kept as they are: lists cope with them, and verification reports them.
+
+mod compare;
+mod fetch;
+mod plan;
+mod switch;
+
+use std::sync::Arc;
+
+use coldkeep_chunk_store::backend::{ObjectInfo, ObjectKey};
+use coldkeep_chunk_store::bucket::{BucketStore, PathError, RebuildPhase, RebuildProgress};
+use coldkeep_chunk_store::dir::DirError;
+
+pub(crate) use compare::is_same;
+pub(crate) use fetch::{Source, fetch_all};
+use plan::Plan;
+
+use crate::mirror::Parts;
+use crate::store::run_blocking;
+use crate::tree::{Layout, TreeError, remove_leftovers};
+
+/// Told how far a rebuild is.
+pub(crate) type OnProgress = Arc<dyn Fn(RebuildProgress) + Send + Sync>;
+
+/// What a refresh of the tree came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefreshReport {
+    /// Objects that the tree has now.
+    pub objects: u64,
+    /// Objects that were fetched; the others were there already.
+    pub fetched: u64,
+    /// Bytes that were fetched.
+    pub fetched_bytes: u64,
+    /// Snapshots without manifest, which are not shown.
+    pub unfinished: u64,
+    /// Objects below `.cnt/` whose keys are none of ours; they are left alone.
+    pub skipped: Vec<ObjectKey>,
+}
+
+/// A tree that could not be made as the bucket has it; the one before is still there, or the next open goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// A request failed.
+    #[error(transparent)]
+    Bucket(#[from] PathError),
+    /// An object is not what the listing says, or gone, time and again.
+    #[error("object {key} is not what the listing of the bucket says; is another server writing to it?")]
+    Differs {
+        /// The object.
+        key: ObjectKey,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] DirError),
+    /// The server is shutting down.
+    #[error("the refresh of the datastore was cut short; the next open goes on with it")]
+    ShuttingDown,
+}
+
+/// What making the tree right at an open came to.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// None if the tree was right.
+    pub(crate) report: Option<RefreshReport>,
+    /// What could not be removed of sessions that did not end.
+    pub(crate) leftover_errors: Vec<TreeError>,
+}
+
+/// Makes the tree as the bucket has it and ends a rebuild; then clears what sessions that did not end left there. No
+/// session exists yet.
+pub(crate) async fn settle(
+    parts: &Parts,
+    bucket: &Arc<BucketStore>,
+    progress: Option<OnProgress>,
+) -> Result<Settled, RefreshError> {
+    let layout = parts.tree.layout.clone();
+    let mut settled = Settled {
+        leftover_errors: blocking(move || {
+            switch::complete(&layout)?;
+            Ok(remove_leftovers(&layout))
+        })
+        .await?,
+        report: None,
+    };
+    let objects = bucket.list_objects(Layout::CONTENT).await?;
+    let plan = Arc::new(Plan::of(&objects));
+    if bucket.is_rebuilding() || !is_right(parts, bucket, &plan).await? {
+        settled.report = Some(refresh(parts, bucket, plan, progress).await?);
+    }
+    if bucket.is_rebuilding() {
+        bucket.finish_rebuild().await.map_err(path_error)?;
+    }
+    let cleared = parts.clear_unfinished(bucket, &objects).await;
+    settled.leftover_errors.extend(cleared.errors);
+    Ok(settled)
+}
+
+fn path_error(error: coldkeep_chunk_store::StoreError) -> PathError {
+    use coldkeep_chunk_store::StoreError;
+    match error {
+        StoreError::Dir(error) => error.into(),
+        StoreError::Backend(error) => error.into(),
+        StoreError::Closed(error) => error.into(),
+        _ => coldkeep_chunk_store::bucket::Closed::Ended.into(),
+    }
+}
+
+async fn is_right(parts: &Parts, bucket: &Arc<BucketStore>, plan: &Arc<Plan>) -> Result<bool, RefreshError> {
+    let (layout, bucket, plan) = (parts.tree.layout.clone(), Arc::clone(bucket), Arc::clone(plan));
+    blocking(move || Ok(compare::is_as_planned(&layout, bucket.backend(), &plan)?)).await
+}
+
+/// Makes the tree anew.
+async fn refresh(
+    parts: &Parts,
+    bucket: &Arc<BucketStore>,
+    plan: Arc<Plan>,
+    progress: Option<OnProgress>,
+) -> Result<RefreshReport, RefreshError> {
+    let (layout, planned) = (parts.tree.layout.clone(), Arc::clone(&plan));
+    blocking(move || Ok(switch::prepare(&layout, &planned)?)).await?;
+    let source = Source {
+        bucket: Arc::clone(bucket),
+        tree: parts.tree.layout.base().to_owned(),
+        target: switch::fresh(&parts.tree.layout),
+    };
+    let files: Vec<(std::path::PathBuf, ObjectInfo)> =
+        plan.files.iter().map(|(path, object)| (path.clone(), object.clone())).collect();
+    let total = files.len() as u64;
+    let told = move |done| {
+        if let Some(progress) = &progress {
+            progress(RebuildProgress { phase: RebuildPhase::Metadata, done, total, chunks: 0 });
+        }
+    };
+    let fetched = fetch_all(source, files, told).await?;
+    let layout = parts.tree.layout.clone();
+    blocking(move || Ok(switch::switch(&layout)?)).await?;
+    Ok(RefreshReport {
+        objects: total,
+        fetched: fetched.objects,
+        fetched_bytes: fetched.bytes,
+        unfinished: plan.unfinished,
+        skipped: plan.skipped.clone(),
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RefreshError> + Send + 'static,
+) -> Result<T, RefreshError> {
+    run_blocking(work).await.unwrap_or(Err(RefreshError::ShuttingDown))
+}
