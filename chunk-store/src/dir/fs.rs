@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use super::reserve::Reserve;
 use super::{
     ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, PROBE_TIME, Shard,
-    StateFile,
+    StateFile, fs_fresh,
 };
 use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
 use crate::durable;
@@ -25,12 +25,12 @@ use crate::time::StoreTime;
 /// All work is done on the runtime's blocking threads. Needs a tokio runtime.
 #[derive(Debug, Clone)]
 pub struct FsChunkDir {
-    paths: Arc<Paths>,
+    pub(super) paths: Arc<Paths>,
 }
 
 #[derive(Debug)]
-struct Paths {
-    chunks: PathBuf,
+pub(super) struct Paths {
+    pub(super) chunks: PathBuf,
     state: PathBuf,
     /// Held by the thread that writes below `state`: a caller that stops waiting leaves its write under way, and the
     /// next one would share its temporary file.
@@ -78,6 +78,7 @@ impl FsChunkDir {
     /// [`DirError`] if a folder cannot be made.
     pub fn create(store: &Path) -> Result<Self, DirError> {
         let (chunks, state) = (store.join(".chunks"), store.join(".coldkeep"));
+        fs_fresh::end_switch_begun(&chunks)?;
         for folder in [&chunks, &state] {
             make_folder(folder)?;
         }
@@ -107,7 +108,7 @@ impl FsChunkDir {
     }
 
     /// Runs `work` on a blocking thread, which keeps `held` until it is done even if the caller stops waiting.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         held: Option<&DigestGuard>,
         work: impl FnOnce(&Paths) -> Result<T, DirError> + Send + 'static,
@@ -129,11 +130,11 @@ impl FsChunkDir {
 }
 
 impl Paths {
-    fn shard(&self, shard: Shard) -> PathBuf {
+    pub(super) fn shard(&self, shard: Shard) -> PathBuf {
         self.chunks.join(shard.to_string())
     }
 
-    fn entry(&self, name: EntryName) -> PathBuf {
+    pub(super) fn entry(&self, name: EntryName) -> PathBuf {
         self.shard(name.shard()).join(name.to_string())
     }
 
@@ -142,8 +143,14 @@ impl Paths {
     }
 
     /// Makes the names in a folder durable; a failure is remembered like that of a sync of the whole filesystem.
-    fn sync_folder(&self, folder: &Path) -> Result<(), DirError> {
+    pub(super) fn sync_folder(&self, folder: &Path) -> Result<(), DirError> {
         durable::sync_folder(folder).inspect_err(|_| lock(&self.filesystem).has_failed = true)
+    }
+
+    /// Makes everything on the filesystem of the chunks durable.
+    pub(super) fn sync(&self) -> Result<(), DirError> {
+        let synced = lock(&self.filesystem).sync(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(|source| DirError::new("sync the filesystem of", &self.chunks, source))
     }
 
     fn check_synced(&self) -> Result<(), DirError> {
@@ -152,7 +159,7 @@ impl Paths {
     }
 
     /// Prefix folders are made when first needed: all of them at once cost seconds on some filesystems.
-    fn make_shard(&self, shard: Shard, durability: Durability) -> Result<(), DirError> {
+    pub(super) fn make_shard(&self, shard: Shard, durability: Durability) -> Result<(), DirError> {
         let _making = lock(&self.making_shard);
         make_folder(&self.shard(shard))?;
         if durability == Durability::Immediate { self.sync_folder(&self.chunks) } else { Ok(()) }
@@ -319,11 +326,7 @@ impl ChunkDir for FsChunkDir {
     }
 
     async fn sync(&self) -> Result<(), DirError> {
-        self.run(None, |paths| {
-            let synced = lock(&paths.filesystem).sync(|folder| Ok(rustix::fs::syncfs(folder)?));
-            synced.map_err(|source| DirError::new("sync the filesystem of", &paths.chunks, source))
-        })
-        .await
+        self.run(None, Paths::sync).await
     }
 
     async fn check_synced(&self) -> Result<(), DirError> {
@@ -412,11 +415,11 @@ fn write_new(paths: &Paths, path: &Path, entry: &NewEntry, durability: Durabilit
     created.and_then(write).map_err(|source| DirError::new("write", path, source))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn make_folder(folder: &Path) -> Result<(), DirError> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), DirError> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(FOLDER_MODE)
@@ -426,7 +429,7 @@ fn make_folder(folder: &Path) -> Result<(), DirError> {
 
 /// R12: reading must not move the atime. Files of another owner refuse the flag; there the mount's rules apply, which
 /// at worst let a chunk look more recently used.
-fn open_keeping_atime(path: &Path) -> io::Result<File> {
+pub(super) fn open_keeping_atime(path: &Path) -> io::Result<File> {
     let open = |flags: OFlags| {
         let flags = (flags | OFlags::NOFOLLOW).bits().cast_signed();
         OpenOptions::new().read(true).custom_flags(flags).open(path)
@@ -438,7 +441,11 @@ fn open_keeping_atime(path: &Path) -> io::Result<File> {
 }
 
 /// Turns "not found" into `None` and gives every other error its verb and path.
-fn found<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<Option<T>, DirError> {
+pub(super) fn found<T>(
+    action: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<Option<T>, DirError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -446,7 +453,7 @@ fn found<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<
     }
 }
 
-fn stat_of(metadata: &Metadata) -> EntryStat {
+pub(super) fn stat_of(metadata: &Metadata) -> EntryStat {
     EntryStat {
         len: metadata.len(),
         used_at: StoreTime::from_unix(metadata.atime(), metadata.atime_nsec() as u32),
@@ -454,7 +461,7 @@ fn stat_of(metadata: &Metadata) -> EntryStat {
     }
 }
 
-fn file_time(at: StoreTime) -> FileTime {
+pub(super) fn file_time(at: StoreTime) -> FileTime {
     FileTime::from_unix_time(at.unix_seconds(), at.subsec_nanos())
 }
 

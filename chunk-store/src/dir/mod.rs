@@ -1,6 +1,7 @@
 //! The local chunk directory: the trait through which a store touches the disk, and the names in it.
 
 mod fs;
+mod fs_fresh;
 mod fs_markers;
 mod marker;
 mod name;

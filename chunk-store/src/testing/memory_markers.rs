@@ -35,7 +35,10 @@ impl File {
 impl State {
     /// Makes a file that was not there, if the disk has room for it.
     fn create(&mut self, name: EntryName, file: File) -> Result<(), DirError> {
-        if self.room == Room::Nothing && !self.now.files.contains_key(&name) {
+        let upload = EntryName::new(name.digest, EntryKind::UploadMarker);
+        let takes_place = [name, upload].iter().any(|name| self.now.files.contains_key(name));
+        // The upload marker's file becomes the marker, which needs no room.
+        if self.room == Room::Nothing && !takes_place {
             return Err(DirError::new("write", name.to_string(), io::ErrorKind::StorageFull.into()));
         }
         self.now.files.insert(name, file);
@@ -190,4 +193,86 @@ fn names(held: &DigestGuard, digest: Digest) -> (EntryName, EntryName) {
 
 fn class_of(content: &[u8]) -> Option<ChunkClass> {
     BlobKind::from_magic(content).map(BlobKind::class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dir::ChunkDir;
+    use crate::locks::DigestLocks;
+    use crate::testing::check_marker_dir;
+
+    fn at(seconds: i64) -> StoreTime {
+        StoreTime::from_unix(seconds, 0)
+    }
+
+    fn marker(content: Option<&'static [u8]>) -> NewMarker {
+        let content = content.map(Bytes::from_static);
+        NewMarker { digest: Digest::of(b"abc"), content, class: None, at: at(10) }
+    }
+
+    async fn marks(dir: &MemoryDir) -> Marks {
+        let held = DigestLocks::new().lock_every().await;
+        dir.marks(&held, vec![Digest::of(b"abc")]).await.unwrap()[0]
+    }
+
+    #[tokio::test]
+    async fn conforms() {
+        check_marker_dir(&MemoryDir::new()).await;
+    }
+
+    #[tokio::test]
+    async fn power_loss_takes_back_what_was_not_synced() {
+        let (dir, held) = (MemoryDir::new(), DigestLocks::new().lock_every().await);
+        let digest = Digest::of(b"abc");
+        dir.put_upload_marker(&held, digest, at(5)).await.unwrap();
+        dir.sync().await.unwrap();
+        dir.place_marker(&held, marker(None)).await.unwrap();
+        dir.begin_fresh(false).await.unwrap();
+        dir.lose_power();
+        assert_eq!(marks(&dir).await, Marks { marker: None, upload_started_at: Some(at(5)) });
+        dir.add_fresh(vec![digest], at(5)).await.unwrap_err();
+
+        dir.begin_fresh(false).await.unwrap();
+        dir.add_fresh(vec![digest], at(7)).await.unwrap();
+        dir.sync_fresh().await.unwrap();
+        dir.lose_power();
+        dir.switch_to_fresh().await.unwrap();
+        dir.lose_power();
+        assert_eq!(marks(&dir).await.marker.unwrap().used_at, at(7));
+        dir.remove_markers(&held, vec![digest]).await.unwrap();
+        dir.lose_power();
+        assert!(marks(&dir).await.marker.is_some(), "H9: the removal was not synced");
+    }
+
+    #[tokio::test]
+    async fn an_image_is_a_copy_and_a_clone_is_none() {
+        let (dir, held) = (MemoryDir::new(), DigestLocks::new().lock_every().await);
+        let image = dir.snapshot();
+        dir.clone().place_marker(&held, marker(None)).await.unwrap();
+        assert!(marks(&dir).await.marker.is_some());
+        assert!(marks(&image).await.marker.is_none());
+        dir.restore(&image);
+        assert!(marks(&dir).await.marker.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_takes_no_content_and_then_no_files() {
+        let (dir, held) = (MemoryDir::new(), DigestLocks::new().lock_every().await);
+        let digest = Digest::of(b"abc");
+        dir.place_marker(&held, marker(Some(b"content"))).await.unwrap();
+        dir.leave_room(Room::Nothing);
+        let error = dir.put_upload_marker(&held, digest, at(5)).await.unwrap_err();
+        assert!(error.is_storage_full());
+        dir.empty_marker(&held, digest).await.unwrap();
+        dir.put_upload_marker(&held, digest, at(5)).await.unwrap();
+        assert!(dir.fill_marker(&held, digest, Bytes::from_static(b"content")).await.unwrap());
+        assert_eq!(marks(&dir).await.marker.unwrap().len, 0);
+        dir.remove_markers(&held, vec![digest]).await.unwrap();
+        dir.leave_room(Room::Nothing);
+        dir.place_marker(&held, marker(Some(b"content"))).await.unwrap();
+        let placed =
+            Marks { marker: Some(Marker { len: 0, used_at: at(10), class: None }), ..Marks::default() };
+        assert_eq!(marks(&dir).await, placed, "the upload marker became the marker");
+    }
 }
