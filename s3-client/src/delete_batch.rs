@@ -1,5 +1,7 @@
 //! Deleting many objects, on servers with and without multi-delete.
 
+use std::time::SystemTime;
+
 use crate::call::{CallOptions, Reply};
 use crate::client::Client;
 use crate::config::Quirk;
@@ -111,7 +113,7 @@ fn is_unable(error: &RequestError) -> bool {
 #[derive(Debug)]
 struct Batch {
     report: DeleteReport,
-    last: Option<(Option<std::time::SystemTime>, Option<String>)>,
+    last: Option<(Option<SystemTime>, Option<String>)>,
     attempts: u32,
     outcome: Outcome,
 }
@@ -132,19 +134,26 @@ impl Batch {
         self.report.deleted.extend(value.deleted);
         self.report.failed.extend(value.failed);
         self.report.unreported.extend(value.unreported);
-        let earlier = self.last.take().and_then(|(date, _)| date);
-        self.last = Some((date.max(earlier), request_id));
+        self.note(date, request_id);
         self.attempts += attempts;
         self.outcome = self.outcome.and(outcome);
     }
 
+    /// Takes the latest date of all answers: that of a refusal is the server's, too.
+    fn note(&mut self, date: Option<SystemTime>, request_id: Option<String>) {
+        let (earlier, earlier_id) = self.last.take().unwrap_or_default();
+        self.last = Some((date.max(earlier), request_id.or(earlier_id)));
+    }
+
     fn add_absent(&mut self, target: DeleteTarget, error: &RequestError) {
+        self.note(error.date(), None);
         self.attempts += error.attempts();
         self.outcome = self.outcome.and(error.outcome());
         self.report.deleted.push(DeletedObject { target, delete_marker_version_id: None });
     }
 
     fn add_failure(&mut self, target: DeleteTarget, error: &RequestError) {
+        self.note(error.date(), None);
         self.attempts += error.attempts();
         self.outcome = self.outcome.and(error.outcome());
         match error.service_error() {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Answer, ETag, ObjectBackend, ObjectKey, Put, PutCondition, PutOutcome, Validity};
+use crate::backend::{
+    Answer, BackendError, ETag, Fault, ObjectBackend, ObjectKey, Put, PutCondition, PutNew, PutOutcome,
+    Validity,
+};
 
 fn key(text: &str) -> ObjectKey {
     ObjectKey::new(text).expect("valid key")
@@ -21,8 +24,10 @@ fn put(name: &str, content: &'static [u8], condition: PutCondition) -> Put {
 pub async fn check_object_backend<B: ObjectBackend>(backend: &B) {
     let tag = check_puts(backend).await;
     check_reads(backend, &tag).await;
+    check_new_objects(backend).await;
     check_listing(backend).await;
     check_deletes(backend).await;
+    check_dates(backend).await;
 }
 
 async fn check_puts<B: ObjectBackend>(backend: &B) -> ETag {
@@ -56,6 +61,18 @@ async fn check_reads<B: ObjectBackend>(backend: &B, tag: &ETag) {
     assert_eq!(copy.1, &b"four"[..]);
 }
 
+async fn check_new_objects<B: ObjectBackend>(backend: &B) {
+    let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
+    let written = backend.put_new(&key("n/1"), one.clone()).await.expect("put").value;
+    let PutNew::Written(tag) = written else { panic!("an object that was never put is already there") };
+    let told = backend.tag_of(&one);
+    assert!(told.is_none_or(|told| told == tag), "the tag of the content is another one than the backend's");
+    let again = backend.put_new(&key("n/1"), two).await.expect("put").value;
+    assert_eq!(again, PutNew::AlreadyThere, "a put of a new object replaced another");
+    let (info, content) = backend.get(&key("n/1")).await.expect("get").value.expect("the object");
+    assert_eq!((content, info.etag), (one, tag));
+}
+
 async fn keys_below<B: ObjectBackend>(backend: &B, prefix: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut after = None;
@@ -78,14 +95,39 @@ async fn check_listing<B: ObjectBackend>(backend: &B) {
 }
 
 async fn check_deletes<B: ObjectBackend>(backend: &B) {
-    let date = backend.head(&key("a/1")).await.expect("head").date;
-    let minute = Duration::from_mins(1);
-    let expired = Validity { signed_at: date.minus(10 * minute), lasts: minute };
-    let refused = backend.delete(&[key("a/1")], expired).await;
-    assert!(refused.is_err_and(|error| !error.is_unclear), "an expired delete was taken");
+    let (expired, valid) = validities(backend).await;
+    has_expired(backend.delete(&[key("a/1")], expired).await, "delete");
     assert!(backend.head(&key("a/1")).await.expect("head").value.is_some(), "an expired delete took effect");
-    let valid = Validity { signed_at: date, lasts: minute };
     let deletion = backend.delete(&[key("a/1"), key("a/9"), key("a/2")], valid).await.expect("delete").value;
     assert_eq!(deletion.refused, [], "a delete of a missing key was refused");
+    assert!(!deletion.is_unclear, "a delete that was answered is unclear");
     assert_eq!(keys_below(backend, "a/").await, [""; 0]);
+}
+
+async fn check_dates<B: ObjectBackend>(backend: &B) {
+    let (expired, valid) = validities(backend).await;
+    let with = |validity| Put { validity: Some(validity), ..put("d/1", b"x", PutCondition::Always) };
+    has_expired(backend.put(with(expired)).await, "put");
+    let absent = backend.head(&key("d/1")).await.expect("head");
+    assert!(absent.value.is_none(), "an expired put took effect");
+    let stored = backend.put(with(valid)).await.expect("put");
+    assert!(!stored.is_unclear, "a put that was answered is unclear");
+    let listed = backend.list("d/", None).await.expect("list");
+    assert!(absent.date <= stored.date && stored.date <= listed.date, "dates of answers run backwards");
+    let age = listed.date.since(listed.value.objects[0].modified_at);
+    assert!(age < Duration::from_mins(1), "a new object is {age:?} old");
+}
+
+/// Returns a validity that is over and one that has begun, by the backend's clock.
+async fn validities<B: ObjectBackend>(backend: &B) -> (Validity, Validity) {
+    let date = backend.head(&key("a/1")).await.expect("head").date;
+    let minute = Duration::from_mins(1);
+    let since = |signed_at| Validity { signed_at, lasts: minute };
+    (since(date.minus(10 * minute)), since(date))
+}
+
+fn has_expired<T>(result: Result<T, BackendError>, what: &str) {
+    let Err(error) = result else { panic!("an expired {what} was taken") };
+    assert_eq!((error.fault, error.is_unclear), (Fault::Expired, false), "an expired {what}");
+    assert!(error.date.is_some(), "a refusal has no date");
 }

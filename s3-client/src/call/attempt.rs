@@ -177,8 +177,9 @@ impl<T: Transport> Engine<T> {
         let is_anyones =
             status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || region.is_some();
         let not_found = not_found.name().filter(|_| status == StatusCode::NOT_FOUND);
-        let plain =
-            |code| Cause::Refused(ServiceError::new(status.as_u16(), code, "", id).with_region(region));
+        let plain = |code| {
+            Cause::Refused(ServiceError::new(status.as_u16(), code, "", id).with_region(region).unsent())
+        };
         match (ErrorDocument::parse(&content), read) {
             // What went wrong is known, whether or not the rest came.
             (Ok(document), _) => {

@@ -85,6 +85,13 @@ impl ServiceError {
         ServiceError { status, code, sent_code, message: clip(message), request_id, region: None }
     }
 
+    /// Says that the code is the client's reading of an answer without one.
+    #[must_use]
+    pub(crate) fn unsent(mut self) -> ServiceError {
+        self.sent_code = None;
+        self
+    }
+
     /// Adds the region that the service names instead of the one that the request was signed for.
     #[must_use]
     pub fn with_region(mut self, region: Option<&str>) -> ServiceError {

@@ -38,7 +38,7 @@ pub(super) fn is_unclear(error: &RequestError) -> bool {
 /// Returns what kind of failure it is.
 pub(super) fn fault(error: &RequestError, validity: Option<Validity>) -> Fault {
     match error.cause() {
-        Cause::Refused(refused) => fault_of(refused, is_over(validity, error.date())),
+        Cause::Refused(refused) => fault_of(refused, age(validity, error.date().map(store_time))),
         Cause::NotSent { .. } | Cause::Connection { .. } | Cause::TimedOut { .. } => Fault::Unavailable,
         Cause::Malformed(flaw) => fault_of_flaw(flaw),
         Cause::Credentials(_) => Fault::Credentials,
@@ -49,14 +49,15 @@ pub(super) fn fault(error: &RequestError, validity: Option<Validity>) -> Fault {
 
 /// Whether a request had a validity, and whether that was over when the server answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
+pub(super) enum Age {
     Unbounded,
     Good,
     Over,
 }
 
-fn is_over(validity: Option<Validity>, date: Option<SystemTime>) -> Age {
-    match (validity, date.map(store_time)) {
+/// Compares a validity with the date of an answer.
+pub(super) fn age(validity: Option<Validity>, date: Option<StoreTime>) -> Age {
+    match (validity, date) {
         (None, _) => Age::Unbounded,
         (Some(validity), Some(date)) if date >= validity.expires_at() => Age::Over,
         (Some(_), _) => Age::Good,
@@ -73,7 +74,7 @@ fn fault_of_flaw(flaw: &AnswerFlaw) -> Fault {
 }
 
 /// Judges a refusal of the server.
-fn fault_of(refused: &ServiceError, age: Age) -> Fault {
+pub(super) fn fault_of(refused: &ServiceError, age: Age) -> Fault {
     let sent = refused.sent_code().unwrap_or_default();
     if refused.status() == 507 || FULL.contains(&sent) {
         return Fault::Full;
@@ -195,11 +196,11 @@ mod tests {
     #[test]
     fn the_servers_date_says_whether_a_validity_is_over() {
         let validity = Validity { signed_at: StoreTime::from_unix(100, 0), lasts: Duration::from_secs(60) };
-        let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(is_over(Some(validity), at(159)), Age::Good);
-        assert_eq!(is_over(Some(validity), at(160)), Age::Over);
-        assert_eq!(is_over(Some(validity), None), Age::Good);
-        assert_eq!(is_over(None, at(500)), Age::Unbounded);
+        let at = |seconds| Some(StoreTime::from_unix(seconds, 0));
+        assert_eq!(age(Some(validity), at(159)), Age::Good);
+        assert_eq!(age(Some(validity), at(160)), Age::Over);
+        assert_eq!(age(Some(validity), None), Age::Good);
+        assert_eq!(age(None, at(500)), Age::Unbounded);
     }
 
     #[test]

@@ -297,7 +297,8 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
         match self.client.delete_batch(&targets, &self.options(Some(validity))).await {
             Ok(reply) => {
                 let answer = subject.answer(reply)?;
-                let is_unclear = answer.is_unclear;
+                let (date, is_unclear) = (answer.date, answer.is_unclear);
+                subject.check_in_time(&answer.value, date)?;
                 Ok(answer.map(|report| self.deletion(report, is_unclear)))
             }
             Err(error) => Err(subject.failed(error)),

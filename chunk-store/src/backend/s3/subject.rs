@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use coldkeep_s3_client::ops::DeleteReport;
 use coldkeep_s3_client::{Effect, Reply, RequestError};
 
-use super::failure::{fault, is_unclear, store_time};
+use super::failure::{age, fault, fault_of, is_unclear, store_time};
 use crate::backend::{Answer, BackendError, Fault, Validity};
 use crate::time::StoreTime;
 
@@ -18,10 +19,10 @@ pub(super) struct Subject {
     pub(super) validity: Option<Validity>,
 }
 
-/// An answer lacks something that every S3 server sends.
+/// Why a request has no result although the client has one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Nonsense(&'static str);
+struct Reason(&'static str);
 
 impl Subject {
     pub(super) fn with_validity(self, validity: Option<Validity>) -> Self {
@@ -39,6 +40,19 @@ impl Subject {
     /// Returns the date of an answer.
     pub(super) fn date(&self, date: Option<SystemTime>) -> Result<StoreTime, BackendError> {
         date.map(store_time).ok_or_else(|| self.nonsense("the answer bears no Date"))
+    }
+
+    /// Makes sure that a batch of deletes is not refused as a whole because it came late: where each goes as a request of
+    /// its own, that is a refusal of each.
+    pub(super) fn check_in_time(&self, report: &DeleteReport, date: StoreTime) -> Result<(), BackendError> {
+        let is_refused = report.deleted.is_empty() && report.unreported.is_empty();
+        let mut faults =
+            report.failed.iter().map(|failed| fault_of(&failed.error, age(self.validity, Some(date))));
+        if !is_refused || report.failed.is_empty() || !faults.all(|fault| fault == Fault::Expired) {
+            return Ok(());
+        }
+        let source = Reason("the server refused each delete as too late");
+        Err(BackendError { fault: Fault::Expired, date: Some(date), ..self.invalid(source) })
     }
 
     /// Makes an error of a request that failed.
@@ -61,6 +75,6 @@ impl Subject {
 
     /// Makes an error of an answer that lacks something.
     pub(super) fn nonsense(&self, what: &'static str) -> BackendError {
-        BackendError { fault: Fault::BadAnswer, ..self.invalid(Nonsense(what)) }
+        BackendError { fault: Fault::BadAnswer, ..self.invalid(Reason(what)) }
     }
 }
