@@ -133,6 +133,13 @@ fn check_content(blob: &Blob, digest: Digest, plain_len: Option<u64>) -> Result<
     }
 }
 
+/// Checks what was read of a chunk: shape, CRC, and the digest where that is possible without a key.
+pub(crate) fn check_read(digest: Digest, content: Bytes) -> Result<Blob, CheckError> {
+    let blob = Blob::parse(content).map_err(|source| CheckError::Blob { digest, source })?;
+    check_stored(&blob, digest)?;
+    Ok(blob)
+}
+
 /// Checks a chunk that was read from a store: CRC, and for a plain one the digest.
 pub(crate) fn check_stored(blob: &Blob, digest: Digest) -> Result<(), CheckError> {
     blob.check_crc().map_err(|source| CheckError::Blob { digest, source })?;

@@ -259,7 +259,7 @@ fn encode(value: u64) -> Slot {
 
 /// SipHash-1-3 of the whole digest (Aumasson and Bernstein, 2012; one compression and three finalisation rounds, as in
 /// the standard library's hash maps).
-fn keyed_hash(key: u64, digest: &Digest) -> u64 {
+pub(crate) fn keyed_hash(key: u64, digest: &Digest) -> u64 {
     // Any second half does: the secret of 64 bits is all that the argument needs.
     let key = [key, key.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15];
     siphash(key, digest.as_bytes())

@@ -72,12 +72,15 @@ mod in_use;
 mod insert;
 mod journal;
 mod load;
+mod lru;
 mod open;
 mod options;
 mod paths;
 mod quarantine;
 mod rebuild;
 mod recency;
+mod scan;
+mod shared_error;
 mod status;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ pub use insert::Inserted;
 use state::Suspects;
 
 use crate::blob::Blob;
-use crate::checked::{CheckError, check_stored};
+use crate::checked::{CheckError, check_read};
 use crate::digest::Digest;
 use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, EntryName, FsChunkDir};
 use crate::locks::DigestLocks;
@@ -273,14 +273,9 @@ impl<D: ChunkDir> ChunkStore<D> {
         Ok(self.suspects.save(&self.dir, &self.clock, self.registry.is_idle()).await?)
     }
 
-    /// Checks what was read of a chunk: shape, CRC, and the digest where that is possible without a key.
+    /// Checks what was read of a chunk, where that holds up no other task.
     async fn check_read(&self, digest: Digest, content: Bytes) -> Result<Result<Blob, CheckError>, DirError> {
-        let check = move || {
-            let blob = Blob::parse(content).map_err(|source| CheckError::Blob { digest, source })?;
-            check_stored(&blob, digest)?;
-            Ok(blob)
-        };
-        self.dir.compute(check).await
+        self.dir.compute(move || check_read(digest, content)).await
     }
 
     fn durability(&self) -> Durability {
