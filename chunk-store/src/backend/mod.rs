@@ -194,8 +194,7 @@ pub struct Deletion {
 /// Strongly consistent: what was acknowledged is seen by every later request (S3 consistency model). Implementations
 /// retry as their policy says, but hide no unclear attempt.
 pub trait ObjectBackend: Send + Sync + 'static {
-    /// Writes an object. A put with a validity is attempted once, so that an answer says all there is to know about it; its
-    /// caller repeats it.
+    /// Writes an object.
     fn put(&self, put: Put) -> impl Future<Output = Result<Answer<PutOutcome>, BackendError>> + Send;
 
     /// Writes an object that is named by its content unless it is there. Never fails because somebody else writes it at

@@ -170,8 +170,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.save_clock().await?;
         self.save_recency().await?;
         self.check_token().await?;
-        let margin = self.options.lifetimes.margin;
-        if self.backend_clock.latest().is_some_and(|date| self.journal.expire(date, margin)) {
+        if self.expire_journal().await? {
             self.save_journal().await?;
         }
         Ok(())
