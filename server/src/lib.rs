@@ -12,7 +12,7 @@
 //!
 //! # async fn example() -> Result<(), coldkeep_server::ServerError> {
 //! let clock = Arc::new(SystemClock::new());
-//! let options = ServerOptions { data_dir: "/srv/coldkeep".into(), clock, limits: Limits::default() };
+//! let options = ServerOptions::new("/srv/coldkeep", clock, Limits::default());
 //! let server = Embedded::open(options).await?;
 //! let stream = server.connect(); // speaks HTTP/1.1, and HTTP/2 after an upgrade
 //! drop(stream);
@@ -35,6 +35,7 @@
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 pub mod api;
 pub mod auth;
+pub mod bucket;
 pub mod cli;
 pub mod collect;
 pub mod embedded;

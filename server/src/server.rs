@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Clock;
+use coldkeep_chunk_store::bucket::{RebuildProgress, Takeover};
 use coldkeep_datastore::{Datastore, StoreName};
+use coldkeep_s3_client::Credentials;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
 use crate::api::{ApiError, UploadRoom};
 use crate::auth::{AuthId, Authenticator, PasswordHasher};
-use crate::state::{DataDir, Identities, StateError, StoreConfig, Stores, StoresError, load_ticket_key};
+use crate::state::{
+    BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, StateError,
+    StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
+};
 use crate::tasks::Tasks;
 
 /// How often the clocks of the stores are saved (R12).
@@ -22,7 +27,7 @@ const TICK_INTERVAL: Duration = Duration::from_mins(1);
 pub struct Server {
     identities: Arc<Identities>,
     authenticator: Authenticator,
-    stores: Stores,
+    stores: Arc<Stores>,
     tasks: Tasks,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -34,6 +39,7 @@ pub struct Server {
 
 /// How a server is opened.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// The folder with everything; made if it is not there.
     pub data_dir: PathBuf,
@@ -41,6 +47,22 @@ pub struct ServerOptions {
     pub clock: Arc<dyn Clock>,
     /// What the server holds at once and how long it waits.
     pub limits: Limits,
+    /// Credentials of buckets that have none of their own in the data folder.
+    pub s3_credentials: Option<Credentials>,
+}
+
+impl ServerOptions {
+    /// Takes what every server needs.
+    pub fn new(data_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { data_dir: data_dir.into(), clock, limits, s3_credentials: None }
+    }
+
+    /// Adds credentials for buckets that have none of their own in the data folder.
+    #[must_use]
+    pub fn with_s3_credentials(mut self, credentials: Option<Credentials>) -> Self {
+        self.s3_credentials = credentials;
+        self
+    }
 }
 
 /// A server could not be opened.
@@ -80,7 +102,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future leaves the folder to the next opener.
     pub async fn open(options: ServerOptions) -> Result<Arc<Self>, ServerError> {
-        let ServerOptions { data_dir: folder, clock, limits } = options;
+        let ServerOptions { data_dir: folder, clock, limits, s3_credentials } = options;
         let failed = |source| ServerError::State { folder: folder.clone(), source };
         let open = {
             let (folder, clock) = (folder.clone(), Arc::clone(&clock));
@@ -96,7 +118,9 @@ impl Server {
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
         let (data_dir, identities, authenticator, tasks) = opened.map_err(failed)?;
-        let stores = Stores::open(&data_dir, Arc::clone(&clock)).await?;
+        let stores_options =
+            StoresOptions { clock: Arc::clone(&clock), s3_credentials, upload_deadline: limits.upload };
+        let stores = Stores::open(&data_dir, stores_options).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let rest_room = UploadRoom::new(limits.rest_upload_bytes, limits.upload);
         let cpu = Arc::new(Semaphore::new(cores));
@@ -113,16 +137,42 @@ impl Server {
         }))
     }
 
-    /// Returns a datastore.
+    /// Returns a datastore. One in a bucket begins to be opened when it is first asked for.
     ///
     /// # Errors
-    /// 400 if there is none of that name, or it could not be opened.
+    /// 400 if there is none of that name, it could not be opened, or is not open yet.
     pub fn datastore(&self, name: &StoreName) -> Result<Arc<Datastore>, ApiError> {
         self.stores.get(name).map_err(|error| ApiError::failed(&error))
     }
 
+    /// Returns a datastore with what goes with it.
+    pub(crate) fn open_store(&self, name: &StoreName) -> Result<OpenStore, ApiError> {
+        self.stores.get_open(name).map_err(|error| ApiError::failed(&error))
+    }
+
+    /// Returns a datastore; waits while it is being opened or rebuilt.
+    ///
+    /// # Errors
+    /// [`StoresError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it being opened.
+    pub async fn ready_datastore(&self, name: &StoreName) -> Result<Arc<Datastore>, StoresError> {
+        Ok(self.stores.ready(name).await?.store)
+    }
+
+    /// Begins to open all datastores in buckets; those in folders are open.
+    pub fn open_buckets(&self) {
+        self.stores.open_buckets();
+    }
+
     /// Lists the datastores that are open, by name.
     pub fn datastores(&self) -> Vec<Arc<Datastore>> {
+        self.open_stores().into_iter().map(|open| open.store).collect()
+    }
+
+    /// Lists the datastores that are open, by name, with what goes with them.
+    pub(crate) fn open_stores(&self) -> Vec<OpenStore> {
         self.stores.opened()
     }
 
@@ -144,6 +194,15 @@ impl Server {
         coldkeep_gc::Options::default()
             .with_grace(seconds(|config| config.gc_grace).unwrap_or(self.limits.gc_grace))
             .with_margin(seconds(|config| config.gc_margin).unwrap_or(self.limits.gc_margin))
+    }
+
+    /// Refuses what only datastores in buckets have.
+    pub(crate) fn check_in_bucket(&self, name: &StoreName) -> Result<(), ApiError> {
+        let failed = |error: StoresError| ApiError::failed(&error);
+        match self.stores.config(name).map_err(failed)?.bucket() {
+            Some(_) => Ok(()),
+            None => Err(failed(StoresError::NotInBucket { name: name.clone() })),
+        }
     }
 
     /// Makes a datastore in `path` (default: below the data folder), or takes the one that is there, and lists it.
@@ -171,6 +230,74 @@ impl Server {
     /// It is done or not.
     pub async fn remove_datastore(&self, name: &StoreName) -> Result<(), StoresError> {
         self.stores.remove(name).await
+    }
+
+    /// Makes a datastore in a bucket, or takes the one that is there, and lists it; `progress` hears how far a rebuild is.
+    ///
+    /// # Errors
+    /// [`StoresError`]; [`crate::bucket::CheckError`] inside it says what is wrong with the bucket or its server.
+    ///
+    /// # Cancel safety
+    /// The store may be made without being listed; doing it again takes it.
+    pub async fn create_bucket_datastore(
+        &self,
+        name: StoreName,
+        new: NewBucket,
+        progress: impl Fn(RebuildProgress) + Send + Sync + 'static,
+    ) -> Result<CreatedBucket, StoresError> {
+        self.stores.create_bucket(name, new, progress).await
+    }
+
+    /// Changes what the list says of a datastore.
+    ///
+    /// # Errors
+    /// [`StoresError`].
+    ///
+    /// # Cancel safety
+    /// New credentials may be saved without the rest.
+    pub async fn update_datastore(&self, name: &StoreName, update: BucketUpdate) -> Result<(), StoresError> {
+        self.stores.update(name, update).await
+    }
+
+    /// Rebuilds the local state of a datastore from its bucket; `tell` hears how far it is.
+    ///
+    /// # Errors
+    /// [`StoresError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the store closed; it is opened when it is next asked for, and the rebuild goes on.
+    pub async fn refresh_datastore(
+        &self,
+        name: &StoreName,
+        takeover: Takeover,
+        stop: &CancellationToken,
+        tell: impl FnMut(String),
+    ) -> Result<(), StoresError> {
+        self.stores.refresh(name, takeover, stop, tell).await
+    }
+
+    /// Removes a datastore with everything in it; `tell` hears how many objects are gone.
+    ///
+    /// # Errors
+    /// [`StoresError`]; doing it again goes on.
+    ///
+    /// # Cancel safety
+    /// A part may be removed; doing it again goes on.
+    pub async fn destroy_datastore(
+        &self,
+        name: &StoreName,
+        takeover: Takeover,
+        tell: impl FnMut(u64),
+    ) -> Result<Destruction, StoresError> {
+        self.stores.destroy(name, takeover, tell).await
+    }
+
+    /// Returns the room for the uploads of a new session in a datastore.
+    pub(crate) fn session_room(&self, name: &StoreName) -> UploadRoom {
+        match self.stores.get_open(name) {
+            Ok(OpenStore { bucket: Some(bucket), .. }) => bucket.session_room(),
+            _ => UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload),
+        }
     }
 
     /// Returns the users, tokens and the access list.

@@ -187,6 +187,14 @@ impl Store {
         self.get("gc", Parameters::new()).await
     }
 
+    /// Starts to rebuild the local state of a datastore in a bucket, and returns the task; Coldkeep servers take the bucket
+    /// over from another server if told to.
+    pub async fn start_refresh(&self, takes_over: bool) -> Result<String, RequestError> {
+        let take_over = takes_over.then_some("1");
+        let parameters = Parameters::new().with_some("take-over", take_over);
+        self.call(Method::PUT, "s3-refresh", parameters).await
+    }
+
     /// Starts a verification and returns its task; with `ignore_verified` snapshots verified before are skipped.
     pub async fn start_verify(
         &self,

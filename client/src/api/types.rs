@@ -48,6 +48,9 @@ pub struct StoreStatus {
     /// The last collection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gc_status: Option<GcStatus>,
+    /// What a Coldkeep server tells of a datastore in a bucket, for people.
+    #[serde(rename = "coldkeep-bucket", default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<serde_json::Value>,
 }
 
 /// Groups and snapshots of each backup type; `None` where there are none.

@@ -24,6 +24,9 @@ pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + S
 #[derive(Debug, Clone)]
 pub struct UploadRoom {
     permits: Arc<Semaphore>,
+    /// Where `permits` are shared by sessions: one body that this session may hold whatever the others do, so that none
+    /// starves.
+    own_body: Option<Arc<Semaphore>>,
     bytes_max: usize,
     deadline: Duration,
 }
@@ -35,12 +38,31 @@ const MAPPED_BYTES_MIN: usize = 512 * 1024;
 impl UploadRoom {
     /// Makes room for `bytes_max` bytes; a body, once it is being read, must be complete within `deadline`.
     pub fn new(bytes_max: usize, deadline: Duration) -> Self {
-        Self { permits: Arc::new(Semaphore::new(bytes_max)), bytes_max, deadline }
+        Self { permits: Arc::new(Semaphore::new(bytes_max)), own_body: None, bytes_max, deadline }
+    }
+
+    /// Makes room for all sessions of one store: requests to a bucket take long, so many bodies have to be under way at
+    /// once, and how many is up to the store rather than to how many sessions share it.
+    pub(crate) fn of_store(bytes_max: usize, deadline: Duration) -> Self {
+        Self::new(bytes_max, deadline)
+    }
+
+    /// Returns a session's part of the room of its store: what is free there, and room for one body of its own.
+    pub(crate) fn of_session(&self) -> Self {
+        Self { own_body: Some(Arc::new(Semaphore::new(1))), ..self.clone() }
     }
 
     async fn enter(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.permits).acquire_many_owned(weight).await;
+        let shared = Arc::clone(&self.permits).acquire_many_owned(weight);
+        let permit = match &self.own_body {
+            None => shared.await,
+            Some(own_body) => tokio::select! {
+                biased;
+                permit = shared => permit,
+                permit = Arc::clone(own_body).acquire_owned() => permit,
+            },
+        };
         permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
     }
 }
@@ -243,6 +265,18 @@ mod tests {
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         assert_eq!(second.await.unwrap().bytes().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_session_gets_one_body_through_however_full_its_store_is() {
+        let store = UploadRoom::new(8, Duration::from_secs(5));
+        let (busy, quiet) = (store.of_session(), store.of_session());
+        let _shared = upload(&[b"abcdefgh"], &busy).read_exact(8).await.unwrap();
+        let own = upload(&[b"abcde"], &quiet).read_exact(5).await.unwrap();
+        let mut third = Box::pin(upload(&[b"abcde"], &quiet).read_exact(5));
+        assert!(futures_util::poll!(&mut third).is_pending(), "more than one body beyond the store's room");
+        drop(own);
+        assert_eq!(third.await.unwrap().bytes().len(), 5);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use coldkeep_s3_client::Credentials;
 use zeroize::Zeroizing;
 
 /// Longest first line of a file, descriptor or command that is taken as a value, in bytes.
@@ -98,6 +99,18 @@ impl Environment {
             Some(path) => first_line_of(&path, "CREDENTIALS_DIRECTORY").map(Some),
             None => Ok(None),
         }
+    }
+}
+
+impl Environment {
+    /// Returns the credentials of buckets, if there are any: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and perhaps
+    /// `AWS_SESSION_TOKEN`.
+    pub(crate) fn s3_credentials(&self) -> Result<Option<Credentials>> {
+        if self.raw("AWS_ACCESS_KEY_ID").is_none() && self.raw("AWS_SECRET_ACCESS_KEY").is_none() {
+            return Ok(None);
+        }
+        let lookup = |name: &str| self.raw(name)?.to_str().map(str::to_owned);
+        Ok(Some(Credentials::from_lookup(lookup).context("the environment has no usable credentials")?))
     }
 }
 

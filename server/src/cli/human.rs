@@ -20,6 +20,30 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
+/// Reads a size: `64GiB`, `1.5 TiB`, `500GB`, `4096`. Units with an `i` are powers of 1024, those without powers of 1000.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no size; write it as in 64GiB, 500GB or 4096");
+    let text_of_number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[text_of_number.len()..].to_ascii_lowercase();
+    let number: f64 = text_of_number.trim().parse().map_err(|_| bad())?;
+    let power = |letter: &str| "kmgtpe".find(letter).map(|at| at as i32 + 1);
+    let factor = match unit.as_str() {
+        "" | "b" => 1.0,
+        unit => {
+            let letter = unit.get(..1).ok_or_else(bad)?;
+            let base: f64 = match &unit[1..] {
+                "b" => 1000.0,
+                "ib" | "" => 1024.0,
+                _ => return Err(bad()),
+            };
+            base.powi(power(letter).ok_or_else(bad)?)
+        }
+    };
+    let bytes = number * factor;
+    // Also refuses what is not a number at all.
+    if bytes >= 0.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(bad()) }
+}
+
 /// Writes a rate: `98.3 MiB/s`.
 pub(crate) fn rate(count: u64, duration: Duration) -> String {
     format!("{}/s", bytes(per_second(count, duration)))
@@ -70,6 +94,25 @@ pub(crate) fn count(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64GiB", 64 << 30),
+            ("64 gib", 64 << 30),
+            ("64G", 64 << 30),
+            ("500GB", 500_000_000_000),
+            ("1.5KiB", 1536),
+            ("7b", 7),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "-1", "1XB", "1GiBit", "nan", "1e30EiB", "ü", "1é"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_have_three_digits() {

@@ -128,7 +128,7 @@ impl Cli {
         };
         let shell = &Shell::new(folder, self.output);
         match self.verb {
-            Verb::Serve(serve) => serve.run(shell.data_folder().path().to_owned()).await,
+            Verb::Serve(serve) => serve.run(shell).await,
             Verb::Backup(verb) => verb.run(shell).await,
             Verb::Restore(verb) => verb.run(shell).await,
             Verb::Snapshots(verb) => verb.run(shell).await,

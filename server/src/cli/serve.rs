@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use coldkeep_chunk_store::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::shell::Shell;
 use crate::auth::root;
 use crate::http::{DEFAULT_PORT, ListenError, Listener, Service};
 use crate::state::{Certificate, load_certificate};
@@ -36,13 +36,15 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self, data_dir: PathBuf) -> anyhow::Result<()> {
+    pub(super) async fn run(self, shell: &Shell) -> anyhow::Result<()> {
+        let data_dir = shell.data_folder().path().to_owned();
+        let s3_credentials = shell.environment.s3_credentials()?;
         let mut limits = Limits { shutdown: Duration::from_secs(self.shutdown_timeout), ..Limits::default() };
         limits.gc_grace = self.gc_grace.map_or(limits.gc_grace, Duration::from_secs);
         limits.gc_margin = self.gc_margin.map_or(limits.gc_margin, Duration::from_secs);
         let stop = stop_on_signals().context("cannot listen for signals")?;
         let clock = Arc::new(SystemClock::new());
-        let options = ServerOptions { data_dir: data_dir.clone(), clock, limits };
+        let options = ServerOptions::new(&data_dir, clock, limits).with_s3_credentials(s3_credentials);
         let server = Server::open(options).await?;
         let certificate = certificate(Arc::clone(&server)).await?;
         let fingerprint = certificate.fingerprint();
@@ -70,6 +72,7 @@ impl Serve {
         };
         // Sessions are told at the same time as connections: both share one time to end.
         let service = Service::new(Arc::clone(&server));
+        server.open_buckets();
         let serving = listener.serve(service, stop.clone());
         let ending = async {
             stop.cancelled().await;

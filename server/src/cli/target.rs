@@ -27,6 +27,9 @@ const OWNER_WAIT: Duration = Duration::from_secs(10);
 /// How often to look whether it did.
 const OWNER_POLL: Duration = Duration::from_millis(100);
 
+/// How often to tell how far a store that is being opened is.
+const OPEN_POLL: Duration = Duration::from_secs(1);
+
 /// How long a task may go on after the command was interrupted; nothing else runs on at the end of a command.
 const EMBEDDED_SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -91,7 +94,7 @@ impl Target {
             }
             Location::Local(local) => {
                 let work = async |client: Client| work(client.store(local.store.clone(), namespace)).await;
-                run_embedded(&local, missing, limits, work).await
+                run_embedded(shell, &local, (missing, limits), work).await
             }
         }
     }
@@ -107,7 +110,7 @@ pub(crate) async fn run_on_folder<T>(
     if let DataFolder::Default(folder) = shell.data_folder() {
         Shell::note(&format!("data folder {}", folder.display()));
     }
-    let embedded = open(shell.data_folder().path(), missing, embedded_limits()).await?;
+    let embedded = open(shell, shell.data_folder().path(), missing, embedded_limits()).await?;
     let result = interruptible(work(embedded.server())).await;
     embedded.close().await;
     result
@@ -140,16 +143,16 @@ fn connect_remote(repository: &Repository, shell: &Shell) -> Result<Client> {
 }
 
 async fn run_embedded<T>(
+    shell: &Shell,
     local: &LocalStore,
-    missing: Missing,
-    limits: Limits,
+    (missing, limits): (Missing, Limits),
     work: impl AsyncFnOnce(Client) -> Result<T>,
 ) -> Result<T> {
     if local.is_default {
         Shell::note(&format!("data folder {}", local.folder.display()));
     }
-    let embedded = Arc::new(open(&local.folder, missing, limits).await?);
-    let result = match check_store(&embedded, &local.store) {
+    let embedded = Arc::new(open(shell, &local.folder, missing, limits).await?);
+    let result = match interruptible(open_store(&embedded, &local.store)).await {
         Ok(()) => {
             let client = Client::new(InMemory(Arc::clone(&embedded)), Credentials::Local);
             interruptible(work(client)).await
@@ -171,11 +174,13 @@ pub(crate) fn embedded_limits() -> Limits {
 }
 
 /// Opens a data folder for this process; waits a while if another one has it.
-async fn open(folder: &Path, missing: Missing, limits: Limits) -> Result<Embedded> {
+async fn open(shell: &Shell, folder: &Path, missing: Missing, limits: Limits) -> Result<Embedded> {
+    let s3_credentials = shell.environment.s3_credentials()?;
     if missing == Missing::Refuse && !folder.exists() {
         bail!("there is no data folder {}; the first backup makes it, or `coldkeep serve`", folder.display());
     }
-    let options = ServerOptions { data_dir: folder.to_owned(), clock: Arc::new(SystemClock::new()), limits };
+    let options =
+        ServerOptions::new(folder, Arc::new(SystemClock::new()), limits).with_s3_credentials(s3_credentials);
     let started_at = Instant::now();
     let mut is_told = false;
     loop {
@@ -211,6 +216,26 @@ fn owned(error: ServerError, folder: &Path, owner: Option<u32>) -> anyhow::Error
         folder.display()
     );
     anyhow!(error).context(text)
+}
+
+/// Waits until a store is open: one in a bucket may have to be rebuilt first.
+async fn open_store(embedded: &Embedded, store: &StoreName) -> Result<()> {
+    check_store(embedded, store)?;
+    let server = embedded.server();
+    let mut ready = std::pin::pin!(server.ready_datastore(store));
+    let mut told = String::new();
+    loop {
+        tokio::select! {
+            opened = &mut ready => return Ok(opened.map(drop)?),
+            () = tokio::time::sleep(OPEN_POLL) => {}
+        }
+        if let Err(state) = server.datastore(store)
+            && state.message() != told
+        {
+            state.message().clone_into(&mut told);
+            Shell::note_if_watched(&told);
+        }
+    }
 }
 
 /// Names the stores that there are: a slip of the pen is easier to see this way.

@@ -3,7 +3,8 @@
 //! Flow control is what keeps many uploads at once from taking unbounded memory, or from blocking each other. A stream's
 //! window times the number of streams is the connection's window, so streams whose bodies are not read yet can fill only
 //! their own windows and the connection always has room for the one that is read. How many bodies are read at once is
-//! up to [`UploadRoom`]. A session therefore holds at most the connection's window plus its upload room.
+//! up to [`UploadRoom`]. A session therefore holds at most the connection's window plus its upload room, which sessions of
+//! a store in a bucket share.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -51,7 +52,7 @@ pub async fn serve_h2<S, I>(
     io: I,
     router: Arc<Router<S>>,
     session: Arc<S>,
-    limits: &Limits,
+    (limits, room): (&Limits, UploadRoom),
 ) -> Result<(), hyper::Error>
 where
     S: ?Sized + Send + Sync + 'static,
@@ -59,7 +60,6 @@ where
 {
     let Some(io) = await_preface(io, limits.handshake).await else { return Ok(()) };
     let requests = Requests::new();
-    let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, session, room) = (Arc::clone(&router), Arc::clone(&session), room.clone());
         async move {

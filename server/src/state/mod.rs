@@ -2,7 +2,7 @@
 
 mod data_dir;
 mod identities;
-mod json_file;
+pub(crate) mod json_file;
 mod keys;
 mod stores;
 
@@ -10,5 +10,5 @@ pub use data_dir::{DataDir, StateError};
 pub use identities::{Identities, IdentityError, Token, User};
 pub(crate) use keys::load_ticket_key;
 pub use keys::{Certificate, load_certificate};
-pub(crate) use stores::Stores;
-pub use stores::{StoreConfig, StoreSync, StoresError};
+pub use stores::{BucketUpdate, CreatedBucket, Destruction, NewBucket, StoreConfig, StoreSync, StoresError};
+pub(crate) use stores::{OpenStore, Stores, StoresOptions};

@@ -15,7 +15,7 @@ use crate::harness::limits;
 
 fn options(folder: &std::path::Path) -> ServerOptions {
     let (data_dir, clock) = (folder.to_owned(), Arc::new(SystemClock::new()));
-    ServerOptions { data_dir, clock, limits: limits() }
+    ServerOptions::new(data_dir, clock, limits())
 }
 
 async fn get(embedded: &Embedded, path: &str) -> (StatusCode, String) {

@@ -59,7 +59,7 @@ impl TestServer {
     pub(crate) async fn start_at(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
-        let server = Server::open(ServerOptions { data_dir, clock, limits }).await.unwrap();
+        let server = Server::open(ServerOptions::new(data_dir, clock, limits)).await.unwrap();
         let root_password = server.identities().ensure_administrator().await.unwrap().unwrap();
         let certificate = load_certificate(server.data_dir(), &["localhost".to_owned()]).unwrap();
         let fingerprint = certificate.fingerprint();

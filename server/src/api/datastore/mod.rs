@@ -8,6 +8,7 @@ mod notes;
 pub(crate) mod params;
 pub(crate) mod place;
 mod prune;
+mod refresh;
 mod snapshots;
 mod stores;
 mod verify;
@@ -37,6 +38,7 @@ pub(super) static TABLES: &[&[Endpoint<Server>]] = &[
     prune::ENDPOINTS,
     gc::ENDPOINTS,
     verify::ENDPOINTS,
+    refresh::ENDPOINTS,
 ];
 
 #[cfg(test)]

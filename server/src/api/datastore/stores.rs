@@ -1,6 +1,6 @@
 //! Whole datastores: list, space, what is going on.
 
-use coldkeep_datastore::{BackupType, Datastore, Namespace, StoreName};
+use coldkeep_datastore::{BackupType, Datastore, Namespace, StoreName, Usage};
 use serde_json::{Map, Value, json};
 
 use super::gc;
@@ -10,6 +10,7 @@ use crate::Server;
 use crate::api::nodes::is_on_store;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::{Caller, Privileges};
+use crate::state::OpenStore;
 
 /// Any privilege on a datastore.
 const ANY: Privileges = SEES_NAMESPACE.union(Privileges::DATASTORE_PRUNE).union(Privileges::DATASTORE_VERIFY);
@@ -65,13 +66,14 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
 
 async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
     let mut entries = Vec::new();
-    for store in call.state.datastores() {
-        if sees_any_of(&call.caller, &store).await {
+    for open in call.state.open_stores() {
+        let store = &open.store;
+        if sees_any_of(&call.caller, store).await {
             entries.push(json!({
                 "store": store.name(),
                 "comment": call.state.comment_of(store.name()),
                 "mount-status": "nonremovable",
-                "backend-type": "filesystem",
+                "backend-type": backend_type(&open),
             }));
         }
     }
@@ -80,24 +82,25 @@ async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
 
 async fn usage(call: Call<Server>) -> Result<Reply, ApiError> {
     let mut entries = Vec::new();
-    for store in call.state.datastores() {
-        if !sees_any_of(&call.caller, &store).await {
+    for open in call.state.open_stores() {
+        let store = &open.store;
+        if !sees_any_of(&call.caller, store).await {
             continue;
         }
         let mut entry = Map::new();
         entry.insert("store".to_owned(), json!(store.name()));
         entry.insert("mount-status".to_owned(), json!("nonremovable"));
-        entry.insert("backend-type".to_owned(), json!("filesystem"));
+        entry.insert("backend-type".to_owned(), json!(backend_type(&open)));
         if place::has_any(&call.caller, store.name(), &Namespace::root(), SEES_SIZES) {
-            match store.usage().await {
+            match space(&open).await {
                 Ok(usage) => {
                     entry.insert("total".to_owned(), json!(usage.total));
                     entry.insert("used".to_owned(), json!(usage.used));
                     entry.insert("avail".to_owned(), json!(usage.avail));
-                    entry.insert("gc-status".to_owned(), gc::stored_status(&store).await);
+                    entry.insert("gc-status".to_owned(), gc::stored_status(store).await);
                 }
                 Err(error) => {
-                    entry.insert("error".to_owned(), json!(ApiError::failed(&error).message()));
+                    entry.insert("error".to_owned(), json!(error.message()));
                 }
             }
         }
@@ -109,21 +112,31 @@ async fn usage(call: Call<Server>) -> Result<Reply, ApiError> {
 async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
     let name: StoreName = call.params.get("store")?;
     let sees_sizes = place::has_any(&call.caller, &name, &Namespace::root(), SEES_SIZES);
-    let store = match call.state.datastore(&name) {
-        Ok(store) if sees_sizes || sees_any_of(&call.caller, &store).await => store,
+    let open = match call.state.open_store(&name) {
+        Ok(open) if sees_sizes || sees_any_of(&call.caller, &open.store).await => open,
         Err(error) if sees_sizes => return Err(error),
         // Who may see nothing of a store does not learn whether it exists.
         _ => return Err(place::denied(&name, &Namespace::root())),
     };
     if !sees_sizes {
-        return Reply::json(&json!({ "total": 0, "used": 0, "avail": 0, "backend-type": "filesystem" }));
+        let backend_type = backend_type(&open);
+        return Reply::json(&json!({ "total": 0, "used": 0, "avail": 0, "backend-type": backend_type }));
     }
-    let usage = store.usage().await.map_err(|error| ApiError::failed(&error))?;
-    let mut status = json!({ "total": usage.total, "used": usage.used, "avail": usage.avail, "backend-type": "filesystem" });
+    let usage = space(&open).await?;
+    let mut status = json!({
+        "total": usage.total,
+        "used": usage.used,
+        "avail": usage.avail,
+        "backend-type": backend_type(&open),
+    });
     let verbose: bool = call.params.get("verbose")?;
     if verbose {
-        status["gc-status"] = gc::stored_status(&store).await;
-        status["counts"] = counts(&store).await?;
+        status["gc-status"] = gc::stored_status(&open.store).await;
+        status["counts"] = counts(&open.store).await?;
+        if let (Some(bucket), Some(chunks)) = (&open.bucket, open.store.chunks().as_bucket()) {
+            status["s3-statistics"] = bucket.stock_statistics();
+            status["coldkeep-bucket"] = bucket.report(chunks);
+        }
     }
     Reply::json(&status)
 }
@@ -136,6 +149,17 @@ async fn active_operations(call: Call<Server>) -> Result<Reply, ApiError> {
     let (mut reads, mut writes) = (0, 0);
     running.for_each(|task| if task.upid.worker_type == "reader" { reads += 1 } else { writes += 1 });
     Reply::json(&json!({ "read": reads, "write": writes }))
+}
+
+/// Returns what stock clients call the kind of backend.
+fn backend_type(open: &OpenStore) -> &'static str {
+    if open.bucket.is_some() { "s3" } else { "filesystem" }
+}
+
+/// Returns the space of a store: that of its filesystem, or what a bucket was filled with.
+async fn space(open: &OpenStore) -> Result<Usage, ApiError> {
+    let usage = open.store.usage().await.map_err(|error| ApiError::failed(&error))?;
+    Ok(open.bucket.as_ref().map_or(usage, |bucket| bucket.space(usage)))
 }
 
 /// Counts groups and snapshots in all namespaces, by type; null for types without a group.

@@ -16,7 +16,9 @@ use session::{BackupSession, SessionEnd};
 
 use crate::Server;
 use crate::api::datastore::params::{self, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
-use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router};
+use crate::api::{
+    Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router, UploadRoom,
+};
 use crate::auth::Privileges;
 use crate::http::serve_h2;
 use crate::tasks::TaskSpec;
@@ -68,6 +70,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         snapshot,
         caller: call.caller.auth_id().clone(),
         benchmark: is_benchmark,
+        no_cache: call.params.get("no-cache")?,
     };
     let place = if request.ns.is_root() { String::new() } else { format!(" in namespace {}", request.ns) };
     let began = format!("starting new backup on datastore '{store_name}'{place}: \"{}\"", request.snapshot);
@@ -82,6 +85,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         auth_id: call.caller.auth_id().clone(),
     };
     let server = Arc::clone(&call.state);
+    let room = server.session_room(&store_name);
     let work = |task: crate::tasks::TaskHandle| async move {
         task.log(began);
         match writer.previous_time() {
@@ -89,19 +93,24 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
             None => task.log("no previous backup, everything will be uploaded"),
         }
         let session = Arc::new(BackupSession::new(Arc::clone(&server), writer, task, is_benchmark));
-        session.run(serve(&server, upgrade, Arc::clone(&session))).await
+        session.run(serve(&server, room, upgrade, Arc::clone(&session))).await
     };
     // If the task cannot start, the writer is dropped with it and cleans up after itself.
     call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::switch_to(PROTOCOL))
 }
 
-async fn serve(server: &Server, upgrade: OnUpgrade, session: Arc<BackupSession>) -> Result<(), SessionEnd> {
+async fn serve(
+    server: &Server,
+    room: UploadRoom,
+    upgrade: OnUpgrade,
+    session: Arc<BackupSession>,
+) -> Result<(), SessionEnd> {
     let upgraded = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await;
     let connection = upgraded.ok().and_then(Result::ok).ok_or(SessionEnd::NotUpgraded)?;
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
     // How the connection ends says nothing: stock clients just drop it after `finish`.
-    let _ = serve_h2(connection, router, session, server.limits()).await;
+    let _ = serve_h2(connection, router, session, (server.limits(), room)).await;
     Ok(())
 }
 

@@ -54,6 +54,7 @@ async fn download(call: Call<ReaderSession>) -> Result<Reply, ApiError> {
         let refusal = ApiError::failed(&error);
         if error.is_not_found() { refusal.with_status(StatusCode::NOT_FOUND) } else { refusal }
     })?;
+    call.state.note_index(&name).await;
     call.state.log(format!("download {name}"));
     Ok(send_file(file))
 }
@@ -62,11 +63,7 @@ async fn chunk(call: Call<ReaderSession>) -> Result<Reply, ApiError> {
     let digest: Digest = call.params.get("digest")?;
     let session = &call.state;
     let room = session.room().await?;
-    let read = {
-        let _turn = session.server.cpu_turn().await?;
-        session.reader.chunk(&digest).await
-    };
-    match read {
+    match session.chunk(&digest).await {
         Ok(blob) => Ok(Reply::bytes(room.hold(blob.into_bytes()))),
         Err(error) if error.is_not_allowed() => {
             drop(room);

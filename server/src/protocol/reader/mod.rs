@@ -1,6 +1,7 @@
 //! The reader protocol (backup-protocol.md §5): the upgrade and the session behind it.
 
 mod endpoints;
+mod prefetch;
 mod session;
 
 use std::convert::Infallible;
@@ -16,7 +17,9 @@ use super::backup::UPGRADE_DEADLINE;
 use crate::Server;
 use crate::api::datastore::params::{self, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
 use crate::api::datastore::place;
-use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router};
+use crate::api::{
+    Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router, UploadRoom,
+};
 use crate::auth::{Caller, Privileges};
 use crate::http::serve_h2;
 use crate::tasks::{TaskHandle, TaskSpec};
@@ -58,7 +61,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
     let server = Arc::clone(&call.state);
     let work = |task: TaskHandle| async move {
         task.log(format!("starting reader of datastore '{store_name}': \"{snapshot}\""));
-        let session = Arc::new(ReaderSession::new(Arc::clone(&server), reader, task.clone()));
+        let session = Arc::new(ReaderSession::new(Arc::clone(&server), &store, reader, task.clone()));
         tokio::select! {
             () = serve(&server, upgrade, session) => {}
             () = task.cancelled() => task.log("stopped by request"),
@@ -101,7 +104,9 @@ async fn serve(server: &Server, upgrade: OnUpgrade, session: Arc<ReaderSession>)
     let Ok(Ok(connection)) = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await else { return };
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
     // How the connection ends says nothing: clients just drop it.
-    let _ = serve_h2(connection, router, session, server.limits()).await;
+    // Readers upload nothing, so this room stays empty.
+    let room = UploadRoom::new(server.limits().session_upload_bytes, server.limits().upload);
+    let _ = serve_h2(connection, router, session, (server.limits(), room)).await;
 }
 
 #[cfg(test)]

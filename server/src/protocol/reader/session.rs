@@ -1,17 +1,23 @@
 //! What the requests of one reader session share.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coldkeep_datastore::SnapshotReader;
+use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::blob::Blob;
+use coldkeep_datastore::{ArchiveKind, ArchiveName, Datastore, ReadError, SnapshotReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::prefetch::{CHUNKS_MAX, Prefetch};
 use crate::Server;
 use crate::api::ApiError;
 use crate::tasks::TaskHandle;
 
 /// Most chunks of one session in memory: enough that the disk and the network work at the same time, 4 × 16 MiB at worst.
 const CHUNKS_IN_MEMORY_MAX: usize = 4;
+/// The same for a store in a bucket, where each takes a round trip: 16 × 4 MiB in a usual image.
+const CHUNKS_OF_BUCKET_IN_MEMORY_MAX: usize = 16;
 
 /// One reader session.
 pub(crate) struct ReaderSession {
@@ -19,6 +25,9 @@ pub(crate) struct ReaderSession {
     pub(super) reader: SnapshotReader,
     task: TaskHandle,
     room: Arc<Semaphore>,
+    /// What is fetched ahead from a bucket.
+    prefetch: Option<Prefetch>,
+    is_remote: bool,
 }
 
 /// Bytes that give back their room when the last copy of them is sent or dropped.
@@ -45,8 +54,55 @@ impl Room {
 }
 
 impl ReaderSession {
-    pub(super) fn new(server: Arc<Server>, reader: SnapshotReader, task: TaskHandle) -> Self {
-        Self { server, reader, task, room: Arc::new(Semaphore::new(CHUNKS_IN_MEMORY_MAX)) }
+    pub(super) fn new(
+        server: Arc<Server>,
+        store: &Datastore,
+        reader: SnapshotReader,
+        task: TaskHandle,
+    ) -> Self {
+        let bucket = store.chunks().as_bucket();
+        let chunks_max = if bucket.is_some() { CHUNKS_OF_BUCKET_IN_MEMORY_MAX } else { CHUNKS_IN_MEMORY_MAX };
+        let prefetch = bucket.and_then(Prefetch::new);
+        Self {
+            server,
+            reader,
+            task,
+            room: Arc::new(Semaphore::new(chunks_max)),
+            prefetch,
+            is_remote: bucket.is_some(),
+        }
+    }
+
+    /// Takes note of an index that was downloaded: what it names may be asked for next.
+    pub(super) async fn note_index(&self, name: &ArchiveName) {
+        let (Some(prefetch), ArchiveKind::Index(_)) = (&self.prefetch, name.kind()) else { return };
+        // Only speed depends on it: whoever downloads the index learns what is wrong with it.
+        let Ok(index) = self.reader.index(name).await else { return };
+        let collect = move || {
+            let mut digests = Vec::new();
+            let mut take = |block: &[Digest]| {
+                digests.extend_from_slice(block);
+                if digests.len() < CHUNKS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            index.for_each_block(&mut take).map(|()| digests)
+        };
+        if let Ok(Ok(digests)) = tokio::task::spawn_blocking(collect).await {
+            prefetch.follow(digests);
+        }
+    }
+
+    /// Reads a chunk.
+    pub(super) async fn chunk(&self, digest: &Digest) -> Result<Blob, ReadError> {
+        if self.is_remote {
+            // Mostly waiting, so it takes no core's turn; how much of it goes on at once is bounded by `room`.
+            let read = self.reader.chunk(digest);
+            if let Some(prefetch) = &self.prefetch {
+                prefetch.note_request(digest);
+            }
+            return read.await;
+        }
+        let _turn = self.server.cpu_turn().await;
+        self.reader.chunk(digest).await
     }
 
     pub(super) fn log(&self, text: impl AsRef<str>) {

@@ -1,0 +1,171 @@
+//! `coldkeep datastore create`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use coldkeep_chunk_store::bucket::{RebuildProgress, Takeover};
+use coldkeep_datastore::StoreName;
+use coldkeep_s3_client::{BucketName, Endpoint, Fingerprint, Region};
+use serde_json::json;
+
+use super::keys::Keys;
+use crate::Server;
+use crate::bucket::{CACHE_SIZE_DEFAULT, Prefix, S3Config, describe_rebuild};
+use crate::cli::human;
+use crate::cli::shell::Shell;
+use crate::cli::target::{Missing, run_on_folder};
+use crate::state::{CreatedBucket, NewBucket};
+
+/// The arguments of `coldkeep datastore create`.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// The name.
+    name: StoreName,
+    /// The folder; default: stores/NAME in the data folder. With a bucket it holds markers and the cache.
+    path: Option<PathBuf>,
+    /// Free text.
+    #[arg(long)]
+    comment: Option<String>,
+    /// Where chunks and snapshots are kept.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// Where chunks and snapshots are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// In the folder.
+    #[default]
+    Filesystem,
+    /// In a bucket of an S3 server.
+    S3,
+}
+
+/// Which bucket.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bucket")]
+struct Place {
+    /// The server, such as <https://s3.example.com> or {{bucket}}.s3.{{region}}.amazonaws.com.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<Endpoint>,
+    /// The bucket; it must exist.
+    #[arg(long, value_name = "NAME")]
+    bucket: Option<BucketName>,
+    /// The bucket's region.
+    #[arg(long, value_name = "NAME", default_value = "us-east-1")]
+    region: Region,
+    /// Put the bucket into the path whatever the endpoint says.
+    #[arg(long)]
+    path_style: bool,
+    /// What all keys begin with; default: the datastore's name.
+    #[arg(long)]
+    prefix: Option<Prefix>,
+    /// SHA-256 of the server's certificate, to be trusted instead of the system's authorities.
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<Fingerprint>,
+}
+
+/// How a bucket is used.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bucket")]
+struct How {
+    /// Most content that the folder caches.
+    #[arg(long, value_name = "SIZE", value_parser = human::parse_bytes, default_value_t = CACHE_SIZE_DEFAULT)]
+    cache_size: u64,
+    /// Room in the bucket, for `status`; default: as good as endless.
+    #[arg(long, value_name = "SIZE", value_parser = human::parse_bytes)]
+    quota: Option<u64>,
+    /// Do not check bucket and server: assume that requests are good for 15 minutes and that there is no atomic
+    /// compare-and-swap.
+    #[arg(long)]
+    no_check: bool,
+    /// Take a server that bounds the age of no request: that no chunk is ever lost is then not guaranteed.
+    #[arg(long)]
+    accept_late_requests: bool,
+    /// Take the bucket over from the server that has it open.
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl Create {
+    pub(super) async fn run(self, shell: &Shell) -> Result<()> {
+        // Relative to where the command runs, not to the data folder.
+        let path = self.path.as_ref().map(std::path::absolute).transpose();
+        let path = path.context("cannot tell the current directory")?;
+        match self.backend {
+            Backend::Filesystem => self.run_in_folder(shell, path).await,
+            Backend::S3 => self.run_in_bucket(shell, path).await,
+        }
+    }
+
+    async fn run_in_folder(self, shell: &Shell, path: Option<PathBuf>) -> Result<()> {
+        let Self { name, comment, place, .. } = self;
+        if place.endpoint.is_some() || place.bucket.is_some() {
+            bail!("--endpoint and --bucket go with --backend s3");
+        }
+        let create = async |server: &Server| {
+            let created = server.create_datastore(name.clone(), path, comment).await;
+            created.with_context(|| format!("cannot make the datastore {name}"))
+        };
+        run_on_folder(shell, Missing::Create, create).await?;
+        shell.show(&json!({ "name": name }), |_| format!("made the datastore {name}"))
+    }
+
+    async fn run_in_bucket(self, shell: &Shell, path: Option<PathBuf>) -> Result<()> {
+        let Self { name, comment, place, how, keys, .. } = self;
+        let (Some(endpoint), Some(bucket)) = (place.endpoint, place.bucket) else {
+            bail!("--backend s3 wants --endpoint and --bucket");
+        };
+        let prefix = match place.prefix {
+            Some(prefix) => prefix,
+            None => name.as_str().parse().context("the name cannot be a prefix; give --prefix")?,
+        };
+        let config = S3Config {
+            endpoint,
+            bucket,
+            region: place.region,
+            path_style: place.path_style,
+            prefix,
+            fingerprint: place.fingerprint,
+            cache_size: how.cache_size,
+            accept_late_requests: how.accept_late_requests,
+            quota: how.quota,
+            probe: None,
+        };
+        let credentials = keys.for_new_store(shell)?;
+        let takeover = if how.take_over { Takeover::Force } else { Takeover::Refuse };
+        let new = NewBucket { config, path, comment, credentials, is_checked: !how.no_check, takeover };
+        let create = async |server: &Server| {
+            let created = server.create_bucket_datastore(name.clone(), new, tell).await;
+            created.with_context(|| format!("cannot make the datastore {name}"))
+        };
+        let created = run_on_folder(shell, Missing::Create, create).await?;
+        shell.show(&created.config, |_| describe(&created))
+    }
+}
+
+fn tell(progress: RebuildProgress) {
+    Shell::note_if_watched(&describe_rebuild(Some(progress)));
+}
+
+fn describe(created: &CreatedBucket) -> String {
+    let mut text = String::new();
+    if let Some(probe) = created.probe() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{probe}");
+    }
+    let _ =
+        writeln!(text, "made the datastore {}: {}", created.config.name, super::place_of(&created.config));
+    for caveat in created.config.bucket().map(S3Config::caveats).unwrap_or_default() {
+        let _ = writeln!(text, "note: {caveat}");
+    }
+    text
+}
