@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::rebuild::RebuildRecord;
-use super::{BucketStore, Closed, CommitError};
+use super::{BucketStore, CommitError};
 use crate::backend::{
     BackendError, ETag, Fault, ObjectBackend, ObjectKey, Put, PutCondition, PutOutcome, Validity,
 };
