@@ -1,6 +1,7 @@
 //! Journalled deletes on their way: what every batch and every chunk that is set aside goes through (R7, R9, R15).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::LOCKED_MAX;
 use crate::backend::{ObjectBackend, ObjectKey, Validity};
@@ -30,6 +31,8 @@ pub(in crate::bucket) struct Underway<'a, D: MarkerDir, B: ObjectBackend> {
     id: EntryId,
     digests: BTreeSet<Digest>,
     validity: Validity,
+    /// When it was entered, on the monotonic clock.
+    entered_at: Duration,
     token: String,
     stage: Stage,
 }
@@ -53,7 +56,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let validity = Validity { signed_at, lasts: self.options.lifetimes.delete };
         let token = self.next_token();
         let (id, digests) = self.journal.enter(condemned, validity.expires_at(), token.clone())?;
-        Some(Underway { store: self, id, digests, validity, token, stage: Stage::Unsent })
+        let entered_at = self.clock.monotonic();
+        Some(Underway { store: self, id, digests, validity, entered_at, token, stage: Stage::Unsent })
     }
 
     /// Settles the entries in limbo, and opens the paths, whose expiry has passed by the latest date (R9, R19); returns
@@ -97,9 +101,11 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
         store.advance(self.token.clone()).await
     }
 
-    /// Returns whether the backend would no longer take the deletes.
+    /// Returns whether the backend would no longer take the deletes, by what has elapsed here or by its own word.
     pub(in crate::bucket) fn has_expired(&self) -> bool {
-        self.store.backend_clock.estimate(&self.store.clock) > self.validity.expires_at()
+        let waited = self.store.clock.monotonic().saturating_sub(self.entered_at);
+        let latest = self.store.backend_clock.latest();
+        waited > self.validity.lasts || latest.is_some_and(|latest| latest > self.validity.expires_at())
     }
 
     /// To be called before the first request leaves.
