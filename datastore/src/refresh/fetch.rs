@@ -48,26 +48,32 @@ pub(crate) async fn fetch_all(
     told: impl Fn(u64),
 ) -> Result<Fetched, RefreshError> {
     let memory = Arc::new(Semaphore::new(MIB_MAX as usize));
-    let (mut fetched, mut done, mut tasks) = (Fetched::default(), 0, JoinSet::new());
+    let (mut outcome, mut done, mut tasks) = (Ok(Fetched::default()), 0, JoinSet::new());
     let mut files = files.into_iter();
     loop {
         while tasks.len() < FETCHES
+            && outcome.is_ok()
             && let Some((path, object)) = files.next()
         {
             tasks.spawn(fetch(source.clone(), Arc::clone(&memory), path, object));
         }
-        let Some(joined) = tasks.join_next().await else { return Ok(fetched) };
-        let bytes = match joined {
-            Ok(ended) => ended?,
+        // After an error too: whoever is told of it finds nobody at work on the store any more.
+        let Some(joined) = tasks.join_next().await else { return outcome };
+        let fetched = match joined {
+            Ok(ended) => ended,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(RefreshError::ShuttingDown),
+            Err(_) => Err(RefreshError::ShuttingDown),
         };
-        if let Some(bytes) = bytes {
-            fetched.objects += 1;
-            fetched.bytes += bytes;
+        match (&mut outcome, fetched) {
+            (Ok(total), Ok(bytes)) => {
+                total.objects += u64::from(bytes.is_some());
+                total.bytes += bytes.unwrap_or_default();
+                done += 1;
+                told(done);
+            }
+            (Ok(_), Err(error)) => outcome = Err(error),
+            (Err(_), _) => {}
         }
-        done += 1;
-        told(done);
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod backup;
 mod begin;
+mod bucket;
 mod collect;
 mod hazards;
 mod support;

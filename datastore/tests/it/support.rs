@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::blob::{Blob, Compression};
-use coldkeep_chunk_store::testing::ManualClock;
-use coldkeep_chunk_store::{CheckedChunk, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel};
+use coldkeep_chunk_store::backend::AnyBackend;
+use coldkeep_chunk_store::bucket::{BucketOptions, Holder};
+use coldkeep_chunk_store::testing::{ManualClock, StagedBackend};
+use coldkeep_chunk_store::{
+    CheckedChunk, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel, SystemRandom,
+};
 use coldkeep_datastore::index::{DynamicIndex, FixedIndex};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
 use coldkeep_datastore::{
-    ArchiveKind, ArchiveName, BackupRequest, BackupWriter, Datastore, IndexKind, IndexRead, IndexTotals,
-    Manifest, Namespace, SnapshotName,
+    ArchiveKind, ArchiveName, BackupRequest, BackupWriter, BucketParts, Datastore, IndexKind, IndexRead,
+    IndexTotals, Manifest, Namespace, SnapshotName, VerifyOutcome, VerifyTask,
 };
 use tempfile::TempDir;
 
@@ -20,6 +24,8 @@ pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<Datastore>,
+    /// None on a filesystem.
+    pub(crate) backend: Option<StagedBackend>,
 }
 
 pub(crate) fn temporary_folder() -> TempDir {
@@ -34,17 +40,76 @@ impl Fixture {
         let clock = Arc::new(ManualClock::at(StoreTime::from_unix(1_790_000_000, 0)));
         let path = folder.path().join("store");
         let store = Datastore::create(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
-        Self { folder, clock, store }
+        Self { folder, clock, store, backend: None }
+    }
+
+    /// A datastore in a new bucket; its clock skips waits.
+    pub(crate) async fn in_bucket() -> Self {
+        let folder = temporary_folder();
+        let clock = Arc::new(ManualClock::skipping(StoreTime::from_unix(1_790_000_000, 0)));
+        let backend = StagedBackend::new(clock.clone());
+        let path = folder.path().join("store");
+        let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));
+        let store = Datastore::create_bucket(&path, "default".parse().unwrap(), parts).await.unwrap();
+        Self { folder, clock, store, backend: Some(backend) }
+    }
+
+    pub(crate) fn backend(&self) -> &StagedBackend {
+        self.backend.as_ref().unwrap()
+    }
+
+    /// Opens the datastore of the bucket in a folder that has nothing of it, as if the local side had been lost; this one
+    /// is over then.
+    pub(crate) async fn from_bucket_alone(&self) -> Self {
+        let folder = temporary_folder();
+        let (clock, backend) = (Arc::clone(&self.clock), self.backend().clone());
+        let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));
+        let path = folder.path().join("store");
+        let store = Datastore::open_bucket(&path, "default".parse().unwrap(), parts).await.unwrap();
+        Self { folder, clock, store, backend: Some(backend) }
+    }
+
+    /// Keys of the bucket that begin with a text, without the chunks.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
+        let bucket = self.store.chunks().as_bucket().unwrap();
+        let objects = bucket.list_objects(prefix).await.unwrap();
+        objects.into_iter().map(|object| object.key.to_string()).collect()
+    }
+
+    /// Lets everything that was sent so far expire.
+    pub(crate) fn expire(&self) {
+        self.clock.advance(Duration::from_mins(10));
+    }
+
+    /// Checks that every snapshot that shows as whole can be restored; returns how many there are.
+    pub(crate) async fn check_whole(&self) -> usize {
+        let root = Namespace::root();
+        let all = self.store.snapshots(&root, None, None).await.unwrap();
+        for found in &all {
+            assert!(found.is_finished(), "a half snapshot is shown: {found:?}");
+            self.restore(&found.name, "stream.bin.didx").await;
+            let mut task = VerifyTask::new("UPID:test".into(), Arc::default());
+            let outcome = self.store.verify_snapshot(&root, &found.name, &mut task).await.unwrap();
+            assert!(matches!(outcome, VerifyOutcome::Whole), "{}: {outcome:?}", found.name);
+        }
+        all.len()
     }
 
     /// Opens the datastore again, as after the end of the process.
     pub(crate) async fn reopen(self) -> Self {
-        let Self { folder, clock, store } = self;
+        let Self { folder, clock, store, backend } = self;
         assert_eq!(Arc::strong_count(&store), 1, "someone still uses the store");
         let path = store.folder().to_owned();
         drop(store);
-        let store = Datastore::open(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
-        Self { folder, clock, store }
+        let name = "default".parse().unwrap();
+        let store = match &backend {
+            None => Datastore::open(&path, name, options(&clock)).await.unwrap(),
+            Some(backend) => {
+                let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));
+                Datastore::open_bucket(&path, name, parts).await.unwrap()
+            }
+        };
+        Self { folder, clock, store, backend }
     }
 
     pub(crate) fn path(&self, inside: &str) -> std::path::PathBuf {
@@ -116,6 +181,12 @@ impl Fixture {
 
 pub(crate) fn options(clock: &Arc<ManualClock>) -> StoreOptions {
     StoreOptions::new(clock.clone()).with_sync_level(SyncLevel::None)
+}
+
+pub(crate) fn bucket_parts(clock: &Arc<ManualClock>, backend: AnyBackend) -> BucketParts {
+    let holder = Holder { host: "here".into(), process: 1, id: "test".into() };
+    let random = Arc::new(SystemRandom::new().unwrap());
+    BucketParts { backend, options: BucketOptions::new(clock.clone(), random, holder) }
 }
 
 pub(crate) async fn read_all(mut file: coldkeep_datastore::StoredFile) -> Vec<u8> {

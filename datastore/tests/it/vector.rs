@@ -31,7 +31,7 @@ async fn mini() -> Fixture {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vectors/mini-datastore"), &path);
     let clock = Arc::new(ManualClock::at(StoreTime::from_unix(1_790_000_000, 0)));
     let store = Datastore::open(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
-    Fixture { folder, clock, store }
+    Fixture { folder, clock, store, backend: None }
 }
 
 #[tokio::test]

@@ -1,0 +1,210 @@
+//! Commits, failures and retries, with answers that get lost and effects that come late.
+
+use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::backend::Fault;
+use coldkeep_chunk_store::testing::{HeldRequest, RequestKind, Which};
+use coldkeep_datastore::{BackupError, BackupRequest, BeginError, IndexKind, Namespace};
+
+use crate::support::{Fixture, name, request, snapshot, upload_manifest, upload_stream};
+
+const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
+const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
+
+async fn upload(fixture: &Fixture, text: &str, chunks: &[&[u8]]) -> coldkeep_datastore::BackupWriter {
+    let writer = fixture.begin(text).await;
+    upload_stream(&writer, "stream.bin.didx", chunks).await;
+    upload_manifest(&writer, &["stream.bin.didx"], fixture.store.folder()).await;
+    writer
+}
+
+/// Takes every attempt of a call away, and gives back the effect of the first.
+async fn lose_all(mut held: coldkeep_chunk_store::testing::Held) -> coldkeep_chunk_store::testing::Late {
+    let late = held.arrived().await.lose_now_land_later();
+    // Whoever is left repeats it; the test ends by ending the call.
+    tokio::spawn(async move {
+        loop {
+            HeldRequest::lose(held.arrived().await);
+        }
+    });
+    late
+}
+
+#[tokio::test]
+async fn everything_is_in_the_bucket_before_the_manifest() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "stream.bin.didx", &[b"one"]).await;
+    assert_eq!(fixture.keys(".cnt/").await, [format!(".cnt/{FIRST}/stream.bin.didx")], "at the close");
+    let blob = coldkeep_chunk_store::blob::Blob::encode(b"x", coldkeep_chunk_store::blob::Compression::Zstd);
+    writer.upload_blob(&name("a.conf.blob"), blob.unwrap().into_bytes()).await.unwrap();
+    assert_eq!(fixture.keys(&format!(".cnt/{FIRST}/")).await.len(), 2, "at the upload");
+    upload_manifest(&writer, &["stream.bin.didx"], fixture.store.folder()).await;
+    assert_eq!(fixture.keys(".cnt/").await.len(), 2, "owner and manifest wait for the commit");
+    writer.finish().await.unwrap();
+    assert_eq!(fixture.keys(".cnt/").await.len(), 4);
+    let puts: Vec<String> = fixture
+        .backend()
+        .log()
+        .into_iter()
+        .filter(|request| request.kind == RequestKind::Put)
+        .flat_map(|request| request.keys)
+        .filter(|key| key.starts_with(".cnt/"))
+        .collect();
+    assert_eq!(puts[2..], [".cnt/host/x/owner".to_owned(), format!(".cnt/{FIRST}/index.json.blob")]);
+}
+
+#[tokio::test]
+async fn an_index_that_the_bucket_does_not_take_is_not_closed() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.begin(FIRST).await;
+    let wid = writer.create_dynamic(&name("a.didx")).await.unwrap();
+    writer.upload_chunk(wid, IndexKind::Dynamic, crate::support::chunk(b"one")).await.unwrap();
+    let (entries, totals) = crate::support::stream(&[b"one"]);
+    writer.append(wid, IndexKind::Dynamic, &entries).await.unwrap();
+    fixture.backend().fail(Which::every(RequestKind::Put), Fault::Full, false);
+    let refused = writer.close_dynamic(wid, totals).await.unwrap_err();
+    assert!(refused.is_storage_full(), "{refused}");
+    assert!(matches!(writer.finish().await, Err(BackupError::NoFiles)));
+    fixture.backend().clear_rules();
+    // The name is free again.
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+}
+
+/// Goal: a manifest that lands after its session failed harms nobody (R10, I1).
+/// Method: hold the put, let the session fail, look what the collector is told, then let it land and restore.
+#[tokio::test]
+async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one", b"two"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&manifest));
+    let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
+    assert!(finished.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+    assert!(!fixture.path(FIRST).exists(), "gone on disk at once");
+
+    let cleared = fixture.store.clear_unfinished().await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use), (0, 1), "its path is closed (R19)");
+    assert!(fixture.references().await.contains(&Digest::of(b"two")));
+    let retry = fixture.store.begin_backup(request(FIRST)).await.unwrap_err();
+    assert!(retry.is_in_use() && retry.to_string().contains("may still take effect"), "{retry}");
+    late.land().await.unwrap();
+    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 1);
+}
+
+#[tokio::test]
+async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&manifest));
+    let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
+    assert!(finished.is_err());
+    drop(writer);
+    fixture.backend().clear_rules();
+    fixture.expire();
+    assert_eq!(late.land().await.unwrap_err().fault, Fault::Expired);
+    let running = fixture.begin(SECOND).await;
+    upload_stream(&running, "a.didx", &[b"two"]).await;
+    let cleared = fixture.store.clear_unfinished().await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use), (1, 1), "a session that runs is left alone");
+    assert!(fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty());
+    assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 1);
+}
+
+/// Goal: nobody gets at another group's chunk by naming its digest in an index (R17), in a bucket neither.
+/// Method: a stranger appends the digest of a chunk that the store has.
+#[tokio::test]
+async fn h34_in_a_bucket_too_an_index_cannot_name_a_chunk_that_its_session_never_had() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"secret"]).await;
+    let stranger =
+        BackupRequest { caller: "al@pbs".parse().unwrap(), ..request("host/mine/2026-01-01T00:00:00Z") };
+    let writer = fixture.store.begin_backup(stranger).await.unwrap();
+    let wid = writer.create_dynamic(&name("a.didx")).await.unwrap();
+    let refused = writer.append(wid, IndexKind::Dynamic, &[(Digest::of(b"secret"), 0)]).await;
+    assert!(matches!(refused, Err(BackupError::UnknownChunk { .. })), "{refused:?}");
+}
+
+/// Goal: a late put of a failed session's index never replaces that of the retry with the same time (R19).
+/// Method: the first session's put is held and given up; the retry is refused until it has expired, and then is whole.
+#[tokio::test]
+async fn h35_a_retry_with_the_same_time_meets_no_late_put() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.begin(FIRST).await;
+    let index = format!(".cnt/{FIRST}/stream.bin.didx");
+    let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&index));
+    let wid = writer.create_dynamic(&name("stream.bin.didx")).await.unwrap();
+    writer.upload_chunk(wid, IndexKind::Dynamic, crate::support::chunk(b"old")).await.unwrap();
+    let (entries, totals) = crate::support::stream(&[b"old"]);
+    writer.append(wid, IndexKind::Dynamic, &entries).await.unwrap();
+    let (closed, late) = tokio::join!(writer.close_dynamic(wid, totals), lose_all(held));
+    assert!(closed.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+
+    let retry = fixture.store.begin_backup(request(FIRST)).await;
+    if retry.as_ref().is_err_and(BeginError::is_in_use) {
+        fixture.expire();
+    }
+    drop(retry);
+    fixture.backup(FIRST, &[b"new"]).await;
+    // Refused by the backend.
+    let _ = late.land().await;
+    let alone = fixture.from_bucket_alone().await;
+    assert_eq!(alone.restore(&snapshot(FIRST), "stream.bin.didx").await, b"new");
+    assert_eq!(alone.check_whole().await, 1);
+}
+
+#[tokio::test]
+async fn a_retry_with_the_same_time_begins_on_a_clean_path() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "other.didx", &[b"old"]).await;
+    writer.abort().await.unwrap();
+    drop(writer);
+    let writer = fixture.begin(FIRST).await;
+    assert!(fixture.keys(".cnt/").await.is_empty());
+    drop(writer);
+    fixture.backup(SECOND, &[b"new"]).await;
+    // Behind the tree's back, as a manifest that landed late.
+    let bucket = fixture.store.chunks().as_bucket().unwrap();
+    let third = "host/x/2026-01-03T00:00:00Z";
+    let claim = bucket.claim(&format!(".cnt/{third}")).await.unwrap();
+    let key = coldkeep_chunk_store::backend::ObjectKey::new(format!(".cnt/{third}/index.json.blob")).unwrap();
+    claim.put_new(&key, "x".into()).await.unwrap();
+    claim.release().await.unwrap();
+    let refused = fixture.store.begin_backup(request(third)).await.unwrap_err();
+    assert!(matches!(refused, BeginError::Exists { .. }), "{refused}");
+    assert!(!fixture.path(third).exists());
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_may_be_tried_again_in_its_session() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    fixture.backend().fail(Which::every(RequestKind::Put).key(&manifest), Fault::Denied, false);
+    assert!(writer.finish().await.is_err());
+    assert!(!fixture.path(&manifest[5..]).exists(), "nothing on disk before the bucket has it");
+    fixture.backend().clear_rules();
+    writer.finish().await.unwrap();
+    drop(writer);
+    fixture.store.set_notes(&Namespace::root(), &snapshot(FIRST), "open again").await.unwrap();
+    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 1);
+}
+
+#[tokio::test]
+async fn chunks_of_a_session_without_cache_are_restored_from_the_bucket() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.store.begin_backup(BackupRequest { no_cache: true, ..request(FIRST) }).await.unwrap();
+    upload_stream(&writer, "stream.bin.didx", &[b"one"]).await;
+    upload_manifest(&writer, &["stream.bin.didx"], fixture.store.folder()).await;
+    writer.finish().await.unwrap();
+    let gets = fixture.backend().requests(RequestKind::Get);
+    assert_eq!(fixture.restore(&snapshot(FIRST), "stream.bin.didx").await, b"one");
+    assert!(fixture.backend().requests(RequestKind::Get) > gets, "nothing was cached");
+}

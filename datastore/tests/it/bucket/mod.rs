@@ -1,0 +1,7 @@
+//! The datastore in a bucket, whose every request a test can stop.
+
+mod commit;
+mod mirror;
+mod prefix;
+mod refresh;
+mod removal;

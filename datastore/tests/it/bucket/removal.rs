@@ -1,0 +1,123 @@
+//! What goes, in which order, and what is left when something stops in between.
+
+use coldkeep_chunk_store::backend::Fault;
+use coldkeep_chunk_store::testing::{RequestKind, Which};
+use coldkeep_datastore::{Namespace, TreeError};
+
+use crate::support::{Fixture, snapshot};
+
+const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
+const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_from_the_bucket() {
+    let fixture = Fixture::in_bucket().await;
+    let (store, root) = (&fixture.store, Namespace::root());
+    let (first, second) = (fixture.backup(FIRST, &[b"one"]).await, fixture.backup(SECOND, &[b"one"]).await);
+    store.set_group_notes(&root, &first.group, "notes").await.unwrap();
+    store.forget(&root, &first).await.unwrap();
+    assert!(fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty());
+    assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 2);
+    store.forget(&root, &second).await.unwrap();
+    assert!(fixture.keys(".cnt/").await.is_empty(), "the group goes with its last snapshot");
+    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 0);
+}
+
+/// Goal: a removal that stops anywhere leaves a snapshot that is whole, or none (I1).
+/// Method: each of its deletes fails, or has its effect and no answer; then look from the bucket alone, and on disk.
+#[tokio::test]
+async fn a_removal_that_stops_anywhere_leaves_no_half_snapshot() {
+    for stopped in ["/index.json.blob", "/stream.bin.didx", "/notes", "/owner"] {
+        for has_effect in [false, true] {
+            let fixture = Fixture::in_bucket().await;
+            let root = Namespace::root();
+            let made = fixture.backup(FIRST, &[b"one", b"two"]).await;
+            fixture.store.set_group_notes(&root, &made.group, "notes").await.unwrap();
+            let which = Which::every(RequestKind::Delete).about(move |key| key.ends_with(stopped));
+            match has_effect {
+                true => fixture.backend().lose_replies(which),
+                false => fixture.backend().fail(which, Fault::Denied, false),
+            }
+            let refused = fixture.store.forget(&root, &made).await;
+            assert!(refused.is_err(), "{stopped}");
+            fixture.backend().clear_rules();
+            let shown = fixture.store.snapshots(&root, None, None).await.unwrap();
+            // Before the manifest is known to be gone, nothing changes on disk.
+            assert_eq!(shown.len(), usize::from(stopped == "/index.json.blob"), "{stopped}");
+            assert!(shown.iter().all(coldkeep_datastore::SnapshotInfo::is_finished));
+            let alone = fixture.from_bucket_alone().await;
+            let whole = alone.check_whole().await;
+            assert_eq!(whole, usize::from(stopped == "/index.json.blob" && !has_effect), "{stopped} {has_effect}");
+            let left = alone.keys(&format!(".cnt/{FIRST}/")).await;
+            assert_eq!(left.len(), 2 * whole, "the open cleared what was left: {left:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removal_can_be_repeated() {
+    let fixture = Fixture::in_bucket().await;
+    let root = Namespace::root();
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    fixture.backend().lose_replies(Which::every(RequestKind::Delete));
+    fixture.store.forget(&root, &made).await.unwrap_err();
+    fixture.backend().clear_rules();
+    let closed = fixture.store.forget(&root, &made).await.unwrap_err();
+    assert!(closed.is_in_use() && closed.to_string().contains("may still take effect"), "{closed}");
+    fixture.expire();
+    fixture.store.forget(&root, &made).await.unwrap();
+    assert!(fixture.keys(".cnt/").await.is_empty());
+}
+
+/// Hazard H33: `vm/10` is also the beginning of `vm/100`.
+#[tokio::test]
+async fn h33_a_group_takes_none_with_it_whose_name_begins_like_its_own() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup("vm/10/2026-01-01T00:00:00Z", &[b"one"]).await;
+    let kept = fixture.backup("vm/100/2026-01-01T00:00:00Z", &[b"one"]).await;
+    let before = fixture.keys(".cnt/vm/100/").await;
+    fixture.store.forget_group(&Namespace::root(), &"vm/10".parse().unwrap(), true).await.unwrap();
+    assert_eq!(fixture.keys(".cnt/").await, before);
+    let alone = fixture.from_bucket_alone().await;
+    assert_eq!(alone.restore(&kept, "stream.bin.didx").await, b"one");
+}
+
+#[tokio::test]
+async fn a_group_takes_with_it_what_failed_sessions_left() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let writer = fixture.begin(SECOND).await;
+    crate::support::upload_stream(&writer, "a.didx", &[b"two"]).await;
+    writer.abort().await.unwrap();
+    assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 1);
+    fixture.store.forget_group(&Namespace::root(), &snapshot(FIRST).group, true).await.unwrap();
+    assert!(fixture.keys(".cnt/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_namespace_goes_from_the_bucket_when_it_is_really_gone() {
+    let fixture = Fixture::in_bucket().await;
+    let store = &fixture.store;
+    let [outer, inner] = ["a", "a/b"].map(|text| text.parse::<Namespace>().unwrap());
+    store.create_namespace(&outer).await.unwrap();
+    store.create_namespace(&inner).await.unwrap();
+    assert_eq!(fixture.keys(".cnt/").await, [".cnt/ns/a/.namespace", ".cnt/ns/a/ns/b/.namespace"]);
+    let alone = fixture.from_bucket_alone().await;
+    let store = &alone.store;
+    assert_eq!(store.namespaces(&Namespace::root(), 7).await.unwrap().len(), 3);
+    let mut request = crate::support::request(FIRST);
+    request.ns = inner.clone();
+    let writer = store.begin_backup(request).await.unwrap();
+    crate::support::upload_stream(&writer, "a.didx", &[b"one"]).await;
+    crate::support::upload_manifest(&writer, &["a.didx"], &alone.path("ns/a/ns/b")).await;
+    writer.finish().await.unwrap();
+    drop(writer);
+    store.set_protected(&inner, &snapshot(FIRST), true).await.unwrap();
+    store.remove_namespace(&outer, true).await.unwrap();
+    assert!(alone.keys(".cnt/").await.contains(&".cnt/ns/a/.namespace".to_owned()));
+    store.set_protected(&inner, &snapshot(FIRST), false).await.unwrap();
+    store.remove_namespace(&outer, true).await.unwrap();
+    assert!(alone.keys(".cnt/").await.is_empty());
+    let gone = store.remove_namespace(&outer, true).await.unwrap_err();
+    assert!(matches!(gone, TreeError::NoNamespace { .. }), "{gone}");
+}
