@@ -35,7 +35,7 @@ pub enum Operation {
 pub struct ServiceError {
     status: u16,
     code: ErrorCode,
-    sent_code: Option<String>,
+    sent_code: Option<Box<str>>,
     message: String,
     request_id: Option<String>,
     region: Option<String>,
@@ -81,7 +81,8 @@ impl ServiceError {
     pub fn new(status: u16, code: Option<&str>, message: &str, request_id: Option<&str>) -> ServiceError {
         let sent = code.filter(|code| !code.is_empty());
         let code = sent.map_or_else(|| ErrorCode::of_status(status), ErrorCode::parse);
-        let (sent_code, request_id) = (sent.map(clip), request_id.map(clip));
+        let sent_code = sent.map(|sent| clip(sent).into_boxed_str());
+        let request_id = request_id.map(clip);
         ServiceError { status, code, sent_code, message: clip(message), request_id, region: None }
     }
 

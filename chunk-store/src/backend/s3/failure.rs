@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_servers_date_says_whether_a_validity_is_over() {
-        let validity = Validity { signed_at: StoreTime::from_unix(100, 0), lasts: Duration::from_secs(60) };
+        let validity = Validity { signed_at: StoreTime::from_unix(100, 0), lasts: Duration::from_mins(1) };
         let at = |seconds| Some(StoreTime::from_unix(seconds, 0));
         assert_eq!(age(Some(validity), at(159)), Age::Good);
         assert_eq!(age(Some(validity), at(160)), Age::Over);

@@ -14,7 +14,7 @@ pub use held::{Held, HeldRequest, Late};
 pub use rules::{Request, RequestKind, Which};
 use tokio::sync::{Notify, mpsc};
 
-use self::rules::{Action, Rules};
+use self::rules::{Action, KeyTest, Rules};
 use super::MemoryBackend;
 use crate::backend::Fault;
 use crate::time::Clock;
@@ -31,10 +31,11 @@ pub struct StagedBackend {
     logged: Arc<Notify>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct State {
     rules: Rules,
     log: Vec<Request>,
-    refusals: Vec<(Box<dyn Fn(&str) -> bool + Send>, String)>,
+    refusals: Vec<(KeyTest, String)>,
     is_down: bool,
     ignores_conditions: bool,
     ignores_expiry: bool,

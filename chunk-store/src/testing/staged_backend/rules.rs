@@ -48,10 +48,13 @@ pub struct Request {
     pub keys: Vec<String>,
 }
 
+/// Accepts some keys.
+pub(super) type KeyTest = Box<dyn Fn(&str) -> bool + Send>;
+
 /// Which requests a rule is for.
 pub struct Which {
     kind: RequestKind,
-    is_about: Box<dyn Fn(&str) -> bool + Send>,
+    is_about: KeyTest,
     /// `None`: any number.
     left: Option<usize>,
 }
@@ -83,6 +86,7 @@ impl Which {
 
     /// Takes only those about this key.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "tests name keys by literals and by values")]
     pub fn key(self, key: impl ToString) -> Self {
         let key = key.to_string();
         self.about(move |about| about == key)

@@ -156,7 +156,7 @@ async fn decision(
     decided.await.unwrap_or(Decision::Release)
 }
 
-fn request(kind: RequestKind, key: impl ToString) -> Request {
+fn request(kind: RequestKind, key: &(impl ToString + ?Sized)) -> Request {
     Request { kind, keys: vec![key.to_string()] }
 }
 
