@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coldkeep_s3_client::{AnswerFlaw, Cause, Effect, ErrorCode, RequestError, ServiceError};
+use coldkeep_s3_client::{Cause, Effect, ErrorCode, RequestError, ServiceError};
 
 use crate::backend::{Fault, Validity};
 use crate::time::StoreTime;
@@ -40,7 +40,8 @@ pub(super) fn fault(error: &RequestError, validity: Option<Validity>) -> Fault {
     match error.cause() {
         Cause::Refused(refused) => fault_of(refused, age(validity, error.date().map(store_time))),
         Cause::NotSent { .. } | Cause::Connection { .. } | Cause::TimedOut { .. } => Fault::Unavailable,
-        Cause::Malformed(flaw) => fault_of_flaw(flaw),
+        // What bears a gateway's status is a refusal to the client, whoever wrote the page.
+        Cause::Malformed(_) => Fault::BadAnswer,
         Cause::Credentials(_) => Fault::Credentials,
         Cause::Expired => Fault::Expired,
         _ => Fault::Other,
@@ -61,15 +62,6 @@ pub(super) fn age(validity: Option<Validity>, date: Option<StoreTime>) -> Age {
         (None, _) => Age::Unbounded,
         (Some(validity), Some(date)) if date >= validity.expires_at() => Age::Over,
         (Some(_), _) => Age::Good,
-    }
-}
-
-/// Judges a flawed answer: with a gateway's status it is the page of a gateway before a server that is down.
-fn fault_of_flaw(flaw: &AnswerFlaw) -> Fault {
-    match flaw {
-        AnswerFlaw::NoErrorDocument { status: 429, .. } => Fault::Throttled,
-        AnswerFlaw::NoErrorDocument { status: 500.., .. } => Fault::Unavailable,
-        _ => Fault::BadAnswer,
     }
 }
 
@@ -208,11 +200,5 @@ mod tests {
         let error = ServiceError::new(400, Some("AuthorizationQueryParametersError"), "", None);
         assert_eq!(fault_of(&error, Age::Good), Fault::Other);
         assert_eq!(fault_of(&error.with_region(Some("eu-central-1")), Age::Good), Fault::WrongRegion);
-    }
-
-    #[test]
-    fn a_gateways_page_is_no_nonsense_of_the_server() {
-        assert_eq!(fault_of_flaw(&AnswerFlaw::UnknownLength), Fault::BadAnswer);
-        assert_eq!(fault_of_flaw(&AnswerFlaw::MissingHeader { name: "etag" }), Fault::BadAnswer);
     }
 }
