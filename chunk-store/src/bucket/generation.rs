@@ -310,7 +310,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         } else {
             // The condition would not be heeded: as good as it gets is to look right before.
             let seen = self.read_generation().await?;
-            if let Some(swapped) = self.judge(token, seen.clone()) {
+            if let Some(swapped) = self.judge_generation(token, seen.clone()) {
                 return Ok(Some(swapped));
             }
             seen
@@ -337,11 +337,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             Err(error) => return Err(error),
         }
         let seen = self.read_generation().await?;
-        Ok(self.judge(token, seen))
+        Ok(self.judge_generation(token, seen))
     }
 
     /// Judges what was read while `token` is to be written; `None` if it can be written (again).
-    fn judge(&self, token: &str, seen: Option<Seen>) -> Option<Swapped> {
+    fn judge_generation(&self, token: &str, seen: Option<Seen>) -> Option<Swapped> {
         if seen.as_ref().is_some_and(|seen| seen.token == token) {
             self.generation.lock().base = seen;
             return Some(Swapped::Done);
