@@ -93,7 +93,7 @@ mod tests {
 
     /// The whole chain, as it is printed.
     fn chain(error: &dyn Error) -> Vec<String> {
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::bucket::BucketOptions;
 use crate::digest::Digest;
 use crate::dir::{ChunkDir, Durability, EntryName, Marker, MarkerDir, NewEntry};
 use crate::store::LoadError;
-use crate::testing::{RequestKind, Room, Which};
+use crate::testing::{Request, RequestKind, Room, Which};
 
 /// Opens a store whose cache has room for so many bytes.
 pub(super) async fn open_small(scene: &Scene, cache_bytes: u64) -> Arc<Store> {
@@ -30,8 +30,12 @@ pub(super) async fn cached_len(store: &Store, digest: &Digest) -> u64 {
     marker_of(store, digest).await.map_or(0, |marker| marker.len)
 }
 
+/// Returns how many downloads of chunks there were.
 fn gets(scene: &Scene) -> usize {
-    scene.backend.requests(RequestKind::Get)
+    let is_download = |request: &Request| {
+        request.kind == RequestKind::Get && request.keys.iter().all(|key| key.starts_with(".chunks/"))
+    };
+    scene.backend.log().iter().filter(|request| is_download(request)).count()
 }
 
 pub(super) async fn load(store: &Store, digest: &Digest) -> Vec<u8> {
