@@ -59,8 +59,10 @@
 //! none of which is held across an await. Taking turns at the generation and at the journal's file waits on the network
 //! or the disk, and is never done under lock(d) but where R14 and R15 ask for it.
 
+mod adaptive;
 mod batch;
 mod cache;
+mod classes;
 mod closed;
 mod date;
 mod evict;
@@ -81,7 +83,10 @@ mod rebuild;
 mod recency;
 mod scan;
 mod shared_error;
+mod settle_wait;
 mod status;
+mod touch;
+mod upload;
 
 use std::sync::Arc;
 
@@ -110,7 +115,8 @@ use crate::time::StoreClock;
 /// All methods take `&self`; share it in an `Arc`.
 pub struct BucketStore<D: MarkerDir = FsChunkDir, B: ObjectBackend = AnyBackend> {
     dir: D,
-    backend: B,
+    /// Shared with work for the processor that goes on elsewhere.
+    backend: Arc<B>,
     options: BucketOptions,
     clock: StoreClock,
     /// Only what it does for the clock is used: markers are empty or checked when they are read.
@@ -124,6 +130,7 @@ pub struct BucketStore<D: MarkerDir = FsChunkDir, B: ObjectBackend = AnyBackend>
     cache: cache::Cache,
     flights: flights::Flights,
     gate: gate::Gate,
+    uploads: classes::UploadClasses,
     rebuild: rebuild::RebuildState,
     _owner: Option<OwnerLock>,
 }

@@ -108,7 +108,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let Parts { dir, backend, options, clock, state, journal, generation, owner } = parts;
         Self {
             cache: cache::Cache::new(options.cache_bytes, options.set_key),
-            gate: gate::Gate::new(&options, &clock),
+            gate: gate::Gate::new(&options),
             flights: super::flights::Flights::default(),
             rebuild: super::rebuild::RebuildState::default(),
             locks: DigestLocks::new(),
@@ -116,7 +116,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             backend_clock: super::date::BackendClock::default(),
             closed: super::closed::ClosedFlag::default(),
             dir,
-            backend,
+            uploads: super::classes::UploadClasses::default(),
+            backend: Arc::new(backend),
             options,
             clock,
             state,

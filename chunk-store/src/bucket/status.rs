@@ -37,7 +37,7 @@ pub struct BucketStatus {
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Returns the store's status.
     pub fn status(&self) -> BucketStatus {
-        let cache = self.cache.counts();
+        let (cache, gate) = (self.cache.counts(), self.gate.counts());
         BucketStatus {
             cache_bytes: cache.bytes,
             cache_bytes_max: cache.bytes_max,
@@ -45,10 +45,12 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             cache_hits: cache.hits,
             cache_misses: cache.misses,
             cache_failures: cache.failures,
+            uploads: gate.uploads,
+            uploads_allowed: gate.allowed,
+            upload_bytes: gate.bytes,
             journal: self.journal.counts(),
             closed: self.check_open().err(),
             rebuild: self.rebuild.progress(),
-            ..BucketStatus::default()
         }
     }
 }

@@ -158,6 +158,26 @@ pub enum LoadError {
     Closed(#[from] Closed),
 }
 
+impl From<StoreError> for InsertError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Dir(error) => Self::Dir(error),
+            StoreError::Backend(error) => Self::Backend(error),
+            StoreError::Closed(error) => Self::Closed(error),
+        }
+    }
+}
+
+impl From<StoreError> for TouchError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Dir(error) => Self::Dir(error),
+            StoreError::Backend(error) => Self::Backend(error),
+            StoreError::Closed(error) => Self::Closed(error),
+        }
+    }
+}
+
 impl From<StoreError> for LoadError {
     fn from(error: StoreError) -> Self {
         match error {

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::time::StoreTime;
 
 /// Most digests whose locks are held at once by a batch; bounds how long a batch keeps others waiting.
-const TOUCH_BATCH: usize = 128;
+pub(crate) const TOUCH_BATCH: usize = 128;
 
 /// What an insert did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,12 @@ pub enum Inserted {
 }
 
 /// What an insert finds under the digest.
-enum Existing {
+pub(crate) enum Existing {
+    /// Nothing that counts: the upload is written.
     None,
+    /// A chunk that stands for the upload.
     Same,
+    /// The upload must not replace it.
     Refused(InsertError),
 }
 
@@ -142,7 +145,7 @@ impl<D: ChunkDir> ChunkStore<D> {
 }
 
 /// R2: what a stored chunk of `kind` and `len` means for a checked upload of the same digest.
-fn compare(chunk: &CheckedChunk, kind: BlobKind, len: u64) -> Existing {
+pub(crate) fn compare(chunk: &CheckedChunk, kind: BlobKind, len: u64) -> Existing {
     let digest = chunk.digest();
     let offered = chunk.blob().encoded_len() as u64;
     match (kind.class(), chunk.blob().class()) {

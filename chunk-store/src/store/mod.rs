@@ -12,6 +12,7 @@ use bytes::Bytes;
 pub use collect::{ListedEntry, RunError};
 pub use error::{InsertError, LoadError, OpenError, StoreError, TouchError};
 pub use insert::Inserted;
+pub(crate) use insert::{Existing, TOUCH_BATCH, compare};
 use state::Suspects;
 
 use crate::blob::Blob;

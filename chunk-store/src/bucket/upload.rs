@@ -1,0 +1,158 @@
+//! Bringing one chunk into the bucket, or finding it there (R3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::BucketStore;
+use super::adaptive::Ended;
+use crate::backend::{ETag, ObjectBackend, ObjectInfo, ObjectKey, Put, PutCondition, PutNew};
+use crate::blob::{Blob, BlobKind, ChunkClass};
+use crate::checked::{CheckError, CheckedChunk, check_stored};
+use crate::digest::Digest;
+use crate::dir::{EntryName, MarkerDir};
+use crate::store::{Existing, InsertError, Inserted, compare};
+
+/// What is known of the object before an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Nothing: nobody has it as far as the markers say.
+    Nothing,
+    /// There should be one, of unknown class: a rebuild saw its name only.
+    Unknown,
+    /// An encrypted one, for which a checked plain one is offered (R2).
+    Replaceable,
+}
+
+/// What stands in the bucket after an upload.
+#[derive(Debug)]
+pub(super) struct Landed {
+    /// The object's content: ours, or another good encoding.
+    pub(super) content: Bytes,
+    /// Whether this upload wrote it, as far as the backend says.
+    pub(super) inserted: Inserted,
+}
+
+impl Landed {
+    fn new(content: &Bytes) -> Self {
+        let encoded_bytes = content.len() as u64;
+        Self { content: content.clone(), inserted: Inserted::New { encoded_bytes } }
+    }
+
+    fn found(content: Bytes) -> Self {
+        Self { content, inserted: Inserted::Known }
+    }
+}
+
+impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
+    /// Passes the gate and uploads a chunk, or finds a good object of its class there. The upload marker stands and no
+    /// lock is held.
+    pub(super) async fn upload(
+        &self,
+        chunk: &CheckedChunk,
+        expected: Expected,
+    ) -> Result<Landed, InsertError> {
+        let permit = self.gate.pass(chunk.blob().encoded_len(), &self.clock).await;
+        // The wait may have been long.
+        self.check_open()?;
+        let landed = self.send(chunk, expected).await;
+        let ended = match &landed {
+            Ok(Landed { inserted: Inserted::New { .. }, .. }) => Ended::Stored,
+            Err(InsertError::Backend(error)) => Ended::from(error),
+            // Nothing was sent, or was not what took the time.
+            Ok(_) | Err(_) => Ended::Unrelated,
+        };
+        permit.finish(ended, &self.clock);
+        landed
+    }
+
+    async fn send(&self, chunk: &CheckedChunk, expected: Expected) -> Result<Landed, InsertError> {
+        let digest = chunk.digest();
+        match expected {
+            Expected::Replaceable => return self.overwrite(chunk).await,
+            Expected::Unknown => {
+                if let Some(object) = self.look_up(&digest).await? {
+                    return self.judge(chunk, &object).await;
+                }
+            }
+            Expected::Nothing => {}
+        }
+        let content = chunk.blob().as_bytes();
+        let put = self.backend.put_new(&key_of(digest), content.clone()).await;
+        match self.backend_clock.noted(put, &self.clock)?.value {
+            PutNew::Written(_) => Ok(Landed::new(content)),
+            PutNew::AlreadyThere if cfg!(coldkeep_off = "r3") => Ok(Landed::found(content.clone())),
+            PutNew::AlreadyThere => match self.look_up(&digest).await? {
+                Some(object) => self.judge(chunk, &object).await,
+                // It went meanwhile. If a sweep of ours took it, the upload starts over anyway (R4).
+                None => self.overwrite(chunk).await,
+            },
+        }
+    }
+
+    /// Judges an object that is there already: only a good one of the same class counts, and only a bad one or an
+    /// encrypted one that a plain one is offered for is overwritten (R2, R3, hazard H32).
+    async fn judge(&self, chunk: &CheckedChunk, object: &ObjectInfo) -> Result<Landed, InsertError> {
+        let content = chunk.blob().as_bytes();
+        if object.len == content.len() as u64 && self.tag_of(content).await?.as_ref() == Some(&object.etag) {
+            return Ok(Landed::found(content.clone()));
+        }
+        let digest = chunk.digest();
+        // A body may be damaged on its way: only two bad ones show a bad object.
+        for _ in 0..2 {
+            let got = self.backend.get(&key_of(digest)).await;
+            let Some((_, body)) = self.backend_clock.noted(got, &self.clock)?.value else { break };
+            let kind = BlobKind::from_magic(&body);
+            match self.check_body(digest, body).await? {
+                Ok(blob) => match compare(chunk, blob.kind(), blob.encoded_len() as u64) {
+                    Existing::Same => return Ok(Landed::found(blob.into_bytes())),
+                    Existing::Refused(error) => return Err(error),
+                    Existing::None => break,
+                },
+                Err(_) => refuse_claim(chunk, kind)?,
+            }
+        }
+        self.overwrite(chunk).await
+    }
+
+    async fn overwrite(&self, chunk: &CheckedChunk) -> Result<Landed, InsertError> {
+        let content = chunk.blob().as_bytes();
+        let put = Put {
+            key: key_of(chunk.digest()),
+            content: content.clone(),
+            condition: PutCondition::Always,
+            validity: None,
+        };
+        self.backend_clock.noted(self.backend.put(put).await, &self.clock)?;
+        Ok(Landed::new(content))
+    }
+
+    async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
+        let (backend, content) = (Arc::clone(&self.backend), content.clone());
+        Ok(self.dir.compute(move || backend.tag_of(&content)).await?)
+    }
+
+    async fn check_body(&self, digest: Digest, body: Bytes) -> Result<Result<Blob, CheckError>, InsertError> {
+        let check = move || {
+            let blob = Blob::parse(body).map_err(|source| CheckError::Blob { digest, source })?;
+            check_stored(&blob, digest)?;
+            Ok(blob)
+        };
+        Ok(self.dir.compute(check).await?)
+    }
+}
+
+/// Refuses an encrypted chunk in the place of a damaged plain one: only plain data has that digest, so nobody honest offers
+/// it (hazard H37).
+fn refuse_claim(chunk: &CheckedChunk, stored: Option<BlobKind>) -> Result<(), InsertError> {
+    match stored.map(BlobKind::class) {
+        Some(stored @ ChunkClass::Plain) if chunk.blob().class() == ChunkClass::Encrypted => {
+            Err(InsertError::ClassMismatch { digest: chunk.digest(), stored })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn key_of(digest: Digest) -> ObjectKey {
+    ObjectKey::of_entry(EntryName::chunk(digest))
+}
