@@ -44,6 +44,10 @@ impl BackupWriter {
             (manifest, state.stats, state.session()?)
         };
         if let Err(error) = self.commit(manifest, stats).await {
+            if matches!(error, BackupError::Failed(_)) {
+                self.abort().await?;
+                return Err(error);
+            }
             let mut state = self.inner.state();
             if state.phase == Phase::Finishing {
                 state.phase = Phase::Open;

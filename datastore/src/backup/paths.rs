@@ -45,11 +45,11 @@ impl SessionPaths {
         if !left.is_empty() {
             claim.delete(&left).await?;
         }
-        let owner = match group_is_empty {
-            true => {
-                Some(Arc::new(bucket.claim(layout.key(&layout.owner(ns, &snapshot.group)).as_str()).await?))
-            }
-            false => None,
+        let owner = if group_is_empty {
+            let owner = layout.key(&layout.owner(ns, &snapshot.group));
+            Some(Arc::new(bucket.claim(owner.as_str()).await?))
+        } else {
+            None
         };
         let claims = Mutex::new(Some(Claims { snapshot: Arc::new(claim), owner }));
         Ok(Self { layout: layout.clone(), claims, is_committed: AtomicBool::new(false) })

@@ -104,3 +104,75 @@ fn remove_folder(folder: &Path) -> Result<(), DirError> {
         other => other.context("remove", folder),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, content: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Goal: wherever a switch is killed, the next open ends it, and the tree is the new one as a whole.
+    /// Method: do by hand what a switch does up to each of its steps, then complete it.
+    #[test]
+    fn a_switch_that_was_cut_short_is_completed() {
+        for steps in 0..=2 * Layout::TOPS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = Layout::new(folder.path().to_owned());
+            for top in ["ct", "vm"] {
+                write(&layout.base().join(top).join("1/owner"), "old");
+            }
+            for top in Layout::TOPS {
+                fs::create_dir_all(fresh(&layout).join(top)).unwrap();
+            }
+            write(&fresh(&layout).join("vm/1/owner"), "new");
+            write(&ready(&layout), "");
+            fs::create_dir_all(old(&layout)).unwrap();
+            for step in 0..steps {
+                let top = Layout::TOPS[step / 2];
+                let at = layout.base().join(top);
+                if step % 2 == 0 {
+                    // Not every folder was there before.
+                    let _ = fs::rename(&at, old(&layout).join(top));
+                } else {
+                    fs::rename(fresh(&layout).join(top), &at).unwrap();
+                }
+            }
+            complete(&layout).unwrap();
+            complete(&layout).unwrap();
+            assert_eq!(fs::read_to_string(layout.base().join("vm/1/owner")).unwrap(), "new", "{steps}");
+            assert!(!layout.base().join("ct/1").exists() && !work(&layout).exists(), "{steps}");
+        }
+    }
+
+    #[test]
+    fn without_the_word_that_it_is_ready_nothing_is_switched() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().to_owned());
+        write(&layout.base().join("vm/1/owner"), "old");
+        write(&fresh(&layout).join("vm/1/owner"), "new");
+        complete(&layout).unwrap();
+        assert_eq!(fs::read_to_string(layout.base().join("vm/1/owner")).unwrap(), "old");
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_left_stays_as_far_as_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().to_owned());
+        let object = coldkeep_chunk_store::backend::ObjectInfo {
+            key: coldkeep_chunk_store::backend::ObjectKey::new(".cnt/vm/1/owner").unwrap(),
+            len: 3,
+            etag: coldkeep_chunk_store::backend::ETag("x".into()),
+            modified_at: coldkeep_chunk_store::StoreTime::EPOCH,
+        };
+        for file in ["vm/1/owner", "vm/1/notes", "ct/2/owner"] {
+            write(&fresh(&layout).join(file), "new");
+        }
+        prepare(&layout, &Plan::of(&[object])).unwrap();
+        assert!(fresh(&layout).join("vm/1/owner").exists());
+        assert!(!fresh(&layout).join("vm/1/notes").exists() && !fresh(&layout).join("ct/2").exists());
+        assert!(Layout::TOPS.iter().all(|top| fresh(&layout).join(top).is_dir()));
+    }
+}

@@ -28,12 +28,11 @@ pub(crate) struct Change {
 impl Change {
     /// Carries the change out on disk, durably.
     pub(crate) fn carry_out(&self) -> Result<(), TreeError> {
-        match &self.content {
-            Some(content) => durable::replace_file(&self.path, content, FILE_MODE)?,
-            None => {
-                remove_if_there(&self.path)?;
-                durable::sync_folder(self.path.parent().unwrap_or(Path::new("/")))?;
-            }
+        if let Some(content) = &self.content {
+            durable::replace_file(&self.path, content, FILE_MODE)?;
+        } else {
+            remove_if_there(&self.path)?;
+            durable::sync_folder(self.path.parent().unwrap_or(Path::new("/")))?;
         }
         Ok(())
     }

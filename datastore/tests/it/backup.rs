@@ -9,9 +9,7 @@ use coldkeep_datastore::{
     ArchiveName, BackupError, BackupWriter, IndexKind, IndexTotals, Manifest, Namespace, WRITERS_MAX,
 };
 
-use crate::support::{
-    Fixture, chunk, image_csum, name, read_all, snapshot, stream, upload_manifest, upload_stream,
-};
+use crate::support::{chunk, image_csum, name, read_all, snapshot, stream, upload_manifest, upload_stream};
 
 const DYNAMIC: IndexKind = IndexKind::Dynamic;
 const FIXED: IndexKind = IndexKind::Fixed;
@@ -30,7 +28,7 @@ async fn upload(writer: &BackupWriter, wid: u32, kind: IndexKind, data: &[u8]) -
 
 #[tokio::test]
 async fn what_was_backed_up_is_restored() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let made = fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"hello ", b"world", b"hello "]).await;
     assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"hello worldhello ");
     let manifest = fixture.store.manifest(&Namespace::root(), &made).await.unwrap();
@@ -43,7 +41,7 @@ async fn what_was_backed_up_is_restored() {
 
 #[tokio::test]
 async fn an_image_is_written_in_any_order_and_reused_by_checksum() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let size = MIB4 as u64 * 2 + 3;
     let writer = fixture.begin(FIRST).await;
     let wid = writer.create_fixed(&name("disk.img.fidx"), Some(size), None).await.unwrap();
@@ -73,7 +71,7 @@ async fn an_image_is_written_in_any_order_and_reused_by_checksum() {
 
 #[tokio::test]
 async fn a_reuse_needs_the_right_checksum_size_and_a_previous_index() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let file = name("disk.img.fidx");
     let no_base = writer.create_fixed(&file, Some(3), Some(Digest::of(b""))).await.unwrap_err();
@@ -101,7 +99,7 @@ async fn a_reuse_needs_the_right_checksum_size_and_a_previous_index() {
 
 #[tokio::test]
 async fn chunks_of_a_fetched_index_are_known_and_their_lengths_too() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"aaa", b"bbbb"]).await;
     let writer = fixture.begin(SECOND).await;
     let wid = writer.create_dynamic(&name("stream.bin.didx")).await.unwrap();
@@ -123,7 +121,7 @@ async fn chunks_of_a_fetched_index_are_known_and_their_lengths_too() {
 
 #[tokio::test]
 async fn previous_files_come_from_the_last_good_backup_only() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     assert_eq!(writer.previous_time(), None);
     let none = writer.previous_file(&ArchiveName::manifest()).await.unwrap_err();
@@ -139,7 +137,7 @@ async fn previous_files_come_from_the_last_good_backup_only() {
 
 #[tokio::test]
 async fn entries_before_a_refused_one_stay_appended() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let wid = writer.create_dynamic(&name("a.didx")).await.unwrap();
     let (a, b) = (upload(&writer, wid, DYNAMIC, b"aaa").await, upload(&writer, wid, DYNAMIC, b"bb").await);
@@ -154,7 +152,7 @@ async fn entries_before_a_refused_one_stay_appended() {
 
 #[tokio::test]
 async fn a_close_with_wrong_totals_is_refused_and_the_writer_is_gone() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let (entries, right) = stream(&[b"aaa"]);
     let wrong = [
@@ -183,7 +181,7 @@ async fn a_close_with_wrong_totals_is_refused_and_the_writer_is_gone() {
 
 #[tokio::test]
 async fn an_empty_stream_is_an_index_without_entries() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     upload_stream(&writer, "a.didx", &[]).await;
     let wid = writer.create_dynamic(&name("b.didx")).await.unwrap();
@@ -193,7 +191,7 @@ async fn an_empty_stream_is_an_index_without_entries() {
 
 #[tokio::test]
 async fn a_fixed_index_must_be_whole_at_its_close() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let size = 2 * MIB4 as u64;
     let wid = writer.create_fixed(&name("a.fidx"), Some(size), None).await.unwrap();
@@ -211,7 +209,7 @@ async fn a_fixed_index_must_be_whole_at_its_close() {
 
 #[tokio::test]
 async fn a_fixed_index_takes_one_short_chunk_and_no_long_one() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let wid = writer.create_fixed(&name("a.fidx"), None, None).await.unwrap();
     upload(&writer, wid, FIXED, b"short").await;
@@ -228,7 +226,7 @@ async fn a_fixed_index_takes_one_short_chunk_and_no_long_one() {
 
 #[tokio::test]
 async fn an_encrypted_chunk_keeps_the_length_it_was_announced_with() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let wid = writer.create_dynamic(&name("a.didx")).await.unwrap();
     let key = CryptKey::new([1; 32]);
@@ -244,7 +242,7 @@ async fn an_encrypted_chunk_keeps_the_length_it_was_announced_with() {
 
 #[tokio::test]
 async fn names_must_have_the_suffix_of_the_call_and_writers_are_counted() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     assert!(matches!(writer.create_dynamic(&name("a.fidx")).await, Err(BackupError::Suffix { .. })));
     assert!(matches!(
@@ -263,7 +261,7 @@ async fn names_must_have_the_suffix_of_the_call_and_writers_are_counted() {
 
 #[tokio::test]
 async fn blobs_are_checked_and_replaced() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let file = name("a.conf.blob");
     let mut body = Blob::encode(b"one", Compression::None).unwrap().into_bytes().to_vec();
@@ -281,7 +279,7 @@ async fn blobs_are_checked_and_replaced() {
 
 #[tokio::test]
 async fn a_finish_that_is_too_early_leaves_the_session_open() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     assert!(matches!(writer.finish().await, Err(BackupError::NoFiles)));
     upload_stream(&writer, "a.didx", &[b"one"]).await;
@@ -310,7 +308,7 @@ async fn a_finish_that_is_too_early_leaves_the_session_open() {
 
 #[tokio::test]
 async fn a_finished_session_gives_its_locks_free_before_it_is_dropped() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     upload_stream(&writer, "a.didx", &[b"one"]).await;
     upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
@@ -321,7 +319,7 @@ async fn a_finished_session_gives_its_locks_free_before_it_is_dropped() {
 
 #[tokio::test]
 async fn a_dropped_session_leaves_no_snapshot_no_group_and_no_lock() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     upload_stream(&writer, "a.didx", &[b"one"]).await;
     writer.create_dynamic(&name("b.didx")).await.unwrap();
@@ -342,7 +340,7 @@ async fn a_dropped_session_leaves_no_snapshot_no_group_and_no_lock() {
 
 #[tokio::test]
 async fn an_aborted_session_keeps_a_group_with_other_snapshots() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"one"]).await;
     let writer = fixture.begin(SECOND).await;
     writer.abort().await.unwrap();
@@ -352,7 +350,7 @@ async fn an_aborted_session_keeps_a_group_with_other_snapshots() {
 
 #[tokio::test]
 async fn a_chunk_that_is_gone_fails_the_session_and_its_base_heals_with_the_next_backup() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"aaa", b"bbb"]).await;
     let digest = Digest::of(b"bbb").to_string();
     std::fs::remove_file(fixture.path(&format!(".chunks/{}/{digest}", &digest[..4]))).unwrap();
@@ -377,15 +375,12 @@ async fn a_chunk_that_is_gone_fails_the_session_and_its_base_heals_with_the_next
 
 #[tokio::test]
 async fn a_chunk_found_corrupt_before_the_commit_fails_it() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     upload_stream(&writer, "a.didx", &[b"one"]).await;
     upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
     let digest = Digest::of(b"one");
-    let path = fixture.path(&format!(".chunks/{}/{digest}", &digest.to_string()[..4]));
-    let mut content = std::fs::read(&path).unwrap();
-    *content.last_mut().unwrap() ^= 1;
-    std::fs::write(&path, content).unwrap();
+    fixture.damage(&digest).await;
     fixture.store.chunks().quarantine(&digest).await.unwrap();
     let failed = writer.finish().await.unwrap_err();
     assert!(matches!(failed, BackupError::Failed(_)) && failed.is_session_over(), "{failed}");
@@ -394,7 +389,7 @@ async fn a_chunk_found_corrupt_before_the_commit_fails_it() {
 
 #[tokio::test]
 async fn a_snapshot_whose_base_vanished_is_not_committed() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"one"]).await;
     let writer = fixture.begin(SECOND).await;
     upload_stream(&writer, "a.didx", &[b"one"]).await;
@@ -406,7 +401,7 @@ async fn a_snapshot_whose_base_vanished_is_not_committed() {
 
 #[tokio::test]
 async fn appends_sent_at_once_are_applied_in_their_order() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let data: Vec<Vec<u8>> = (0..200_u8).map(|n| vec![n; 10]).collect();
     let data: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
     fixture.backup(FIRST, &data).await;
@@ -425,7 +420,7 @@ async fn appends_sent_at_once_are_applied_in_their_order() {
 
 #[tokio::test]
 async fn the_stored_fixed_index_is_what_the_format_says() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let wid = writer.create_fixed(&name("a.fidx"), Some(3), None).await.unwrap();
     let digest = upload(&writer, wid, FIXED, b"abc").await;
@@ -441,13 +436,12 @@ async fn the_stored_fixed_index_is_what_the_format_says() {
 
 #[tokio::test]
 async fn a_refused_commit_leaves_no_manifest_even_if_the_rest_cannot_be_removed() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     upload_stream(&writer, "a.didx", &[b"one"]).await;
     upload_manifest(&writer, &["a.didx"], fixture.store.folder()).await;
     let digest = Digest::of(b"one");
-    let stored = fixture.path(&format!(".chunks/{}/{digest}", &digest.to_string()[..4]));
-    std::fs::write(&stored, b"short").unwrap();
+    fixture.damage(&digest).await;
     fixture.store.chunks().quarantine(&digest).await.unwrap();
     // Nothing is removed where a link stands for a folder.
     std::fs::rename(fixture.path("vm"), fixture.path("moved")).unwrap();

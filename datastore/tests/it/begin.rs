@@ -2,11 +2,11 @@
 
 use coldkeep_datastore::{BackupRequest, BeginError, Namespace, TreeError};
 
-use crate::support::{Fixture, request, snapshot, upload_manifest, upload_stream};
+use crate::support::{request, snapshot, upload_manifest, upload_stream};
 
 #[tokio::test]
 async fn an_unknown_namespace_is_not_found() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let request = BackupRequest { ns: "a/b".parse().unwrap(), ..request("host/x/2026-01-01T00:00:00Z") };
     let error = fixture.store.begin_backup(request).await.unwrap_err();
     assert!(error.is_not_found() && error.to_string().contains("a/b"), "{error}");
@@ -14,7 +14,7 @@ async fn an_unknown_namespace_is_not_found() {
 
 #[tokio::test]
 async fn one_session_per_group_at_a_time() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let first = fixture.begin("host/x/2026-01-01T00:00:00Z").await;
     let error = fixture.store.begin_backup(request("host/x/2026-01-02T00:00:00Z")).await.unwrap_err();
     assert!(error.is_in_use() && !error.is_not_found(), "{error}");
@@ -25,7 +25,7 @@ async fn one_session_per_group_at_a_time() {
 
 #[tokio::test]
 async fn the_first_caller_owns_the_group() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"one"]).await;
     let text = "host/x/2026-01-02T00:00:00Z";
     for stranger in ["al@pbs", "root@pam!token"] {
@@ -41,7 +41,7 @@ async fn the_first_caller_owns_the_group() {
 
 #[tokio::test]
 async fn the_time_must_be_after_the_last_finished_backup() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup("host/x/2026-01-02T00:00:00Z", &[b"one"]).await;
     for text in ["host/x/2026-01-02T00:00:00Z", "host/x/2026-01-01T00:00:00Z"] {
         let error = fixture.store.begin_backup(request(text)).await.unwrap_err();
@@ -54,7 +54,7 @@ async fn the_time_must_be_after_the_last_finished_backup() {
 
 #[tokio::test]
 async fn a_folder_in_the_way_is_not_touched() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"one"]).await;
     let path = fixture.path("host/x/2026-01-02T00:00:00Z");
     std::fs::create_dir(&path).unwrap();
@@ -66,7 +66,7 @@ async fn a_folder_in_the_way_is_not_touched() {
 
 #[tokio::test]
 async fn the_benchmark_flag_and_the_benchmark_group_belong_together() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let text = "host/benchmark/2026-01-01T00:00:00Z";
     let without = fixture.store.begin_backup(request(text)).await.unwrap_err();
     assert!(matches!(without, BeginError::Benchmark { .. }));
@@ -83,7 +83,7 @@ async fn the_benchmark_flag_and_the_benchmark_group_belong_together() {
 
 #[tokio::test]
 async fn a_group_folder_that_a_crash_left_without_an_owner_is_taken_over() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     std::fs::create_dir_all(fixture.path("host/x")).unwrap();
     let writer = fixture.begin("host/x/2026-01-01T00:00:00Z").await;
     assert_eq!(std::fs::read_to_string(fixture.path("host/x/owner")).unwrap(), "root@pam\n");
@@ -93,7 +93,7 @@ async fn a_group_folder_that_a_crash_left_without_an_owner_is_taken_over() {
 
 #[tokio::test]
 async fn a_session_locks_its_snapshot_and_the_one_it_builds_on() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let root = Namespace::root();
     let base = fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"one"]).await;
     let older = fixture.backup("host/x/2026-01-02T00:00:00Z", &[b"one"]).await;

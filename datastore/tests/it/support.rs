@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coldkeep_chunk_store::backend::{AnyBackend, ObjectBackend as _, ObjectKey, Put, PutCondition};
 use coldkeep_chunk_store::blob::{Blob, Compression};
-use coldkeep_chunk_store::backend::AnyBackend;
 use coldkeep_chunk_store::bucket::{BucketOptions, Holder};
 use coldkeep_chunk_store::testing::{ManualClock, StagedBackend};
 use coldkeep_chunk_store::{
@@ -60,7 +60,7 @@ impl Fixture {
 
     /// Opens the datastore of the bucket in a folder that has nothing of it, as if the local side had been lost; this one
     /// is over then.
-    pub(crate) async fn from_bucket_alone(&self) -> Self {
+    pub(crate) async fn with_bucket_alone(&self) -> Self {
         let folder = temporary_folder();
         let (clock, backend) = (Arc::clone(&self.clock), self.backend().clone());
         let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));
@@ -74,6 +74,20 @@ impl Fixture {
         let bucket = self.store.chunks().as_bucket().unwrap();
         let objects = bucket.list_objects(prefix).await.unwrap();
         objects.into_iter().map(|object| object.key.to_string()).collect()
+    }
+
+    /// Damages a stored chunk for good: its file, or its object.
+    pub(crate) async fn damage(&self, digest: &Digest) {
+        let shard = &digest.to_string()[..4];
+        match &self.backend {
+            None => std::fs::write(self.path(&format!(".chunks/{shard}/{digest}")), b"short").unwrap(),
+            Some(backend) => {
+                let key = ObjectKey::new(format!(".chunks/{shard}/{digest}")).unwrap();
+                let condition = PutCondition::Always;
+                let put = Put { key, content: "short".into(), condition, validity: None };
+                backend.inner().put(put).await.unwrap();
+            }
+        }
     }
 
     /// Lets everything that was sent so far expire.

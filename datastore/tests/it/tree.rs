@@ -7,7 +7,7 @@ use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
 use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Manifest, Namespace, SnapshotInfo, TreeError};
 
-use crate::support::{Fixture, options, request, snapshot};
+use crate::support::{options, request, snapshot};
 
 const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
 const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
@@ -18,7 +18,7 @@ fn ns(text: &str) -> Namespace {
 
 #[tokio::test]
 async fn namespaces_are_made_listed_and_removed() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let store = &fixture.store;
     assert!(matches!(store.create_namespace(&ns("a/b")).await, Err(TreeError::NoNamespace { .. })));
     for text in ["b", "a", "a/b", "a/b/c"] {
@@ -48,7 +48,7 @@ async fn namespaces_are_made_listed_and_removed() {
 
 #[tokio::test]
 async fn a_namespace_with_a_protected_snapshot_stays() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.store.create_namespace(&ns("a")).await.unwrap();
     let made = fixture.backup(FIRST, &[b"one"]).await;
     let other = fixture.backup(SECOND, &[b"one"]).await;
@@ -62,7 +62,7 @@ async fn a_namespace_with_a_protected_snapshot_stays() {
 
 #[tokio::test]
 async fn groups_and_snapshots_show_what_the_api_shows() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"one"]).await;
     let made = fixture.backup(SECOND, &[b"one", b"two"]).await;
     let root = Namespace::root();
@@ -97,7 +97,7 @@ async fn groups_and_snapshots_show_what_the_api_shows() {
 
 #[tokio::test]
 async fn unknown_files_names_and_links_are_passed_over() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let made = fixture.backup(FIRST, &[b"one"]).await;
     std::fs::create_dir_all(fixture.path("host/..x/2026-01-01T00:00:00Z")).unwrap();
     std::fs::create_dir_all(fixture.path("host/x/yesterday")).unwrap();
@@ -116,7 +116,7 @@ async fn unknown_files_names_and_links_are_passed_over() {
 
 #[tokio::test]
 async fn notes_protection_and_log_are_kept_with_the_snapshot() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let made = fixture.backup(FIRST, &[b"one"]).await;
     let (store, root) = (&fixture.store, Namespace::root());
     store.set_notes(&root, &made, "zwölf").await.unwrap();
@@ -157,7 +157,7 @@ async fn notes_protection_and_log_are_kept_with_the_snapshot() {
 
 #[tokio::test]
 async fn a_group_without_a_readable_owner_takes_no_backup() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"one"]).await;
     std::fs::write(fixture.path("host/x/owner"), "nobody").unwrap();
     let error = fixture.store.begin_backup(request(SECOND)).await.unwrap_err();
@@ -166,58 +166,8 @@ async fn a_group_without_a_readable_owner_takes_no_backup() {
 }
 
 #[tokio::test]
-async fn opening_clears_what_crashed_sessions_and_removals_left_and_nothing_else() {
-    let fixture = Fixture::new().await;
-    let made = fixture.backup(FIRST, &[b"one"]).await;
-    let copy = |to: &str| {
-        std::fs::create_dir_all(fixture.path(to)).unwrap();
-        std::fs::copy(fixture.path(FIRST).join("stream.bin.didx"), fixture.path(to).join("stream.bin.didx"))
-            .unwrap();
-    };
-    copy(SECOND);
-    copy("host/x/.removing-2026-01-05T00:00:00Z");
-    // Kept: protected, not called like a snapshot, in a group without an owner.
-    copy("host/x/2026-01-03T00:00:00Z");
-    std::fs::write(fixture.path("host/x/2026-01-03T00:00:00Z/.protected"), "").unwrap();
-    copy("host/x/yesterday");
-    copy("host/nobody/2026-01-03T00:00:00Z");
-    // A group that holds nothing but a crashed session goes with it.
-    copy("host/new/2026-01-03T00:00:00Z");
-    std::fs::write(fixture.path("host/new/owner"), "root@pam\n").unwrap();
-    let fixture = fixture.reopen().await;
-    for gone in [SECOND, "host/x/.removing-2026-01-05T00:00:00Z", "host/new"] {
-        assert!(!fixture.path(gone).exists(), "{gone}");
-    }
-    for kept in ["host/x/2026-01-03T00:00:00Z", "host/x/yesterday", "host/nobody/2026-01-03T00:00:00Z"] {
-        assert!(fixture.path(kept).join("stream.bin.didx").exists(), "{kept}");
-    }
-    assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
-}
-
-#[tokio::test]
-async fn what_cannot_be_cleared_keeps_neither_the_rest_nor_the_store() {
-    let fixture = Fixture::new().await;
-    let made = fixture.backup(FIRST, &[b"one"]).await;
-    std::fs::create_dir_all(fixture.path("ns/a/ns/b")).unwrap();
-    // Files where folders should be: a group's type, and the place to which an unfinished snapshot is moved.
-    std::fs::write(fixture.path("ns/a/vm"), "").unwrap();
-    std::fs::write(fixture.path("host/x/.removing-2026-01-02T00:00:00Z"), "").unwrap();
-    for unfinished in [SECOND, "host/x/2026-01-03T00:00:00Z", "ns/a/ns/b/ct/1/2026-01-03T00:00:00Z"] {
-        std::fs::create_dir_all(fixture.path(unfinished)).unwrap();
-    }
-    std::fs::write(fixture.path("ns/a/ns/b/ct/1/owner"), "root@pam\n").unwrap();
-    let fixture = fixture.reopen().await;
-    let errors = fixture.store.leftover_errors();
-    assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(fixture.path(SECOND).exists());
-    assert!(!fixture.path("host/x/2026-01-03T00:00:00Z").exists());
-    assert!(!fixture.path("ns/a/ns/b/ct/1").exists());
-    assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
-}
-
-#[tokio::test]
 async fn a_store_has_one_owner_and_a_folder_of_its_own() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let open = |path| Datastore::open(path, "default".parse().unwrap(), options(&fixture.clock));
     assert!(open(fixture.store.folder()).await.unwrap_err().is_owned());
     let error = open(fixture.folder.path()).await.unwrap_err();
@@ -231,7 +181,7 @@ async fn a_store_has_one_owner_and_a_folder_of_its_own() {
 /// What a manifest says is the client's word: nobody checks it at the commit.
 #[tokio::test]
 async fn sizes_that_a_client_made_up_do_not_break_a_list() {
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     let writer = fixture.begin(FIRST).await;
     let mut manifest = Manifest::new(writer.snapshot());
     for file in ["a.didx", "b.didx"] {
@@ -247,7 +197,7 @@ async fn sizes_that_a_client_made_up_do_not_break_a_list() {
 #[tokio::test]
 async fn the_root_of_a_new_filesystem_counts_as_empty() {
     let folder = crate::support::temporary_folder();
-    let fixture = Fixture::new().await;
+    let fixture = super::fixture().await;
     std::fs::create_dir(folder.path().join("lost+found")).unwrap();
     let created = Datastore::create(folder.path(), "default".parse().unwrap(), options(&fixture.clock)).await;
     created.unwrap();

@@ -91,7 +91,7 @@ async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
     let retry = fixture.store.begin_backup(request(FIRST)).await.unwrap_err();
     assert!(retry.is_in_use() && retry.to_string().contains("may still take effect"), "{retry}");
     late.land().await.unwrap();
-    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 1);
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn h35_a_retry_with_the_same_time_meets_no_late_put() {
     fixture.backup(FIRST, &[b"new"]).await;
     // Refused by the backend.
     let _ = late.land().await;
-    let alone = fixture.from_bucket_alone().await;
+    let alone = fixture.with_bucket_alone().await;
     assert_eq!(alone.restore(&snapshot(FIRST), "stream.bin.didx").await, b"new");
     assert_eq!(alone.check_whole().await, 1);
 }
@@ -194,13 +194,14 @@ async fn a_commit_without_an_answer_may_be_tried_again_in_its_session() {
     writer.finish().await.unwrap();
     drop(writer);
     fixture.store.set_notes(&Namespace::root(), &snapshot(FIRST), "open again").await.unwrap();
-    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 1);
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
 }
 
 #[tokio::test]
 async fn chunks_of_a_session_without_cache_are_restored_from_the_bucket() {
     let fixture = Fixture::in_bucket().await;
-    let writer = fixture.store.begin_backup(BackupRequest { no_cache: true, ..request(FIRST) }).await.unwrap();
+    let writer =
+        fixture.store.begin_backup(BackupRequest { no_cache: true, ..request(FIRST) }).await.unwrap();
     upload_stream(&writer, "stream.bin.didx", &[b"one"]).await;
     upload_manifest(&writer, &["stream.bin.didx"], fixture.store.folder()).await;
     writer.finish().await.unwrap();

@@ -25,7 +25,7 @@ async fn small_facts_are_in_the_bucket() {
     store.upload_log(&root, &made, log).await.unwrap();
     fixture.check_whole().await;
 
-    let alone = fixture.from_bucket_alone().await;
+    let alone = fixture.with_bucket_alone().await;
     let store = &alone.store;
     assert_eq!(store.notes(&root, &made).await.unwrap(), "notes");
     assert_eq!(store.group_notes(&root, &made.group).await.unwrap(), "group");
@@ -37,7 +37,7 @@ async fn small_facts_are_in_the_bucket() {
 
     store.set_protected(&root, &made, false).await.unwrap();
     store.set_group_notes(&root, &made.group, "").await.unwrap();
-    let alone = alone.from_bucket_alone().await;
+    let alone = alone.with_bucket_alone().await;
     assert!(!alone.store.is_protected(&root, &made).await.unwrap());
     assert_eq!(alone.store.group_notes(&root, &made.group).await.unwrap(), "");
 }
@@ -70,12 +70,12 @@ async fn changes_of_one_manifest_do_not_undo_each_other() {
     let fixture = Fixture::in_bucket().await;
     let (store, root) = (&fixture.store, Namespace::root());
     let made = fixture.backup(FIRST, &[b"one"]).await;
-    let mut task = coldkeep_datastore::VerifyTask::new("UPID:test".into(), Default::default());
+    let mut task = coldkeep_datastore::VerifyTask::new("UPID:test".into(), std::sync::Arc::default());
     let (noted, verified) =
         tokio::join!(store.set_notes(&root, &made, "notes"), store.verify_snapshot(&root, &made, &mut task));
     noted.unwrap();
     verified.unwrap();
-    let manifest = fixture.from_bucket_alone().await.store.manifest(&root, &made).await.unwrap();
+    let manifest = fixture.with_bucket_alone().await.store.manifest(&root, &made).await.unwrap();
     assert!(manifest.notes() == "notes" && manifest.verify_state().is_some());
 }
 
@@ -95,7 +95,8 @@ async fn h36_a_superseded_server_neither_prunes_nor_writes() {
     );
     parts.options.holder.id = "other".into();
     parts.options.takeover = Takeover::Force;
-    let other = Datastore::open_bucket(&folder.path().join("b"), "bbb".parse().unwrap(), parts).await.unwrap();
+    let other =
+        Datastore::open_bucket(&folder.path().join("b"), "bbb".parse().unwrap(), parts).await.unwrap();
     let listed = |store: &std::sync::Arc<Datastore>| {
         let store = std::sync::Arc::clone(store);
         async move { store.chunks().as_bucket().unwrap().list_objects(".cnt/").await.unwrap() }
@@ -105,7 +106,8 @@ async fn h36_a_superseded_server_neither_prunes_nor_writes() {
     assert!(writer.finish().await.is_err());
     writer.abort().await.unwrap();
     drop(writer);
-    let is_superseded = |error: &TreeError| matches!(error, TreeError::Bucket(PathError::Closed(Closed::Superseded)));
+    let is_superseded =
+        |error: &TreeError| matches!(error, TreeError::Bucket(PathError::Closed(Closed::Superseded)));
     let error = store.forget(&root, &made).await.unwrap_err();
     assert!(is_superseded(&error) && error.to_string().contains("another server"), "{error}");
     assert!(is_superseded(&store.set_notes(&root, &made, "x").await.unwrap_err()));

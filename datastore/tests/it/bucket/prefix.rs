@@ -1,12 +1,12 @@
 //! Two datastores in one bucket, the name of one being the beginning of the other's.
 
 use bytes::Bytes;
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::backend::{
-    Answer, AnyBackend, BackendError, Deletion, ETag, ObjectBackend, ObjectInfo, ObjectKey, Page, Put, PutNew,
-    PutOutcome, Validity,
+    Answer, AnyBackend, BackendError, Deletion, ETag, ObjectBackend, ObjectInfo, ObjectKey, Page, Put,
+    PutNew, PutOutcome, Validity,
 };
 use coldkeep_chunk_store::testing::{ManualClock, MemoryBackend};
-use coldkeep_chunk_store::StoreTime;
 use coldkeep_datastore::{Datastore, Namespace};
 use std::sync::Arc;
 

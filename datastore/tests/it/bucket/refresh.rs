@@ -60,7 +60,8 @@ async fn an_open_finds_what_a_crash_left_behind() {
     std::fs::write(fixture.path(SECOND).join("index.json.blob"), old).unwrap();
     let copy = "host/x/2026-01-03T00:00:00Z";
     std::fs::create_dir(fixture.path(copy)).unwrap();
-    std::fs::copy(fixture.path(SECOND).join("index.json.blob"), fixture.path(copy).join("index.json.blob")).unwrap();
+    std::fs::copy(fixture.path(SECOND).join("index.json.blob"), fixture.path(copy).join("index.json.blob"))
+        .unwrap();
     let fixture = fixture.reopen().await;
     let report = fixture.store.refresh_report().unwrap();
     assert_eq!((report.objects, report.fetched), (5, 3), "two files were there already");
@@ -110,7 +111,7 @@ async fn what_is_damaged_foreign_or_unfinished_does_not_stop_a_refresh() {
     put(&format!(".cnt/{SECOND}/a.didx"), "damaged").await;
     put(".cnt/vm/1/2026-01-01T00:00:00Z/a.didx", "").await;
     put(".cnt/vm/odd name/owner", "").await;
-    let alone = fixture.from_bucket_alone().await;
+    let alone = fixture.with_bucket_alone().await;
     let report = alone.store.refresh_report().unwrap();
     assert_eq!((report.unfinished, report.skipped.len()), (1, 1), "{report:?}");
     let all = alone.store.snapshots(&Namespace::root(), None, None).await.unwrap();
@@ -131,7 +132,7 @@ async fn a_wrong_body_is_not_taken() {
     let refused = Datastore::open_bucket(&path, "bbb".parse().unwrap(), parts).await.unwrap_err();
     assert!(refused.to_string().contains(&manifest), "{refused}");
     fixture.backend().clear_rules();
-    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 1);
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
 }
 
 /// The mark takes indexes from the bucket's own listing (R10); local copies are its cache.

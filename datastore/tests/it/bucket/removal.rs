@@ -20,7 +20,7 @@ async fn what_is_forgotten_is_gone_from_the_bucket() {
     assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 2);
     store.forget(&root, &second).await.unwrap();
     assert!(fixture.keys(".cnt/").await.is_empty(), "the group goes with its last snapshot");
-    assert_eq!(fixture.from_bucket_alone().await.check_whole().await, 0);
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 0);
 }
 
 /// Goal: a removal that stops anywhere leaves a snapshot that is whole, or none (I1).
@@ -34,9 +34,10 @@ async fn a_removal_that_stops_anywhere_leaves_no_half_snapshot() {
             let made = fixture.backup(FIRST, &[b"one", b"two"]).await;
             fixture.store.set_group_notes(&root, &made.group, "notes").await.unwrap();
             let which = Which::every(RequestKind::Delete).about(move |key| key.ends_with(stopped));
-            match has_effect {
-                true => fixture.backend().lose_replies(which),
-                false => fixture.backend().fail(which, Fault::Denied, false),
+            if has_effect {
+                fixture.backend().lose_replies(which);
+            } else {
+                fixture.backend().fail(which, Fault::Denied, false);
             }
             let refused = fixture.store.forget(&root, &made).await;
             assert!(refused.is_err(), "{stopped}");
@@ -45,9 +46,13 @@ async fn a_removal_that_stops_anywhere_leaves_no_half_snapshot() {
             // Before the manifest is known to be gone, nothing changes on disk.
             assert_eq!(shown.len(), usize::from(stopped == "/index.json.blob"), "{stopped}");
             assert!(shown.iter().all(coldkeep_datastore::SnapshotInfo::is_finished));
-            let alone = fixture.from_bucket_alone().await;
+            let alone = fixture.with_bucket_alone().await;
             let whole = alone.check_whole().await;
-            assert_eq!(whole, usize::from(stopped == "/index.json.blob" && !has_effect), "{stopped} {has_effect}");
+            assert_eq!(
+                whole,
+                usize::from(stopped == "/index.json.blob" && !has_effect),
+                "{stopped} {has_effect}"
+            );
             let left = alone.keys(&format!(".cnt/{FIRST}/")).await;
             assert_eq!(left.len(), 2 * whole, "the open cleared what was left: {left:?}");
         }
@@ -78,7 +83,7 @@ async fn h33_a_group_takes_none_with_it_whose_name_begins_like_its_own() {
     let before = fixture.keys(".cnt/vm/100/").await;
     fixture.store.forget_group(&Namespace::root(), &"vm/10".parse().unwrap(), true).await.unwrap();
     assert_eq!(fixture.keys(".cnt/").await, before);
-    let alone = fixture.from_bucket_alone().await;
+    let alone = fixture.with_bucket_alone().await;
     assert_eq!(alone.restore(&kept, "stream.bin.didx").await, b"one");
 }
 
@@ -102,7 +107,7 @@ async fn a_namespace_goes_from_the_bucket_when_it_is_really_gone() {
     store.create_namespace(&outer).await.unwrap();
     store.create_namespace(&inner).await.unwrap();
     assert_eq!(fixture.keys(".cnt/").await, [".cnt/ns/a/.namespace", ".cnt/ns/a/ns/b/.namespace"]);
-    let alone = fixture.from_bucket_alone().await;
+    let alone = fixture.with_bucket_alone().await;
     let store = &alone.store;
     assert_eq!(store.namespaces(&Namespace::root(), 7).await.unwrap().len(), 3);
     let mut request = crate::support::request(FIRST);
