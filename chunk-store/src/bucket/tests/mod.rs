@@ -1,7 +1,9 @@
 //! Hazards of a store in a bucket, by number, on a directory in memory and a backend that stops where a test says.
 
+mod batch;
 mod cache;
 mod open;
+mod paths;
 mod rebuild;
 mod recency;
 
