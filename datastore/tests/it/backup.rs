@@ -352,8 +352,7 @@ async fn an_aborted_session_keeps_a_group_with_other_snapshots() {
 async fn a_chunk_that_is_gone_fails_the_session_and_its_base_heals_with_the_next_backup() {
     let fixture = super::fixture().await;
     fixture.backup(FIRST, &[b"aaa", b"bbb"]).await;
-    let digest = Digest::of(b"bbb").to_string();
-    std::fs::remove_file(fixture.path(&format!(".chunks/{}/{digest}", &digest[..4]))).unwrap();
+    fixture.lose(&Digest::of(b"bbb")).await;
     let writer = fixture.begin(SECOND).await;
     let upid = "UPID:pbs1:000004D2:0000A1B2:00000001:6553F100:backup:default:root@pam:";
     writer.set_task(upid);

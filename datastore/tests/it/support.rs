@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coldkeep_chunk_store::backend::{AnyBackend, ObjectBackend as _, ObjectKey, Put, PutCondition};
+use coldkeep_chunk_store::backend::{AnyBackend, ObjectBackend as _, ObjectKey, Put, PutCondition, Validity};
 use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_chunk_store::bucket::{BucketOptions, Holder};
 use coldkeep_chunk_store::testing::{ManualClock, StagedBackend};
 use coldkeep_chunk_store::{
-    CheckedChunk, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel, SystemRandom,
+    CheckedChunk, Clock as _, Digest, DigestBuilder, StoreOptions, StoreTime, SyncLevel, SystemRandom,
 };
 use coldkeep_datastore::index::{DynamicIndex, FixedIndex};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
@@ -87,6 +87,16 @@ impl Fixture {
                 let put = Put { key, content: "short".into(), condition, validity: None };
                 backend.inner().put(put).await.unwrap();
             }
+        }
+    }
+
+    /// Removes a stored chunk behind the store's back.
+    pub(crate) async fn lose(&self, digest: &Digest) {
+        let inside = format!(".chunks/{}/{digest}", &digest.to_string()[..4]);
+        std::fs::remove_file(self.path(&inside)).unwrap();
+        if let Some(backend) = &self.backend {
+            let validity = Validity { signed_at: self.clock.wall(), lasts: Duration::from_secs(1) };
+            backend.inner().delete(&[ObjectKey::new(inside).unwrap()], validity).await.unwrap();
         }
     }
 
