@@ -96,7 +96,9 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
                 let name = |digest: &Digest| EntryName::new(*digest, EntryKind::UploadMarker);
                 store.dir.remove_unused(&held, group.iter().map(name).collect(), cutoff).await?;
             }
-            group.iter().for_each(|digest| store.cache.remove(digest));
+            for digest in group {
+                store.cache.remove(digest);
+            }
         }
         store.advance(self.token.clone()).await
     }

@@ -360,7 +360,7 @@ pub struct JournalCounts {
 
 /// The journal cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalLoadError {
+pub(crate) enum JournalLoadError {
     /// A file operation failed.
     #[error(transparent)]
     Dir(#[from] DirError),
