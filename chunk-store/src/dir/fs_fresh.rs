@@ -181,7 +181,9 @@ mod tests {
                 println!("state {i}, reopen {reopen}");
                 let folder = tempfile::tempdir().unwrap();
                 let mut dir = store_with_fresh(folder.path()).await;
-                state.iter().for_each(|step| step(folder.path()));
+                for step in state {
+                    step(folder.path());
+                }
                 if reopen {
                     dir = FsChunkDir::create(folder.path()).unwrap();
                 }

@@ -167,7 +167,8 @@ impl MarkerDir for MemoryDir {
 
     async fn sync_fresh(&self) -> Result<(), DirError> {
         let mut state = self.call("sync_fresh")?;
-        state.durable.fresh = state.now.fresh.clone();
+        let fresh = state.now.fresh.clone();
+        state.durable.fresh = fresh;
         Ok(())
     }
 
