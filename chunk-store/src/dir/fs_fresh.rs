@@ -102,7 +102,8 @@ pub(super) fn switch(paths: &Paths) -> Result<(), DirError> {
             rename(&paths.chunks, &paths.old())?;
             paths.sync_store()?;
         }
-        rename(&paths.fresh(), &paths.chunks)?;
+        // Gone if another process, about to be refused, looked at the store just now: it ends what it finds begun.
+        found("rename", &paths.fresh(), fs::rename(paths.fresh(), &paths.chunks))?;
         paths.sync_store()?;
     }
     remove_all(&paths.old())
