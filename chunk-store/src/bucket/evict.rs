@@ -58,12 +58,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let (mut gone, mut failures) = (0, 0);
         while gone < enough && failures < FAILURES_MAX {
             let Some(victim) = self.cache.next_victim(floor) else { break };
-            match self.evict_one(victim).await {
-                Ok(bytes) => gone += bytes,
-                Err(_) => {
-                    self.cache.failure();
-                    failures += 1;
-                }
+            if let Ok(bytes) = self.evict_one(victim).await {
+                gone += bytes;
+            } else {
+                self.cache.failure();
+                failures += 1;
             }
         }
         gone

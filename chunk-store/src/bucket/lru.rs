@@ -154,16 +154,13 @@ impl Lru {
         }
         let head = self.head_of(digest);
         let slot = Slot { digest: *digest, len: 0, older: NONE, newer: NONE, chain: self.heads[head] };
-        let at = match self.slots.get_mut(self.unused as usize) {
-            Some(unused) => {
-                let at = std::mem::replace(&mut self.unused, unused.chain);
-                *unused = slot;
-                at
-            }
-            None => {
-                self.slots.push(slot);
-                u32::try_from(self.slots.len() - 1).expect("invariant: 2^32 slots do not fit in any memory")
-            }
+        let at = if let Some(unused) = self.slots.get_mut(self.unused as usize) {
+            let at = std::mem::replace(&mut self.unused, unused.chain);
+            *unused = slot;
+            at
+        } else {
+            self.slots.push(slot);
+            u32::try_from(self.slots.len() - 1).expect("invariant: 2^32 slots do not fit in any memory")
         };
         self.heads[head] = at;
         self.count += 1;
