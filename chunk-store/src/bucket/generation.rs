@@ -325,17 +325,14 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             lasts: self.options.lifetimes.object,
         });
         let put = Put { key: generation_key(), content: content.clone(), condition, validity };
-        match self.backend_clock.noted(self.backend.put(put).await, &self.clock) {
-            Ok(answer) => match answer.value {
-                PutOutcome::Stored(etag) if self.options.swaps_atomically => {
-                    self.generation.lock().base = Some(Seen { token: token.to_owned(), etag });
-                    return Ok(Some(Swapped::Done));
-                }
-                _ => {}
-            },
-            Err(error) if error.is_unclear || error.fault.is_transient() => {}
-            Err(error) => return Err(error),
+        let answer = self.backend_clock.noted(self.backend.put(put).await, &self.clock)?;
+        if let PutOutcome::Stored(etag) = answer.value
+            && self.options.swaps_atomically
+        {
+            self.generation.lock().base = Some(Seen { token: token.to_owned(), etag });
+            return Ok(Some(Swapped::Done));
         }
+        // Refused: perhaps by an earlier attempt of ours, whose reply was lost.
         let seen = self.read_generation().await?;
         Ok(self.judge_generation(token, seen))
     }

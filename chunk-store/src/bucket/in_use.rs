@@ -73,8 +73,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             }
             _ => {}
         }
-        let in_use =
-            InUse { holder: self.options.holder.clone(), since: self.clock.now().unix_seconds() };
+        let in_use = InUse { holder: self.options.holder.clone(), since: self.clock.now().unix_seconds() };
         let content = serde_json::to_vec(&in_use).expect("invariant: texts and numbers have a JSON form");
         let put = Put {
             key: in_use_key(),
@@ -108,10 +107,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     }
 
     fn in_use_validity(&self) -> Validity {
-        Validity {
-            signed_at: self.backend_clock.estimate(&self.clock),
-            lasts: self.options.lifetimes.object,
-        }
+        Validity { signed_at: self.backend_clock.estimate(&self.clock), lasts: self.options.lifetimes.object }
     }
 }
 

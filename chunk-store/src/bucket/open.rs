@@ -90,7 +90,9 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             Ok(journal) => journal,
             Err(JournalLoadError::Dir(error)) => return Err(error.into()),
             // A rebuild needs none: it waits until whatever stood there has expired.
-            Err(JournalLoadError::Format(_)) if options.rebuild || generation.is_unknown() => Journal::default(),
+            Err(JournalLoadError::Format(_)) if options.rebuild || generation.is_unknown() => {
+                Journal::default()
+            }
             Err(JournalLoadError::Format(error)) => return Err(error.into()),
         };
         let store = Self::assemble(Parts { dir, backend, options, clock, state, journal, generation, owner });
@@ -130,8 +132,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Replays the journal: no deletes (hazard H28), but nothing counts as stored that one may have been sent for (R7).
     async fn replay_journal(&self) -> Result<(), StoreError> {
         // Requests for claimed paths may have been sent until just now, as far as anybody knows.
-        let paths_until =
-            self.backend_clock.estimate(&self.clock).plus(self.options.lifetimes.longest());
+        let paths_until = self.backend_clock.estimate(&self.clock).plus(self.options.lifetimes.longest());
         let digests = self.journal.replay(paths_until);
         for batch in digests.chunks(DELETE_KEYS_MAX) {
             let held = self.locks.lock_all(batch).await;

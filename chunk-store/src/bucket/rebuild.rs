@@ -245,10 +245,13 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 if done.is_multiple_of(PREFIXES_SAVED) {
                     self.dir.sync_fresh().await?;
                     self.record_rebuild(Some(record.clone())).await?;
+                    // The markers bear its times; nobody else saves it while the store is being opened (R12).
+                    self.save_clock().await?;
                 }
             }
         }
-        Ok(self.dir.sync_fresh().await?)
+        self.dir.sync_fresh().await?;
+        self.save_clock().await
     }
 
     /// Lists the chunks whose digests begin with a byte, and adds their markers.

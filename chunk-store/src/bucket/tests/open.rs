@@ -66,7 +66,9 @@ async fn a_backend_that_does_not_answer_takes_nothing_over() {
     let scene = Scene::new();
     let store = scene.open(&scene.dir).await;
     scene.backend.down();
-    assert!(matches!(store.check_token().await, Err(CommitError::Backend(error)) if error.fault == Fault::Unavailable));
+    assert!(
+        matches!(store.check_token().await, Err(CommitError::Backend(error)) if error.fault == Fault::Unavailable)
+    );
     assert!(matches!(store.advance(store.next_token()).await, Err(StoreError::Backend(_))));
     scene.backend.up();
     store.advance(store.next_token()).await.unwrap();

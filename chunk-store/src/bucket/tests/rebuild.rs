@@ -15,8 +15,7 @@ const PREFIXES: usize = 256;
 async fn h11_markers_of_a_restored_disk_count_for_nothing() {
     let scene = Scene::new();
     let store = scene.open(&scene.dir).await;
-    let (swept, kept) =
-        (scene.place_chunk(&store, b"swept").await, scene.place_chunk(&store, b"kept").await);
+    let (swept, kept) = (scene.place_chunk(&store, b"swept").await, scene.place_chunk(&store, b"kept").await);
     let image = scene.dir.snapshot();
     // A batch of a run.
     store.advance(store.next_token()).await.unwrap();
