@@ -6,6 +6,9 @@
 //! collector what is referenced. The format types ([`index`], [`manifest::Manifest`], [`name`]) stand on their own: clients use
 //! them without a datastore.
 //!
+//! The chunks and the objects of snapshots may live in a bucket ([`Datastore::open_bucket`]): then the folder is a cache of
+//! it that may be lost. What a client is told of is in the bucket by then.
+//!
 //! It is no server (no HTTP, no users beyond the owner's name in a file), decides nothing about when to collect, and
 //! does not know what is inside an archive.
 //!
@@ -42,13 +45,17 @@
 //! - Every index counts as references, with or without manifest, wherever it lies; what cannot be read is an error that
 //!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
 //! - A chunk is set aside only if complete bodies fail their check; a failed read sets nothing aside (R15).
+//! - In a bucket every change of the snapshot tree is made there first, under a claim of its path (R19), and on disk when
+//!   the bucket has acknowledged it. A removal takes the manifest first. Every open compares the tree with a complete
+//!   listing and makes it anew where they differ, in a fresh folder that takes its place (R10).
 //! - All paths are made of validated names in one place; nothing is removed through a symbolic link.
 //!
 //! # Locks
 //!
-//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11). Lock order: group,
-//! snapshot, an index's async lock, the folder's lock of a session, then the small `std` mutexes; lock(d) of the chunk store
-//! is only taken inside its calls. No `std` guard lives across an await.
+//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11). Lock order: the turn to
+//! change a snapshot or group (async, striped, as long as its requests), group, snapshot, claims of paths in a bucket (they
+//! refuse and do not wait), an index's async lock and the turn of a session's blobs, the folder's lock of a session, then
+//! the small `std` mutexes; lock(d) of the chunk store is only taken inside its calls. No `std` guard lives across an await.
 
 mod backup;
 mod file;

@@ -55,3 +55,37 @@ impl Plan {
         plan
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coldkeep_chunk_store::StoreTime;
+    use coldkeep_chunk_store::backend::ETag;
+
+    use super::*;
+
+    #[test]
+    fn snapshots_are_planned_that_have_their_manifest() {
+        let object = |key: &str| ObjectInfo {
+            key: ObjectKey::new(format!(".cnt/{key}")).unwrap(),
+            len: 0,
+            etag: ETag(String::new()),
+            modified_at: StoreTime::EPOCH,
+        };
+        let objects = [
+            object("ns/a/.namespace"),
+            object("vm/1/2026-01-01T00:00:00Z/.protected"),
+            object("vm/1/2026-01-01T00:00:00Z/a.fidx"),
+            object("vm/1/2026-01-02T00:00:00Z/a.fidx"),
+            object("vm/1/2026-01-02T00:00:00Z/index.json.blob"),
+            object("vm/1/else"),
+            object("vm/1/owner"),
+        ];
+        let plan = Plan::of(&objects);
+        let files: Vec<_> = plan.files.keys().map(|path| path.to_str().unwrap()).collect();
+        let second = "vm/1/2026-01-02T00:00:00Z";
+        let expected = [format!("{second}/a.fidx"), format!("{second}/index.json.blob"), "vm/1/owner".into()];
+        assert_eq!(files, expected);
+        assert_eq!(plan.folders, BTreeSet::from(["ns/a".into()]));
+        assert_eq!((plan.unfinished, plan.skipped.len()), (1, 1));
+    }
+}

@@ -32,6 +32,22 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder is the local side of a datastore in a bucket: its chunk files may be empty.
+    #[error("{} is the local side of a datastore in a bucket; it cannot be opened without the bucket", folder.display())]
+    InABucket {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder holds chunks or snapshots and is not the local side of a datastore in a bucket; a rebuild would remove
+    /// them.
+    #[error(
+        "{} holds chunks or snapshots that belong to no bucket; choose an empty folder, or empty it",
+        folder.display()
+    )]
+    NotInABucket {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The filesystem does not keep file times, so that nothing could ever be collected safely (R12).
     #[error("the filesystem of {} does not keep file times as they are set; choose another one", folder.display())]
     TimesNotKept {
@@ -106,9 +122,15 @@ impl Datastore {
     /// Dropping the future leaves the datastore closed.
     pub async fn open(folder: &Path, name: StoreName, options: StoreOptions) -> Result<Arc<Self>, OpenError> {
         let target = folder.to_owned();
-        let check = move || match look(&Layout::new(target.clone()).chunks())? {
-            Found::Folder => Ok(()),
-            _ => Err(OpenError::NotADatastore { folder: target }),
+        let check = move || {
+            let layout = Layout::new(target.clone());
+            if look(&layout.chunks())? != Found::Folder {
+                return Err(OpenError::NotADatastore { folder: target });
+            }
+            if look(&layout.generation())? != Found::Nothing {
+                return Err(OpenError::InABucket { folder: target });
+            }
+            Ok(())
         };
         run_blocking(check).await.unwrap_or(Err(OpenError::ShuttingDown))?;
         Self::open_prepared(folder, name, options).await
@@ -153,6 +175,7 @@ impl Datastore {
             make_folders(&target)?;
             let dir = FsChunkDir::create(&target)?;
             let owner = OwnerLock::take(&target).map_err(coldkeep_chunk_store::OpenError::from)?;
+            check_cache(target)?;
             Ok::<_, OpenError>((dir, owner))
         };
         let (dir, owner) = run_blocking(take).await.unwrap_or(Err(OpenError::ShuttingDown))?;
@@ -179,6 +202,23 @@ impl Datastore {
         let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
         Ok(Arc::new(Self { name, chunks, tree, leftover_errors, refresh_report: None }))
     }
+}
+
+/// Refuses a folder that has what a rebuild would remove, unless a bucket is known to have it too.
+fn check_cache(folder: PathBuf) -> Result<(), OpenError> {
+    let layout = Layout::new(folder.clone());
+    if look(&layout.generation())? != Found::Nothing {
+        return Ok(());
+    }
+    let has_tree = || -> Result<bool, DirError> {
+        for top in Layout::TOPS {
+            if look(&folder.join(top))? != Found::Nothing {
+                return Ok(true);
+            }
+        }
+        Ok(list(&layout.chunks())?.is_some_and(|entries| !entries.is_empty()))
+    };
+    if has_tree()? { Err(OpenError::NotInABucket { folder }) } else { Ok(()) }
 }
 
 /// Checks and makes the folder of a new datastore.

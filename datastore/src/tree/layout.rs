@@ -47,6 +47,11 @@ impl Layout {
         self.base.join(".coldkeep")
     }
 
+    /// What the chunk store of a bucket knows of the bucket's generation; on a filesystem there is none.
+    pub(crate) fn generation(&self) -> PathBuf {
+        self.state().join("generation")
+    }
+
     /// Returns the key of the object that a file of the tree mirrors, or what the keys of a folder's objects start
     /// with: the one place that maps paths to keys.
     pub(crate) fn key(&self, path: &Path) -> ObjectKey {

@@ -16,7 +16,7 @@ use coldkeep_datastore::index::{DynamicIndex, FixedIndex};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
 use coldkeep_datastore::{
     ArchiveKind, ArchiveName, BackupRequest, BackupWriter, BucketParts, Datastore, IndexKind, IndexRead,
-    IndexTotals, Manifest, Namespace, SnapshotName, VerifyOutcome, VerifyTask,
+    IndexTotals, Manifest, Namespace, OpenError, SnapshotName, VerifyOutcome, VerifyTask,
 };
 use tempfile::TempDir;
 
@@ -125,15 +125,13 @@ impl Fixture {
         assert_eq!(Arc::strong_count(&store), 1, "someone still uses the store");
         let path = store.folder().to_owned();
         drop(store);
-        let name = "default".parse().unwrap();
-        let store = match &backend {
-            None => Datastore::open(&path, name, options(&clock)).await.unwrap(),
-            Some(backend) => {
-                let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));
-                Datastore::open_bucket(&path, name, parts).await.unwrap()
-            }
-        };
+        let store = open(&path, &clock, backend.as_ref()).await.unwrap();
         Self { folder, clock, store, backend }
+    }
+
+    /// Opens the datastore while it is open.
+    pub(crate) async fn open_again(&self) -> Result<Arc<Datastore>, OpenError> {
+        open(self.store.folder(), &self.clock, self.backend.as_ref()).await
     }
 
     pub(crate) fn path(&self, inside: &str) -> std::path::PathBuf {
@@ -200,6 +198,22 @@ impl Fixture {
             data.extend(reader.chunk(&digest).await.unwrap().decode(16 << 20).unwrap());
         }
         data
+    }
+}
+
+/// Opens a datastore of either kind.
+async fn open(
+    path: &Path,
+    clock: &Arc<ManualClock>,
+    backend: Option<&StagedBackend>,
+) -> Result<Arc<Datastore>, OpenError> {
+    let name = "default".parse().unwrap();
+    match backend {
+        None => Datastore::open(path, name, options(clock)).await,
+        Some(backend) => {
+            let parts = bucket_parts(clock, AnyBackend::new(backend.clone()));
+            Datastore::open_bucket(path, name, parts).await
+        }
     }
 }
 

@@ -168,8 +168,8 @@ async fn a_group_without_a_readable_owner_takes_no_backup() {
 #[tokio::test]
 async fn a_store_has_one_owner_and_a_folder_of_its_own() {
     let fixture = super::fixture().await;
+    assert!(fixture.open_again().await.unwrap_err().is_owned());
     let open = |path| Datastore::open(path, "default".parse().unwrap(), options(&fixture.clock));
-    assert!(open(fixture.store.folder()).await.unwrap_err().is_owned());
     let error = open(fixture.folder.path()).await.unwrap_err();
     assert!(error.to_string().contains("is no datastore"), "{error}");
     let create = Datastore::create(fixture.folder.path(), "other".parse().unwrap(), options(&fixture.clock));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::backend::{AnyBackend, Fault, ObjectKey};
 use coldkeep_chunk_store::testing::{RequestKind, Which};
-use coldkeep_datastore::{Datastore, IndexKind, Namespace, SnapshotInfo};
+use coldkeep_datastore::{Datastore, IndexKind, Namespace, OpenError, SnapshotInfo};
 
-use crate::support::{Fixture, bucket_parts, name, stream, temporary_folder};
+use crate::support::{Fixture, bucket_parts, name, options, stream, temporary_folder};
 
 const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
 const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
@@ -166,4 +166,25 @@ async fn usage_counts_what_was_stored() {
     assert_eq!(fixture.store.usage().await.unwrap(), usage);
     fixture.store.set_stored_bytes(7).await.unwrap();
     assert_eq!(fixture.store.usage().await.unwrap().used, 7);
+}
+
+/// Goal: no mix-up of kinds costs data: a rebuild removes what it finds in the folder (I1).
+/// Method: open each kind of datastore as one of the other.
+#[tokio::test]
+async fn a_datastore_is_not_opened_as_one_of_the_other_kind() {
+    let (files, bucket) = (Fixture::new().await, Fixture::in_bucket().await);
+    let made = files.backup(FIRST, &[b"one"]).await;
+    let (files_folder, bucket_folder) = (files.store.folder().to_owned(), bucket.store.folder().to_owned());
+    let Fixture { folder: _files, clock, store, .. } = files;
+    drop(store);
+    let parts = bucket_parts(&clock, AnyBackend::new(bucket.backend().clone()));
+    let refused = Datastore::open_bucket(&files_folder, "bbb".parse().unwrap(), parts).await.unwrap_err();
+    assert!(matches!(refused, OpenError::NotInABucket { .. }), "{refused}");
+    let reopened = Datastore::open(&files_folder, "bbb".parse().unwrap(), options(&clock)).await.unwrap();
+    assert!(reopened.manifest(&Namespace::root(), &made).await.is_ok());
+    assert!(reopened.chunks().load(&Digest::of(b"one")).await.is_ok());
+    let Fixture { folder: _bucket, store, .. } = bucket;
+    drop(store);
+    let refused = Datastore::open(&bucket_folder, "bbb".parse().unwrap(), options(&clock)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::InABucket { .. }), "{refused}");
 }
