@@ -58,6 +58,8 @@ impl Gate {
     ///
     /// Dropping the future gives the place back.
     pub(super) async fn pass(&self, bytes: usize, clock: &StoreClock) -> Permit {
+        // Dropped last: whoever stood behind one that gave up is looked at then.
+        let _look_again = LookAgain(&self.state);
         let (admitted, admission) = oneshot::channel();
         admit(&self.state, |state| state.waiting.push_back(Waiter { bytes, admitted }));
         let admission = admission.await.expect("invariant: a waiter is dropped only once it is admitted");
@@ -68,6 +70,15 @@ impl Gate {
     pub(super) fn counts(&self) -> GateCounts {
         let state = lock(&self.state);
         GateCounts { allowed: state.adaptive.allowed(), ..state.under_way }
+    }
+}
+
+/// Admits whoever may pass, once it is dropped.
+struct LookAgain<'a>(&'a Arc<Mutex<State>>);
+
+impl Drop for LookAgain<'_> {
+    fn drop(&mut self) {
+        admit(self.0, |_| {});
     }
 }
 
@@ -207,7 +218,12 @@ mod tests {
         let large = poll(&mut large).unwrap();
         assert!(poll(&mut next).is_none());
         drop(large);
-        assert!(poll(&mut next).is_some());
+        let _next = poll(&mut next).unwrap();
+        let mut large = Box::pin(gate.pass(100, &clock));
+        let mut behind = Box::pin(gate.pass(1, &clock));
+        assert!(poll(&mut large).is_none() && poll(&mut behind).is_none());
+        drop(large);
+        assert!(poll(&mut behind).is_some(), "nothing that ends need wake it");
     }
 
     #[test]
@@ -218,10 +234,13 @@ mod tests {
         let mut waiting = Box::pin(gate.pass(10, &clock));
         let mut admitted = Box::pin(gate.pass(9, &clock));
         assert!(poll(&mut waiting).is_none() && poll(&mut admitted).is_none());
+        let mut tiny = Box::pin(gate.pass(0, &clock));
+        assert!(poll(&mut tiny).is_none());
         drop(waiting);
         drop(first);
         // Its place is taken although it has not been polled since.
         assert_eq!(gate.counts().bytes, 9);
+        drop(poll(&mut tiny).unwrap());
         drop(admitted);
         assert_eq!(gate.counts(), GateCounts { uploads: 0, bytes: 0, allowed: 8 });
     }

@@ -175,6 +175,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     ) -> Result<bool, DirError> {
         match self.fillable(held, digest).await? {
             None => return Ok(true),
+            // A checked plain chunk took the place of an encrypted one meanwhile (hazard H37).
+            Some(marker) if marker.class.is_some_and(|class| class != blob.class()) => return Ok(true),
             // An insert was faster.
             Some(marker) if marker.len > 0 && !was_corrupt => {}
             Some(_) => {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod insert;
 mod open;
 mod paths;
 mod rebuild;

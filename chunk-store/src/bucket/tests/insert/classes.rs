@@ -1,0 +1,146 @@
+//! H37: a blob that the server cannot check neither claims nor poisons a plain chunk.
+
+use super::*;
+use crate::blob::CryptKey;
+
+const DATA: &[u8] = b"plain data";
+
+/// A chunk that claims the digest of plain data; nobody without its key can tell.
+fn claim(iv: u8) -> CheckedChunk {
+    let blob = Blob::encode_with(DATA, Compression::None, &CryptKey::new([1; 32]), [iv; 16]).unwrap();
+    CheckedChunk::check(Digest::of(DATA), DATA.len() as u64, blob.into_bytes()).unwrap()
+}
+
+fn digest() -> Digest {
+    Digest::of(DATA)
+}
+
+async fn forget_class(store: &Store) {
+    let held = store.locks.lock(&digest()).await;
+    store.dir.remove_markers(&held, vec![digest()]).await.unwrap();
+    let marker = NewMarker { digest: digest(), content: None, class: None, at: store.clock.now() };
+    store.dir.place_marker(&held, marker).await.unwrap();
+}
+
+async fn class(store: &Store) -> Option<ChunkClass> {
+    marks(store, &digest()).await.marker.unwrap().class
+}
+
+fn is_refused(inserted: &Result<Inserted, InsertError>) -> bool {
+    matches!(inserted, Err(InsertError::ClassMismatch { stored: ChunkClass::Plain, .. }))
+}
+
+#[tokio::test]
+async fn h37_a_plain_chunk_cannot_be_claimed_by_what_nobody_can_check() {
+    for cache in [CacheUse::Keep, CacheUse::Skip] {
+        let (scene, store) = Scene::opened().await;
+        let session = store.begin_session(cache).await.unwrap();
+        store.insert(&session, chunk(DATA)).await.unwrap();
+        let stored = scene.object(&digest());
+        assert!(is_refused(&store.insert(&session, claim(1)).await));
+        // After a rebuild the object itself tells, also a damaged one.
+        forget_class(&store).await;
+        assert!(is_refused(&store.insert(&session, claim(1)).await));
+        assert_eq!(scene.object(&digest()), stored);
+        scene.backend.inner().corrupt(key_of(&digest()).as_str());
+        assert!(is_refused(&store.insert(&session, claim(1)).await));
+        // As does that of a chunk without marker.
+        scene.backend.inner().place(key_of(&digest()).as_str(), stored.clone().unwrap());
+        let held = store.locks.lock(&digest()).await;
+        store.dir.remove_markers(&held, vec![digest()]).await.unwrap();
+        drop(held);
+        assert!(is_refused(&store.insert(&session, claim(1)).await));
+        assert_eq!(scene.object(&digest()), stored);
+    }
+}
+
+#[tokio::test]
+async fn h37_a_plain_chunk_takes_the_place_of_a_claim() {
+    for cache in [CacheUse::Keep, CacheUse::Skip] {
+        for is_forgotten in [false, true] {
+            let (scene, store) = Scene::opened().await;
+            let claimant = store.begin_session(CacheUse::Keep).await.unwrap();
+            store.insert(&claimant, claim(1)).await.unwrap();
+            assert_eq!(class(&store).await, Some(ChunkClass::Encrypted));
+            if is_forgotten {
+                forget_class(&store).await;
+            }
+            let session = store.begin_session(cache).await.unwrap();
+            assert!(matches!(store.insert(&session, chunk(DATA)).await.unwrap(), Inserted::New { .. }));
+            assert_eq!(scene.object(&digest()).as_ref(), Some(chunk(DATA).blob().as_bytes()));
+            assert_eq!(class(&store).await, Some(ChunkClass::Plain));
+            assert_eq!(store.load(&digest()).await.unwrap().class(), ChunkClass::Plain);
+        }
+    }
+}
+
+#[tokio::test]
+async fn h37_an_upload_of_one_class_waits_for_one_of_the_other() {
+    let (scene, store) = Scene::opened().await;
+    let mut held = scene.backend.hold_before(Which::next(RequestKind::PutNew));
+    let claimant = spawn_insert(&store, claim(1));
+    let request = held.arrived().await;
+    let honest = spawn_insert(&store, chunk(DATA));
+    settle_down().await;
+    assert!(!honest.is_finished(), "whose object the claimant's marker would speak of");
+    request.release();
+    claimant.await.unwrap().1.unwrap();
+    honest.await.unwrap().1.unwrap();
+    assert_eq!(scene.object(&digest()).as_ref(), Some(chunk(DATA).blob().as_bytes()));
+    assert_eq!(class(&store).await, Some(ChunkClass::Plain));
+}
+
+#[tokio::test]
+async fn h37_a_claim_that_was_fetched_before_it_was_replaced_is_not_cached() {
+    let (scene, store) = Scene::opened().await;
+    let session = store.begin_session(CacheUse::Skip).await.unwrap();
+    store.insert(&session, claim(1)).await.unwrap();
+    let mut held = scene.backend.hold_after(Which::next(RequestKind::Get));
+    let load = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.load(&digest()).await })
+    };
+    let request = held.arrived().await;
+    store.insert(&session, chunk(DATA)).await.unwrap();
+    request.release();
+    load.await.unwrap().unwrap();
+    assert_eq!(store.load(&digest()).await.unwrap().class(), ChunkClass::Plain);
+}
+
+#[tokio::test]
+async fn encrypted_chunks_of_one_digest_are_one_chunk_whatever_their_key() {
+    let (scene, store) = Scene::opened().await;
+    let session = session(&store).await;
+    store.insert(&session, claim(1)).await.unwrap();
+    let stored = scene.object(&digest());
+    assert_eq!(store.insert(&session, claim(2)).await.unwrap(), Inserted::Known);
+    forget_class(&store).await;
+    assert_eq!(store.insert(&session, claim(2)).await.unwrap(), Inserted::Known);
+    assert_eq!(scene.object(&digest()), stored);
+    assert_eq!(class(&store).await, Some(ChunkClass::Encrypted));
+    assert_eq!(store.dir.read(EntryName::chunk(digest())).await.unwrap(), stored, "as the bucket has it");
+}
+
+#[tokio::test]
+async fn encrypted_chunks_of_different_length_are_not_one_chunk() {
+    let (_, store) = Scene::opened().await;
+    let session = session(&store).await;
+    store.insert(&session, claim(1)).await.unwrap();
+    forget_class(&store).await;
+    let other =
+        Blob::encode_with(b"longer than it", Compression::None, &CryptKey::new([1; 32]), [3; 16]).unwrap();
+    let other = CheckedChunk::check(digest(), 14, other.into_bytes()).unwrap();
+    let error = store.insert(&session, other).await.unwrap_err();
+    assert!(matches!(error, InsertError::LengthMismatch { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_known_object_of_unknown_class_is_looked_at_and_not_sent_again() {
+    let (scene, store) = Scene::opened().await;
+    let session = session(&store).await;
+    store.insert(&session, chunk(DATA)).await.unwrap();
+    forget_class(&store).await;
+    assert_eq!(store.insert(&session, chunk(DATA)).await.unwrap(), Inserted::Known);
+    assert_eq!(class(&store).await, Some(ChunkClass::Plain));
+    assert_eq!((scene.backend.requests(RequestKind::PutNew), scene.fetches()), (1, 0));
+}
