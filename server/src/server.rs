@@ -49,12 +49,21 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Credentials of buckets that have none of their own in the data folder.
     pub s3_credentials: Option<Credentials>,
+    /// Whether a new data folder begins with the datastore `default`.
+    pub makes_default: bool,
 }
 
 impl ServerOptions {
     /// Takes what every server needs.
     pub fn new(data_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { data_dir: data_dir.into(), clock, limits, s3_credentials: None }
+        Self { data_dir: data_dir.into(), clock, limits, s3_credentials: None, makes_default: true }
+    }
+
+    /// Lets a new data folder begin without a datastore.
+    #[must_use]
+    pub fn without_default(mut self) -> Self {
+        self.makes_default = false;
+        self
     }
 
     /// Adds credentials for buckets that have none of their own in the data folder.
@@ -102,7 +111,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future leaves the folder to the next opener.
     pub async fn open(options: ServerOptions) -> Result<Arc<Self>, ServerError> {
-        let ServerOptions { data_dir: folder, clock, limits, s3_credentials } = options;
+        let ServerOptions { data_dir: folder, clock, limits, s3_credentials, makes_default } = options;
         let failed = |source| ServerError::State { folder: folder.clone(), source };
         let open = {
             let (folder, clock) = (folder.clone(), Arc::clone(&clock));
@@ -118,8 +127,9 @@ impl Server {
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
         let (data_dir, identities, authenticator, tasks) = opened.map_err(failed)?;
+        let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
-            StoresOptions { clock: Arc::clone(&clock), s3_credentials, upload_deadline: limits.upload };
+            StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };
         let stores = Stores::open(&data_dir, stores_options).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let rest_room = UploadRoom::new(limits.rest_upload_bytes, limits.upload);

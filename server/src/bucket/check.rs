@@ -28,7 +28,7 @@ pub enum CheckError {
         bucket: String,
         /// Why.
         #[source]
-        source: BackendError,
+        source: Box<BackendError>,
     },
     /// The server did not answer.
     #[error(
@@ -39,7 +39,7 @@ pub enum CheckError {
         endpoint: String,
         /// Why.
         #[source]
-        source: BackendError,
+        source: Box<BackendError>,
     },
     /// A right is missing, or does not do what it should.
     #[error("the keys do not let objects below {prefix}/ be {done}; grant {action} on them")]
@@ -52,7 +52,7 @@ pub enum CheckError {
         action: &'static str,
         /// Why it failed.
         #[source]
-        source: BackendError,
+        source: Box<BackendError>,
     },
     /// An object was not there, or not as it was put.
     #[error("bucket {bucket} does not give back what was put into it; another server or gateway is needed")]
@@ -146,11 +146,16 @@ pub(crate) async fn check(
 async fn check_rights(backend: &AnyBackend, config: &S3Config) -> Result<(), CheckError> {
     let key = ObjectKey::new(CHECK_KEY).expect("invariant: the key is well-formed");
     let right = |done, action| {
-        move |source| CheckError::Right { prefix: config.prefix.to_string(), done, action, source }
+        move |source| {
+            let source = Box::new(source);
+            CheckError::Right { prefix: config.prefix.to_string(), done, action, source }
+        }
     };
     let listed = backend.list(CHECK_KEY, None).await.map_err(|source| match source.fault {
-        Fault::Unavailable => CheckError::Unreachable { endpoint: config.endpoint.to_string(), source },
-        _ => CheckError::List { bucket: config.bucket.to_string(), source },
+        Fault::Unavailable => {
+            CheckError::Unreachable { endpoint: config.endpoint.to_string(), source: Box::new(source) }
+        }
+        _ => CheckError::List { bucket: config.bucket.to_string(), source: Box::new(source) },
     })?;
     let content = Bytes::from_static(CHECK_CONTENT);
     let put = Put { key: key.clone(), content, condition: PutCondition::Always, validity: None };
@@ -249,7 +254,8 @@ mod tests {
     #[test]
     fn what_would_break_a_store_is_refused_with_the_reason() {
         assert!(judge(&good(), None, &config()).is_ok());
-        let cases: [(fn(&mut ProbeReport), &str); 7] = [
+        type Spoil = fn(&mut ProbeReport);
+        let cases: [(Spoil, &str); 7] = [
             (|report| report.is_complete = false, "--no-check"),
             (|report| report.bucket.versions = BucketVersions::Kept, "versioning"),
             (|report| report.bucket.object_lock = Found::Yes, "object lock"),

@@ -59,6 +59,12 @@ pub struct S3Config {
     /// Bytes that there are room for; absent means as good as endless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<u64>,
+    /// Seconds that a request is good for instead of what the probe says (R9, R19); safe only where they are presigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_lifetime: Option<u64>,
+    /// Seconds that the server's clock must show beyond an expiry for it to have passed, instead of a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry_margin: Option<u64>,
     /// What the probe found when the store was created; absent if it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeReport>,
@@ -86,12 +92,14 @@ impl S3Config {
     ///
     /// Without a probe, and where no bound was found, 15 minutes are assumed.
     pub fn lifetimes(&self) -> RequestLifetimes {
-        match self.bound() {
+        let (lasts, margin) = match self.bound() {
             // The server's leeway comes on top of what the margin allows for: it is not known to be part of the same error.
-            RequestBound::Presigned { late } => RequestLifetimes::all(PRESIGNED, MARGIN + late),
-            RequestBound::SignedHeaders { window } => RequestLifetimes::all(window, MARGIN),
-            _ => RequestLifetimes::all(SIGNATURE_WINDOW_DEFAULT, MARGIN),
-        }
+            RequestBound::Presigned { late } => (PRESIGNED, MARGIN + late),
+            RequestBound::SignedHeaders { window } => (window, MARGIN),
+            _ => (SIGNATURE_WINDOW_DEFAULT, MARGIN),
+        };
+        let lasts = self.request_lifetime.map_or(lasts, Duration::from_secs);
+        RequestLifetimes::all(lasts, self.expiry_margin.map_or(margin, Duration::from_secs))
     }
 
     /// Returns what bounds the age of all requests that must not be late, one way for them all.
@@ -113,6 +121,12 @@ impl S3Config {
             ];
         };
         let mut caveats = Vec::new();
+        if self.request_lifetime.is_some() && !matches!(self.bound(), RequestBound::Presigned { .. }) {
+            caveats.push(
+                "the settings say how long requests are good for, and the server does not enforce that: that every \
+                 chunk of a committed snapshot can be read (I1) is not guaranteed",
+            );
+        }
         if bound_of(probe) == RequestBound::None {
             caveats.push(
                 "the server bounds the age of no request: that every chunk of a committed snapshot can be read (I1) \
@@ -250,6 +264,8 @@ mod tests {
             cache_size: CACHE_SIZE_DEFAULT,
             accept_late_requests: false,
             quota: None,
+            request_lifetime: None,
+            expiry_margin: None,
             probe: None,
         }
     }
@@ -293,12 +309,18 @@ mod tests {
         assert_eq!(presigned.lifetimes(), RequestLifetimes::all(PRESIGNED, MARGIN + late));
         assert!(presigned.swaps_atomically() && presigned.caveats().is_empty());
 
+        let (request_lifetime, expiry_margin) = (Some(5), Some(2));
+        let short = S3Config { request_lifetime, expiry_margin, ..presigned.clone() };
+        assert_eq!(short.lifetimes(), RequestLifetimes::all(Duration::from_secs(5), Duration::from_secs(2)));
+        assert!(short.caveats().is_empty());
+
         // One kind that cannot be presigned has all of them signed in their headers.
         let bounded = SignatureWindow::Bounded { accepted: quarter, refused: window };
         probe.signatures.put.presigned = Presigning::NotEnforced;
         (probe.signatures.put.behind, probe.signatures.delete.behind) = (bounded, bounded);
         let signed = S3Config { probe: Some(probe.clone()), ..config() };
         assert_eq!(signed.lifetimes(), RequestLifetimes::all(window, MARGIN));
+        assert!(S3Config { request_lifetime, ..signed }.caveats()[0].contains("I1"));
         probe.signatures.delete.behind = SignatureWindow::Unbounded;
         let unbounded = S3Config { probe: Some(probe), ..config() };
         assert_eq!(unbounded.bound(), RequestBound::None);

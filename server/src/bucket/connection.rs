@@ -18,6 +18,9 @@ const IN_USE: &str = ".in-use";
 /// How every key of a manifest ends.
 const MANIFEST: &str = "/index.json.blob";
 
+/// Whether an object's turn has come, by its key.
+type IsDue = fn(&str) -> bool;
+
 /// A client of a bucket, and the backend over it.
 #[derive(Clone)]
 pub(crate) struct Connection {
@@ -93,7 +96,7 @@ impl Connection {
     /// no bucket that looks free.
     pub(crate) async fn delete_all(&self, mut tell: impl FnMut(u64)) -> Result<u64, BucketError> {
         let mut count = 0;
-        let passes: [(&str, fn(&str) -> bool); 4] = [
+        let passes: [(&str, IsDue); 4] = [
             (".cnt/", |key| key.ends_with(MANIFEST)),
             (".cnt/", |_| true),
             ("", |key| key != IN_USE),

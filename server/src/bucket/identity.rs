@@ -16,14 +16,13 @@ struct Identity {
 /// Returns this process as the holder of buckets. The id is made once and kept in `path`, so that a restart, also on a
 /// machine that changed its name, is recognised. Blocks.
 pub(crate) fn holder(path: &Path) -> Result<Holder, StateError> {
-    let identity = match json_file::read::<Option<Identity>>(path)? {
-        Some(identity) => identity,
-        None => {
-            let (high, low) = (random()?, random()?);
-            let identity = Identity { id: format!("{high:016x}{low:016x}") };
-            json_file::write(path, &identity, json_file::SECRET_MODE)?;
-            identity
-        }
+    let identity = if let Some(identity) = json_file::read::<Option<Identity>>(path)? {
+        identity
+    } else {
+        let (high, low) = (random()?, random()?);
+        let identity = Identity { id: format!("{high:016x}{low:016x}") };
+        json_file::write(path, &identity, json_file::SECRET_MODE)?;
+        identity
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok(Holder { host, process: std::process::id(), id: identity.id })

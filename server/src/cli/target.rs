@@ -53,6 +53,8 @@ pub(crate) struct Target {
 pub(crate) enum Missing {
     /// It is made: a first backup.
     Create,
+    /// It is made, without the datastore that every folder begins with.
+    CreateEmpty,
     /// It is an error: nothing can be in it.
     Refuse,
 }
@@ -179,8 +181,11 @@ async fn open(shell: &Shell, folder: &Path, missing: Missing, limits: Limits) ->
     if missing == Missing::Refuse && !folder.exists() {
         bail!("there is no data folder {}; the first backup makes it, or `coldkeep serve`", folder.display());
     }
-    let options =
+    let mut options =
         ServerOptions::new(folder, Arc::new(SystemClock::new()), limits).with_s3_credentials(s3_credentials);
+    if missing == Missing::CreateEmpty {
+        options = options.without_default();
+    }
     let started_at = Instant::now();
     let mut is_told = false;
     loop {

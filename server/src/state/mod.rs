@@ -11,4 +11,4 @@ pub use identities::{Identities, IdentityError, Token, User};
 pub(crate) use keys::load_ticket_key;
 pub use keys::{Certificate, load_certificate};
 pub use stores::{BucketUpdate, CreatedBucket, Destruction, NewBucket, StoreConfig, StoreSync, StoresError};
-pub(crate) use stores::{OpenStore, Stores, StoresOptions};
+pub(crate) use stores::{DEFAULT_STORE, OpenStore, Stores, StoresOptions};

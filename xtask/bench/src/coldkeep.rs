@@ -63,7 +63,7 @@ impl Coldkeep<'_> {
     /// Makes a store in a bucket, in the data folder of a server that does not run yet.
     pub(crate) fn create_in_bucket(&self, folder: &Path, store: &str, bucket: &Target) -> Command {
         let mut command = Command::new(self.program);
-        command.args(["datastore", "create", store, "--repository"]).arg(folder.join("data"));
+        command.args(["datastore", "create", store, "--data-dir"]).arg(folder.join("data"));
         command.args(["--backend", "s3", "--path-style", "--no-check"]);
         command.args([
             "--endpoint",

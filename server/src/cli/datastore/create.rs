@@ -16,7 +16,7 @@ use crate::bucket::{CACHE_SIZE_DEFAULT, Prefix, S3Config, describe_rebuild};
 use crate::cli::human;
 use crate::cli::shell::Shell;
 use crate::cli::target::{Missing, run_on_folder};
-use crate::state::{CreatedBucket, NewBucket};
+use crate::state::{CreatedBucket, DEFAULT_STORE, NewBucket};
 
 /// The arguments of `coldkeep datastore create`.
 #[derive(Debug, Args)]
@@ -90,6 +90,12 @@ struct How {
     /// Take a server that bounds the age of no request: that no chunk is ever lost is then not guaranteed.
     #[arg(long)]
     accept_late_requests: bool,
+    /// Seconds that requests are good for, instead of what the check finds; for tests.
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    request_lifetime: Option<u64>,
+    /// Seconds that the server's clock must show beyond an expiry; for tests.
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    expiry_margin: Option<u64>,
     /// Take the bucket over from the server that has it open.
     #[arg(long)]
     take_over: bool,
@@ -115,7 +121,7 @@ impl Create {
             let created = server.create_datastore(name.clone(), path, comment).await;
             created.with_context(|| format!("cannot make the datastore {name}"))
         };
-        run_on_folder(shell, Missing::Create, create).await?;
+        run_on_folder(shell, missing(&name), create).await?;
         shell.show(&json!({ "name": name }), |_| format!("made the datastore {name}"))
     }
 
@@ -138,6 +144,8 @@ impl Create {
             cache_size: how.cache_size,
             accept_late_requests: how.accept_late_requests,
             quota: how.quota,
+            request_lifetime: how.request_lifetime,
+            expiry_margin: how.expiry_margin,
             probe: None,
         };
         let credentials = keys.for_new_store(shell)?;
@@ -147,9 +155,14 @@ impl Create {
             let created = server.create_bucket_datastore(name.clone(), new, tell).await;
             created.with_context(|| format!("cannot make the datastore {name}"))
         };
-        let created = run_on_folder(shell, Missing::Create, create).await?;
+        let created = Box::pin(run_on_folder(shell, missing(&name), create)).await?;
         shell.show(&created.config, |_| describe(&created))
     }
+}
+
+/// A new data folder begins with a store of its own, unless that is the one to be made.
+fn missing(name: &StoreName) -> Missing {
+    if name.as_str() == DEFAULT_STORE { Missing::CreateEmpty } else { Missing::Create }
 }
 
 fn tell(progress: RebuildProgress) {

@@ -33,7 +33,8 @@ impl Refresh {
             let refresh = async |server: &Server| {
                 let stop = CancellationToken::new();
                 let tell = |state: String| Shell::note_if_watched(&state);
-                server.refresh_datastore(&name, takeover, &stop, tell).await.with_context(failed)
+                let refreshed = Box::pin(server.refresh_datastore(&name, takeover, &stop, tell)).await;
+                refreshed.with_context(failed)
             };
             run_on_folder(shell, Missing::Refuse, refresh).await?;
         } else {

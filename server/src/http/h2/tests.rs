@@ -77,7 +77,7 @@ async fn start(limits: &Limits) -> (Sender, Arc<Session>, [tokio::task::JoinHand
         let (session, limits) = (Arc::clone(&session), limits.clone());
         let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
         tokio::spawn(async move {
-            drop(serve_h2(TokioIo::new(ours), router, session, (&limits, room(&limits))).await)
+            drop(serve_h2(TokioIo::new(ours), router, session, (&limits, room(&limits))).await);
         })
     };
     let (sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(theirs)).await.unwrap();

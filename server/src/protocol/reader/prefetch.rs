@@ -100,19 +100,14 @@ impl Order {
         // A few requests at once may come in any order, and chunks that are the same as one before are left out.
         let near = self.next.saturating_sub(ahead_max)..(self.next + 2 * ahead_max).min(self.digests.len());
         let found = self.digests[near.clone()].iter().position(|one| one == digest);
-        let at = match found {
-            Some(offset) => {
-                self.ahead = (2 * self.ahead).min(ahead_max);
-                let at = near.start + offset;
-                self.next = self.next.max(at + 1);
-                at
-            }
-            None => {
-                let at = self.digests.iter().position(|one| one == digest)?;
-                (self.next, self.fetched, self.ahead) = (at + 1, at + 1, 1);
-                return Some(Vec::new());
-            }
+        let Some(offset) = found else {
+            let at = self.digests.iter().position(|one| one == digest)?;
+            (self.next, self.fetched, self.ahead) = (at + 1, at + 1, 1);
+            return Some(Vec::new());
         };
+        let at = near.start + offset;
+        self.ahead = (2 * self.ahead).min(ahead_max);
+        self.next = self.next.max(at + 1);
         let start = self.fetched.max(at + 1);
         let end = (self.next + self.ahead).min(self.digests.len());
         self.fetched = self.fetched.max(end);

@@ -80,7 +80,7 @@ impl Stores {
         let mut s3 = new.config;
         if new.is_checked {
             let connection = self.connect_with(&name, &s3, new.credentials.clone()).await.map_err(failed)?;
-            let report = check(&connection.client, &connection.backend, &s3).await;
+            let report = Box::pin(check(&connection.client, &connection.backend, &s3)).await;
             s3.probe = Some(report.map_err(|error| failed(Box::new(error).into()))?);
         }
         let (gc_grace, gc_margin, sync_level) = (None, None, StoreSync::default());
@@ -180,6 +180,20 @@ impl Stores {
         });
     }
 
+    /// Looks through the cache of a store that was not closed cleanly, in the background: until that is done, the cache
+    /// counts less than it holds.
+    fn begin_scan(&self, open: &OpenStore) {
+        let Some(bucket) = open.store.chunks().as_bucket().filter(|bucket| bucket.needs_cache_scan()) else {
+            return;
+        };
+        let (bucket, name, stop) = (Arc::clone(bucket), open.store.name().clone(), self.stop.clone());
+        self.opening.spawn(async move {
+            if let Some(Err(error)) = stop.run_until_cancelled(bucket.scan_cache()).await {
+                tracing::warn!(store = %name, error = %crate::api::chain(&error), "cannot look through the cache");
+            }
+        });
+    }
+
     /// Opens a store that is on the list.
     pub(super) async fn reopen(
         &self,
@@ -191,6 +205,7 @@ impl Stores {
         let opening = Arc::clone(opening);
         let open = self.open_bucket(config, connection, how, Arc::new(move |at| opening.note(at))).await?;
         report_leftovers(&open.store);
+        self.begin_scan(&open);
         tracing::info!(store = %config.name, "datastore is open");
         Ok(open)
     }
@@ -205,16 +220,16 @@ impl Stores {
         let (name, folder) = (config.name.clone(), self.folder.join(&config.path));
         let options = self.bucket_options(connection.config(), how, progress).await?;
         let parts = || BucketParts { backend: connection.backend.clone(), options: options.clone() };
-        let opened = match how.is_new {
-            true => match Datastore::create_bucket(&folder, name.clone(), parts()).await {
+        let open = async || Box::pin(Datastore::open_bucket(&folder, name.clone(), parts())).await;
+        let opened = if how.is_new {
+            match Box::pin(Datastore::create_bucket(&folder, name.clone(), parts())).await {
                 // That of a store that was taken off the list.
-                Err(OpenError::NotEmpty { .. }) if folder.join(".chunks").is_dir() => {
-                    Datastore::open_bucket(&folder, name.clone(), parts()).await
-                }
+                Err(OpenError::NotEmpty { .. }) if folder.join(".chunks").is_dir() => open().await,
                 other => other,
-            },
+            }
+        } else {
             // A cache that was lost is built anew.
-            false => Datastore::open_bucket(&folder, name.clone(), parts()).await,
+            open().await
         };
         let store = opened.map_err(|source| {
             if let OpenError::Bucket(BucketOpenError::InUse { holder }) = source {

@@ -53,7 +53,7 @@ impl Stores {
     ) -> Result<Destruction, StoresError> {
         let name = &config.name;
         if let Some(open) = open {
-            self.close_one(&open).await;
+            self.shut(open).await;
         }
         let mut destruction = Destruction::default();
         if config.bucket().is_some() {
@@ -80,7 +80,7 @@ impl Stores {
         open: Option<OpenStore>,
     ) -> Result<(), StoresError> {
         if let Some(open) = open {
-            self.close_one(&open).await;
+            self.shut(open).await;
         }
         let failed = |source| StoresError::Bucket { name: config.name.clone(), source: Box::new(source) };
         let (connection, ours) = (self.connect(config).await?, self.holder().await?);

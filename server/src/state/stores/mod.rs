@@ -32,7 +32,7 @@ use super::json_file::{self, PUBLIC_MODE};
 use super::{DataDir, StateError};
 
 /// The store that every server begins with.
-const DEFAULT_STORE: &str = "default";
+pub(crate) const DEFAULT_STORE: &str = "default";
 /// Most datastores of one server.
 const STORES_MAX: usize = 256;
 
@@ -44,6 +44,8 @@ pub(crate) struct StoresOptions {
     pub(crate) s3_credentials: Option<Credentials>,
     /// Longest time for one uploaded body.
     pub(crate) upload_deadline: Duration,
+    /// Whether a new data folder begins with a store.
+    pub(crate) makes_default: bool,
 }
 
 /// The datastores of a server.
@@ -77,8 +79,10 @@ impl Stores {
         });
         let read = move || json_file::read::<Option<Vec<StoreConfig>>>(&list_path);
         let Some(list) = tokio::task::spawn_blocking(read).await.map_err(|_| StateError::Lost)?? else {
-            let name: StoreName = DEFAULT_STORE.parse().expect("invariant: the name is well-formed");
-            stores.create(name, None, None).await?;
+            if stores.options.makes_default {
+                let name: StoreName = DEFAULT_STORE.parse().expect("invariant: the name is well-formed");
+                stores.create(name, None, None).await?;
+            }
             return Ok(stores);
         };
         for config in list {
@@ -222,7 +226,9 @@ impl Stores {
             let stores = self.open.read().unwrap_or_else(PoisonError::into_inner);
             stores.values().filter(|store| passing(store)).map(|store| store.config.name.clone()).collect()
         };
-        names.iter().for_each(|name| self.begin_open(name));
+        for name in &names {
+            self.begin_open(name);
+        }
     }
 
     /// Ends all stores cleanly; nobody may use them any more.
@@ -310,6 +316,7 @@ mod tests {
             clock: Arc::new(SystemClock::new()),
             s3_credentials: None,
             upload_deadline: Duration::from_secs(5),
+            makes_default: true,
         };
         let stores = Stores::open(&data_dir, options).await.unwrap();
         (data_dir, stores)

@@ -14,6 +14,10 @@ use crate::bucket::describe_rebuild;
 
 /// How often to look whether a store is still in use, and how far a rebuild is.
 const POLL: Duration = Duration::from_millis(200);
+/// How long to wait for background work of a store that was closed; an open after that fails with the reason.
+const SHUT_WAIT: Duration = Duration::from_secs(30);
+/// How long the removal of a store waits for sessions that are just ending.
+const IN_USE_WAIT: Duration = Duration::from_secs(2);
 
 impl Stores {
     /// Rebuilds the local state of a store from its bucket: new sessions are refused from now on, running ones may end,
@@ -40,7 +44,7 @@ impl Stores {
                 guard.end(Slot::Open(open));
                 return Err(StoresError::Stopped);
             }
-            self.close_one(&open).await;
+            self.shut(open).await;
         }
         let reopened = self.reopen(&config, How { is_new: false, rebuild: true, takeover }, &opening);
         let reopened = stop.run_until_cancelled(telling(reopened, &opening, &mut tell)).await;
@@ -58,6 +62,20 @@ impl Stores {
                 Err(error)
             }
         }
+    }
+
+    /// Closes a store that nobody uses any more, and waits until its folder can be opened again.
+    pub(super) async fn shut(&self, open: OpenStore) {
+        self.close_one(&open).await;
+        let bucket = open.store.chunks().as_bucket().map(Arc::downgrade);
+        drop(open);
+        // What goes on in the background notices the close.
+        let gone = async {
+            while bucket.as_ref().is_some_and(|bucket| bucket.strong_count() > 0) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(SHUT_WAIT, gone).await;
     }
 
     /// Marks the store as being opened, and returns it if it was open.
@@ -83,16 +101,13 @@ impl Stores {
         }
         let (open, opening) = self.begin_refresh(name)?;
         opening.end();
-        let gone =
-            || StoresError::Unavailable { name: name.clone(), reason: "it is being removed".to_owned() };
-        self.set_slot(name, Slot::failed(name, &gone()));
-        match open {
-            Some(open) if Arc::strong_count(&open.store) > 1 => {
-                self.set_slot(name, Slot::Open(open));
-                Err(StoresError::InUse { name: name.clone() })
-            }
-            open => Ok(open),
+        self.set_slot(name, Slot::Failed { reason: "it is being removed".to_owned(), may_pass: false });
+        let Some(open) = open else { return Ok(None) };
+        if tokio::time::timeout(IN_USE_WAIT, unused(&open)).await.is_err() {
+            self.set_slot(name, Slot::Open(open));
+            return Err(StoresError::InUse { name: name.clone() });
         }
+        Ok(Some(open))
     }
 }
 

@@ -1,0 +1,7 @@
+//! Datastores in buckets, on an S3 server in memory.
+
+mod command;
+mod create;
+mod life;
+mod manage;
+mod scene;
