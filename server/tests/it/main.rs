@@ -4,6 +4,7 @@
 
 mod backup_protocol;
 mod bad_input;
+mod bucket;
 mod cli;
 mod disk_full;
 mod embedded;
