@@ -200,14 +200,13 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let Some(wait) = record.wait(&self.options.lifetimes).filter(|_| !cfg!(coldkeep_off = "r10")) else {
             return Ok(());
         };
-        let until = match record.expires_at {
-            Some(nanos) => StoreTime::from_unix_nanos(nanos),
-            None => {
-                let until = self.backend_clock.estimate(&self.clock).plus(wait);
-                record.expires_at = Some(until.unix_nanos());
-                self.record_rebuild(Some(record.clone())).await?;
-                until
-            }
+        let until = if let Some(nanos) = record.expires_at {
+            StoreTime::from_unix_nanos(nanos)
+        } else {
+            let until = self.backend_clock.estimate(&self.clock).plus(wait);
+            record.expires_at = Some(until.unix_nanos());
+            self.record_rebuild(Some(record.clone())).await?;
+            until
         };
         loop {
             // Tells the backend's time, and whether somebody else has taken the bucket over meanwhile.

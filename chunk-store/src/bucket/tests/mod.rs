@@ -106,11 +106,6 @@ impl Scene {
         tokio::spawn(BucketStore::open(dir.clone(), self.backend.clone(), options, None))
     }
 
-    fn spawn_advance(&self, store: &Arc<Store>) -> JoinHandle<Result<(), StoreError>> {
-        let store = Arc::clone(store);
-        tokio::spawn(async move { store.advance(store.next_token()).await })
-    }
-
     fn place_object(&self, data: &[u8]) -> Digest {
         let digest = Digest::of(data);
         let blob = Blob::encode(data, Compression::None).unwrap();
@@ -172,6 +167,11 @@ impl Scene {
         let lists = log[since..].iter().filter(|request| request.kind == RequestKind::List);
         lists.flat_map(|request| &request.keys).collect::<BTreeSet<_>>().len()
     }
+}
+
+fn spawn_advance(store: &Arc<Store>) -> JoinHandle<Result<(), StoreError>> {
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.advance(store.next_token()).await })
 }
 
 fn key_of(digest: &Digest) -> ObjectKey {

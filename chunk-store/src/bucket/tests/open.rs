@@ -107,7 +107,7 @@ async fn an_advance_succeeds_whatever_becomes_of_its_requests() {
             Mishap::Repeated => {
                 // The first attempt takes effect after the second one did: its condition no longer holds.
                 let mut held = scene.backend.hold_before(put);
-                let advancing = scene.spawn_advance(&store);
+                let advancing = spawn_advance(&store);
                 let late = held.arrived().await.repeat_now_land_later();
                 advancing.await.unwrap().unwrap();
                 let _refused = late.land().await;
@@ -133,7 +133,7 @@ async fn after_a_crash_at_any_step_of_an_advance_the_local_state_still_counts() 
         let put = Which::next(RequestKind::Put).key(GENERATION);
         let mut held =
             if has_effect { scene.backend.hold_after(put) } else { scene.backend.hold_before(put) };
-        let advancing = scene.spawn_advance(&store);
+        let advancing = spawn_advance(&store);
         let stopped = held.arrived().await;
         advancing.abort();
         stopped.lose();
@@ -230,7 +230,7 @@ async fn the_put_of_the_generation_expires() {
     let scene = Scene::new();
     let store = scene.open(&scene.dir).await;
     let mut held = scene.backend.hold_before(Which::next(RequestKind::Put).key(GENERATION));
-    let advancing = scene.spawn_advance(&store);
+    let advancing = spawn_advance(&store);
     let late = held.arrived().await.lose_now_land_later();
     advancing.await.unwrap().unwrap();
     scene.clock.advance(2 * MINUTE);
