@@ -1,7 +1,5 @@
 //! I3 under random interleavings: told means stored, until the session ends.
 
-use std::future::Future;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -134,22 +132,20 @@ impl Play {
     }
 }
 
-fn sweep(store: Arc<Store>, backend: StagedBackend) -> impl Future<Output = ()> + Send {
-    async move {
-        let Ok(run) = store.begin_run(Duration::ZERO, Duration::ZERO).await else { return };
-        let mut candidates = Vec::new();
-        for data in DATA {
-            let digest = Digest::of(data);
-            let answer = backend.inner().head(&key_of(&digest)).await.unwrap();
-            let listed = answer.value.map(|object| (object.modified_at, answer.date));
-            candidates.push(Candidate { digest, listed });
-            tokio::task::yield_now().await;
-        }
-        let mut batch = Batch::default();
-        store.condemn(&run, &mut batch, &candidates).await.unwrap();
+async fn sweep(store: Arc<Store>, backend: StagedBackend) {
+    let Ok(run) = store.begin_run(Duration::ZERO, Duration::ZERO).await else { return };
+    let mut candidates = Vec::new();
+    for data in DATA {
+        let digest = Digest::of(data);
+        let answer = backend.inner().head(&key_of(&digest)).await.unwrap();
+        let listed = answer.value.map(|object| (object.modified_at, answer.date));
+        candidates.push(Candidate { digest, listed });
         tokio::task::yield_now().await;
-        store.carry_out(batch, &|| false).await.unwrap();
     }
+    let mut batch = Batch::default();
+    store.condemn(&run, &mut batch, &candidates).await.unwrap();
+    tokio::task::yield_now().await;
+    store.carry_out(batch, &|| false).await.unwrap();
 }
 
 proptest! {
