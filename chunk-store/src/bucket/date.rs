@@ -6,19 +6,44 @@ use std::time::Duration;
 use crate::backend::{Answer, BackendError};
 use crate::time::{StoreClock, StoreTime};
 
+/// What one date may differ from what was expected before it counts as a clock that was set.
+const SET: Duration = Duration::from_mins(1);
+
 /// What the dates of answers say. Only they end limbo; no local clock does (R9, hazard H30).
 #[derive(Debug, Default)]
 pub(super) struct BackendClock {
-    latest: Mutex<Option<(StoreTime, Duration)>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    latest: StoreTime,
+    /// What the clock showed, and when that was on the monotonic clock.
+    reading: (StoreTime, Duration),
+}
+
+impl Seen {
+    fn estimate(&self, monotonic: Duration) -> StoreTime {
+        let (date, noted_at) = self.reading;
+        date.plus(monotonic.saturating_sub(noted_at))
+    }
 }
 
 impl BackendClock {
     /// Notes the date of an answer that came just now.
     pub(super) fn note(&self, date: StoreTime, clock: &StoreClock) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if latest.is_none_or(|(noted, _)| noted < date) {
-            *latest = Some((date, clock.monotonic()));
-        }
+        let now = clock.monotonic();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(match *seen {
+            None => Seen { latest: date, reading: (date, now) },
+            Some(before) => {
+                // The date of a slow answer is an old one: a clock that was not set has not gone back.
+                let expected = before.estimate(now);
+                let is_near = date.since(expected).max(expected.since(date)) <= SET;
+                let shown = if is_near { date.max(expected) } else { date };
+                Seen { latest: before.latest.max(date), reading: (shown, now) }
+            }
+        });
     }
 
     /// Notes the date of a result, whichever it is, and passes it on.
@@ -39,16 +64,43 @@ impl BackendClock {
 
     /// Returns the latest date of any answer: the backend's clock shows at least that.
     pub(super) fn latest(&self) -> Option<StoreTime> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).map(|(date, _)| date)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).map(|seen| seen.latest)
     }
 
-    /// Returns what the backend's clock shows now, for signing: the latest date and what has elapsed since. Before any
-    /// answer it is the store clock's time.
+    /// Returns what the backend's clock shows now, for signing: a date and what has elapsed since. Before any answer it is
+    /// the store clock's time.
     pub(super) fn estimate(&self, clock: &StoreClock) -> StoreTime {
-        let latest = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.map_or_else(
-            || clock.now(),
-            |(date, noted_at)| date.plus(clock.monotonic().saturating_sub(noted_at)),
-        )
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.map_or_else(|| clock.now(), |seen| seen.estimate(clock.monotonic()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::ManualClock;
+
+    fn at(seconds: i64) -> StoreTime {
+        StoreTime::from_unix(seconds, 0)
+    }
+
+    #[test]
+    fn signing_follows_the_backends_clock_and_expiry_its_latest_date() {
+        let source = Arc::new(ManualClock::at(at(5_000)));
+        let clock = StoreClock::new(Arc::clone(&source) as _, StoreTime::EPOCH);
+        let backend = BackendClock::default();
+        assert!(backend.latest().is_none() && backend.estimate(&clock) >= at(5_000));
+        backend.note(at(1_000), &clock);
+        source.advance(Duration::from_secs(30));
+        assert_eq!((backend.latest(), backend.estimate(&clock)), (Some(at(1_000)), at(1_030)));
+        // An answer that was long on its way.
+        backend.note(at(1_010), &clock);
+        assert_eq!((backend.latest(), backend.estimate(&clock)), (Some(at(1_010)), at(1_030)));
+        // A clock that was wrong for once.
+        backend.note(at(900_000), &clock);
+        backend.note(at(1_031), &clock);
+        assert_eq!((backend.latest(), backend.estimate(&clock)), (Some(at(900_000)), at(1_031)));
     }
 }

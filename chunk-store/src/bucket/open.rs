@@ -172,7 +172,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.save_clock().await?;
         self.save_recency().await?;
         self.check_token().await?;
-        if self.expire_journal().await? {
+        self.expire_journal().await?;
+        if self.journal.is_stale() {
             self.save_journal().await?;
         }
         Ok(())
@@ -195,6 +196,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             let _nobody_writes = self.locks.lock_every().await;
             self.end_recency().await?;
             self.dir.sync().await?;
+            if self.journal.is_stale() {
+                // Else paths that were given free would be closed after the next open, until an expiry has passed.
+                self.save_journal().await?;
+            }
             self.state.save(&self.dir, &self.clock, self.registry.is_idle()).await?;
         }
         if is_ours {

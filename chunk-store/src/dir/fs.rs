@@ -1,9 +1,11 @@
 //! The chunk directory on a real disk.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -34,10 +36,20 @@ pub(super) struct Paths {
     state: PathBuf,
     /// Held by the thread that writes below `state`: a caller that stops waiting leaves its write under way, and the
     /// next one would share its temporary file.
-    writing_state: Mutex<Reserve>,
+    writing_state: Mutex<StateWriting>,
+    /// Numbers the replacements of state files in the order in which they were asked for.
+    state_turns: AtomicU64,
     filesystem: Mutex<Filesystem>,
     /// Held from before a prefix folder is there until its name is durable.
     making_shard: Mutex<()>,
+}
+
+/// What writes of state share.
+#[derive(Debug)]
+pub(super) struct StateWriting {
+    reserve: Reserve,
+    /// The latest replacement of each file that was written.
+    written: BTreeMap<StateFile, u64>,
 }
 
 /// What syncs the filesystem of the chunks.
@@ -85,8 +97,16 @@ impl FsChunkDir {
         durable::sync_folder(store)?;
         let folder = File::open(&chunks).map_err(|source| DirError::new("open", &chunks, source))?;
         let filesystem = Mutex::new(Filesystem { folder, has_failed: false });
-        let writing_state = Mutex::new(Reserve::new(state.join("reserve")));
-        let paths = Paths { chunks, state, writing_state, filesystem, making_shard: Mutex::default() };
+        let reserve = Reserve::new(state.join("reserve"));
+        let writing_state = Mutex::new(StateWriting { reserve, written: BTreeMap::new() });
+        let paths = Paths {
+            chunks,
+            state,
+            writing_state,
+            state_turns: AtomicU64::new(0),
+            filesystem,
+            making_shard: Mutex::default(),
+        };
         Ok(Self { paths: Arc::new(paths) })
     }
 
@@ -138,7 +158,7 @@ impl Paths {
         self.shard(name.shard()).join(name.to_string())
     }
 
-    fn write_state(&self) -> MutexGuard<'_, Reserve> {
+    fn write_state(&self) -> MutexGuard<'_, StateWriting> {
         lock(&self.writing_state)
     }
 
@@ -335,9 +355,9 @@ impl ChunkDir for FsChunkDir {
 
     async fn keeps_times(&self, at: StoreTime) -> Result<bool, DirError> {
         self.run(None, move |paths| {
-            let reserve = paths.write_state();
+            let writing = paths.write_state();
             // Among the chunks: another folder may be on another filesystem.
-            reserve.spend(|| probe_times(&paths.chunks, at))
+            writing.reserve.spend(|| probe_times(&paths.chunks, at))
         })
         .await
     }
@@ -351,9 +371,17 @@ impl ChunkDir for FsChunkDir {
     }
 
     async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
+        let turn = self.paths.state_turns.fetch_add(1, Ordering::Relaxed);
         self.run(None, move |paths| {
-            let reserve = paths.write_state();
-            reserve.spend(|| durable::replace_file(&paths.state_file(file), &content, STATE_MODE))
+            let mut writing = paths.write_state();
+            // A caller that stopped waiting may have left its write behind ours: the older content never comes last.
+            if writing.written.get(&file).is_some_and(|written| *written > turn) {
+                return Ok(());
+            }
+            let replace = || durable::replace_file(&paths.state_file(file), &content, STATE_MODE);
+            writing.reserve.spend(replace)?;
+            writing.written.insert(file, turn);
+            Ok(())
         })
         .await
     }

@@ -105,6 +105,8 @@ struct State {
     /// Entries in limbo that must not be settled before the removal of their markers is durable.
     unsynced: BTreeSet<EntryId>,
     paths: BTreeMap<String, PathState>,
+    /// Something was taken out since the file was last written.
+    is_stale: bool,
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -131,10 +133,20 @@ impl Journal {
         let _turn = self.saving.lock().await;
         // Encoded after the turn came: the last file written is never the older one.
         let content = {
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
+            state.is_stale = false;
             format::encode(state.entries.values(), &state.paths)
         };
-        dir.save_state(StateFile::Journal, content.into()).await
+        let saved = dir.save_state(StateFile::Journal, content.into()).await;
+        if saved.is_err() {
+            lock(&self.state).is_stale = true;
+        }
+        saved
+    }
+
+    /// Returns whether the file says more than is true: what is settled or free, and was to be saved some time.
+    pub(crate) fn is_stale(&self) -> bool {
+        lock(&self.state).is_stale
     }
 
     /// Puts every entry in limbo, and closes every path that was claimed until `paths_until` (R7, R19); returns all
@@ -217,6 +229,7 @@ impl Journal {
             if entry.digests.is_empty() {
                 state.entries.remove(&id);
             }
+            state.is_stale = true;
             for digest in settled {
                 state.journalled.remove(&digest);
             }
@@ -265,6 +278,7 @@ impl Journal {
                 entry.in_limbo && entry.expires_at < passed && !state.unsynced.contains(id)
             };
             let ids: Vec<_> = entries.filter(|(id, entry)| over(id, entry)).map(|(id, _)| *id).collect();
+            state.is_stale |= state.paths.len() < before;
             if ids.is_empty() && state.paths.len() < before {
                 self.changed.notify_waiters();
                 return true;
@@ -338,6 +352,7 @@ impl Journal {
     pub(crate) fn release_path(&self, path: &str, closed_until: Option<StoreTime>) {
         {
             let mut state = lock(&self.state);
+            state.is_stale = true;
             match closed_until.filter(|_| !cfg!(coldkeep_off = "r19")) {
                 Some(until) => state.paths.insert(path.to_owned(), PathState::Closed(until)),
                 None => state.paths.remove(path),

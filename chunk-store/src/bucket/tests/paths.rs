@@ -310,3 +310,31 @@ async fn a_listing_is_complete_or_an_error() {
     assert_eq!(store.read_object(&key("none")).await.unwrap(), None);
     store.dir().check_synced().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_path_that_was_given_free_is_free_after_a_clean_end() {
+    let clock = clock();
+    let backend = StagedBackend::new(Arc::clone(&clock) as _);
+    let dir = MemoryDir::new();
+    let store = open_store(dir.clone(), backend.clone(), &clock).await;
+    let claim = store.claim(SNAPSHOT).await.unwrap();
+    claim.put_new(&key("drive.img.fidx"), Bytes::from_static(b"index")).await.unwrap();
+    claim.release().await.unwrap();
+    store.close().await.unwrap();
+    let date = clock.wall();
+    let store = open_store(dir, backend, &clock).await;
+    store.claim(SNAPSHOT).await.unwrap();
+    assert!(clock.wall() < date.plus(Duration::from_secs(1)), "the claim waited for an expiry");
+}
+
+#[tokio::test]
+async fn a_path_that_was_given_free_is_free_after_a_tick_and_a_crash() {
+    let clock = clock();
+    let backend = StagedBackend::new(Arc::clone(&clock) as _);
+    let dir = MemoryDir::new();
+    let store = open_store(dir.clone(), backend.clone(), &clock).await;
+    store.claim(SNAPSHOT).await.unwrap().release().await.unwrap();
+    store.tick().await.unwrap();
+    drop(store);
+    open_store(dir, backend, &clock).await.claim(SNAPSHOT).await.unwrap();
+}
