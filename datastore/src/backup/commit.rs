@@ -19,6 +19,10 @@ impl BackupWriter {
     /// uploaded; now the chunks and the folders, then the manifest by rename and sync of the folder. Only then, if no
     /// chunk that the session relies on was lost meanwhile (I3), is the commit acknowledged and the locks given free.
     ///
+    /// In a bucket, indexes and blobs are there since they were closed and uploaded; now the token is read, the manifest put
+    /// and the token read again (R10), and then the manifest is written on disk. If the bucket did not answer, a later call
+    /// of the same session tries again; it is refused while the unanswered request may still take effect (R19).
+    ///
     /// # Errors
     /// [`BackupError::StillOpen`], [`BackupError::NoFiles`], [`BackupError::NoManifest`], [`BackupError::Manifest`],
     /// [`BackupError::PreviousGone`], [`BackupError::Benchmark`], and what the disk refuses: the session goes on.

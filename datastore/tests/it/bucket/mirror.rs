@@ -65,14 +65,27 @@ async fn what_the_bucket_refuses_does_not_happen_on_disk() {
     assert!(!fixture.path("ns/a").exists());
 }
 
+/// Goal: two changes of one manifest both take place, neither is refused for the other's sake.
+/// Method: the first one's put is held until the second has had time to get in its way.
 #[tokio::test]
-async fn changes_of_one_manifest_do_not_undo_each_other() {
+async fn changes_of_one_manifest_take_turns() {
     let fixture = Fixture::in_bucket().await;
     let (store, root) = (&fixture.store, Namespace::root());
     let made = fixture.backup(FIRST, &[b"one"]).await;
     let mut task = coldkeep_datastore::VerifyTask::new("UPID:test".into(), std::sync::Arc::default());
-    let (noted, verified) =
-        tokio::join!(store.set_notes(&root, &made, "notes"), store.verify_snapshot(&root, &made, &mut task));
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let mut held = fixture.backend().hold_before(Which::next(RequestKind::Put).key(&manifest));
+    let verify = async {
+        let first = held.arrived().await;
+        let waits = async {
+            for _ in 0..100 {
+                assert_eq!(store.notes(&root, &made).await.unwrap(), "");
+            }
+            first.release();
+        };
+        tokio::join!(store.verify_snapshot(&root, &made, &mut task), waits).0
+    };
+    let (noted, verified) = tokio::join!(store.set_notes(&root, &made, "notes"), verify);
     noted.unwrap();
     verified.unwrap();
     let manifest = fixture.with_bucket_alone().await.store.manifest(&root, &made).await.unwrap();
