@@ -34,9 +34,26 @@ const DATASTORE: Harness = Harness::Integration("coldkeep-datastore");
 /// All rules that are built and have a switch.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
+        name: "r1",
+        what: "an upload leaves without its upload marker",
+        hazards: &[
+            Hazard {
+                harness: STORE,
+                test: "h17_a_session_without_cache_leaves_marks_that_the_sweep_respects",
+            },
+            Hazard { harness: STORE, test: "h04_a_failed_upload_leaves_another_one_its_protection" },
+            Hazard {
+                harness: STORE,
+                test: "h08_what_a_crash_cut_short_is_protected_found_again_and_collected_if_nobody_wants_it",
+            },
+        ],
+    },
+    Rule {
         name: "r2",
         what: "a known chunk is neither refreshed nor compared by class",
         hazards: &[
+            Hazard { harness: STORE, test: "h37_a_plain_chunk_cannot_be_claimed_by_what_nobody_can_check" },
+            Hazard { harness: STORE, test: "h37_a_plain_chunk_takes_the_place_of_a_claim" },
             Hazard { harness: STORE, test: "h37_unchecked_blobs_do_not_claim_plain_chunks" },
             Hazard { harness: GC, test: "h02_a_known_chunk_is_refreshed_before_the_session_is_told" },
         ],
@@ -45,6 +62,8 @@ pub(crate) const RULES: &[Rule] = &[
         name: "r3",
         what: "the last attempt of a put stays conditional",
         hazards: &[
+            Hazard { harness: STORE, test: "h32_a_bad_object_that_is_already_there_is_replaced" },
+            Hazard { harness: STORE, test: "h32_a_good_object_of_another_encoding_is_kept_and_cached" },
             Hazard { harness: S3, test: "h05_puts_that_keep_colliding_succeed_in_the_end" },
             Hazard {
                 harness: Harness::TestBed,
@@ -55,12 +74,17 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "r4",
         what: "a chunk is written in place",
-        hazards: &[Hazard { harness: STORE, test: "a_replaced_chunk_stays_whole_for_whoever_is_reading_it" }],
+        hazards: &[
+            Hazard { harness: STORE, test: "h04_a_failed_upload_leaves_another_one_its_protection" },
+            Hazard { harness: STORE, test: "h22_an_acknowledgement_from_before_a_delete_does_not_count" },
+            Hazard { harness: STORE, test: "a_replaced_chunk_stays_whole_for_whoever_is_reading_it" },
+        ],
     },
     Rule {
         name: "r5",
         what: "a referenced chunk is not refreshed",
         hazards: &[
+            Hazard { harness: STORE, test: "h07_a_referenced_chunk_is_in_use" },
             Hazard { harness: GC, test: "h07_a_reused_chunk_outlives_the_snapshot_it_came_from" },
             Hazard {
                 harness: DATASTORE,
@@ -71,17 +95,50 @@ pub(crate) const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "r6",
+        what: "a read makes markers, and eviction does not look again",
+        hazards: &[
+            Hazard { harness: STORE, test: "h06_a_download_that_ends_after_the_marker_went_makes_none" },
+            Hazard { harness: STORE, test: "h06_what_is_journalled_is_not_cached" },
+            Hazard { harness: STORE, test: "h14_a_chunk_that_is_read_after_it_was_chosen_is_not_evicted" },
+        ],
+    },
+    Rule {
         name: "r7",
         what: "a removal does not look again",
         hazards: &[
+            Hazard { harness: STORE, test: "h01_an_object_whose_upload_is_not_over_is_not_condemned" },
+            Hazard { harness: STORE, test: "h28_replay_of_the_journal_deletes_nothing_and_trusts_nothing" },
             Hazard { harness: STORE, test: "h02_a_chunk_touched_after_the_sweep_decided_is_kept" },
             Hazard { harness: GC, test: "h02_a_chunk_used_between_decision_and_removal_stays" },
+        ],
+    },
+    Rule {
+        name: "r8",
+        what: "inserts and references go on over condemned and journalled digests",
+        hazards: &[
+            Hazard {
+                harness: STORE,
+                test: "h02_a_chunk_used_after_it_was_condemned_is_taken_out_of_the_batch",
+            },
+            Hazard {
+                harness: STORE,
+                test: "h02_an_insert_while_the_delete_is_on_its_way_waits_and_uploads_anew",
+            },
         ],
     },
     Rule {
         name: "r9",
         what: "a later answer hides an earlier attempt without one",
         hazards: &[
+            Hazard {
+                harness: STORE,
+                test: "h10_a_delete_without_an_answer_never_lands_on_a_chunk_uploaded_again",
+            },
+            Hazard {
+                harness: STORE,
+                test: "h21_a_first_attempt_that_lands_late_is_feared_even_if_the_second_one_succeeded",
+            },
             Hazard { harness: S3, test: "h21_a_success_after_a_lost_attempt_is_still_unclear" },
             Hazard { harness: S3, test: "an_unanswered_single_delete_is_not_reported_as_refused" },
             Hazard {
@@ -95,9 +152,34 @@ pub(crate) const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "r10",
+        what: "whatever token stands in the bucket counts as ours",
+        hazards: &[
+            Hazard { harness: STORE, test: "h11_markers_of_a_restored_disk_count_for_nothing" },
+            Hazard { harness: STORE, test: "h11_another_server_has_had_the_bucket_since" },
+            Hazard {
+                harness: STORE,
+                test: "h12_a_forced_takeover_ends_the_first_server_and_the_second_one_goes_on",
+            },
+            Hazard { harness: STORE, test: "h12_a_bucket_taken_over_during_a_commit_is_not_acknowledged" },
+            Hazard {
+                harness: STORE,
+                test: "h23_a_disk_copied_in_the_middle_of_a_run_belongs_to_no_generation",
+            },
+            Hazard {
+                harness: STORE,
+                test: "h24_a_rebuild_waits_until_deletes_of_the_predecessor_have_expired",
+            },
+            Hazard { harness: STORE, test: "h36_a_superseded_server_neither_deletes_nor_rewrites" },
+        ],
+    },
+    Rule {
         name: "r11",
         what: "a store may have two owners",
-        hazards: &[Hazard { harness: STORE, test: "a_store_has_one_owner" }],
+        hazards: &[
+            Hazard { harness: STORE, test: "h12_a_second_server_is_refused_and_told_who_has_the_bucket" },
+            Hazard { harness: STORE, test: "a_store_has_one_owner" },
+        ],
     },
     Rule {
         name: "r12",
@@ -115,9 +197,28 @@ pub(crate) const RULES: &[Rule] = &[
         hazards: &[Hazard { harness: GC, test: "h07_the_cutoff_is_no_later_than_the_oldest_session" }],
     },
     Rule {
+        name: "r14",
+        what: "healing acts on a listing, without a look under lock(d)",
+        hazards: &[
+            Hazard {
+                harness: STORE,
+                test: "h26_healing_does_not_remove_the_marker_of_a_chunk_uploaded_meanwhile",
+            },
+            Hazard {
+                harness: STORE,
+                test: "h26_healing_puts_no_marker_over_an_object_that_is_being_deleted",
+            },
+        ],
+    },
+    Rule {
         name: "r15",
         what: "sessions that rely on a chunk set aside go on, and bad copies go at once",
         hazards: &[
+            Hazard { harness: STORE, test: "h31_a_fetch_that_fails_or_goes_wrong_once_sets_nothing_aside" },
+            Hazard {
+                harness: STORE,
+                test: "h29_a_session_that_relies_on_a_chunk_set_aside_fails_and_the_next_one_uploads_it",
+            },
             Hazard { harness: STORE, test: "h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it" },
             Hazard { harness: STORE, test: "h29_sessions_fail_before_their_chunk_goes" },
             Hazard { harness: GC, test: "bad_copies_stay_while_an_index_refers_to_the_digest" },
@@ -130,6 +231,22 @@ pub(crate) const RULES: &[Rule] = &[
             harness: DATASTORE,
             test: "h34_an_index_cannot_name_a_chunk_that_its_session_never_had",
         }],
+    },
+    Rule {
+        name: "r19",
+        what: "a path is free although a request for it may still take effect",
+        hazards: &[
+            Hazard { harness: STORE, test: "h35_a_late_put_does_not_undo_a_later_one" },
+            Hazard { harness: STORE, test: "h35_a_late_delete_does_not_hit_a_path_that_is_used_again" },
+            Hazard { harness: STORE, test: "h35_a_claim_closes_its_path_after_a_crash" },
+            Hazard { harness: STORE, test: "h25_a_manifest_that_may_still_land_keeps_its_path_closed" },
+            Hazard { harness: DATASTORE, test: "h35_a_retry_with_the_same_time_meets_no_late_put" },
+        ],
+    },
+    Rule {
+        name: "h19",
+        what: "what the cache holds is served without a check",
+        hazards: &[Hazard { harness: STORE, test: "h19_a_torn_cached_file_is_not_served_and_is_replaced" }],
     },
     Rule {
         name: "i6",
