@@ -253,8 +253,8 @@ mod tests {
 
     #[test]
     fn what_would_break_a_store_is_refused_with_the_reason() {
-        assert!(judge(&good(), None, &config()).is_ok());
         type Spoil = fn(&mut ProbeReport);
+        assert!(judge(&good(), None, &config()).is_ok());
         let cases: [(Spoil, &str); 7] = [
             (|report| report.is_complete = false, "--no-check"),
             (|report| report.bucket.versions = BucketVersions::Kept, "versioning"),

@@ -5,6 +5,7 @@ use coldkeep_datastore::StoreName;
 
 use super::params::STORE;
 use crate::Server;
+use crate::api::nodes::is_on_store;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
 use crate::tasks::{TaskHandle, TaskSpec};
@@ -43,9 +44,26 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
     let server = call.state.clone();
     let work = |task: TaskHandle| async move {
         task.log(format!("rebuilding the local state of datastore {name} from its bucket"));
+        stop_lost_sessions(&server, &name, &task);
         let tell = |state: String| task.log(state);
         server.refresh_datastore(&name, takeover, task.stop_token(), tell).await
     };
     let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Reply::json(&upid)
+}
+
+/// Stops what goes on in a store that another server took over: it can end in nothing but an error, and would only keep
+/// the store from being opened again.
+fn stop_lost_sessions(server: &Server, name: &StoreName, refresh: &TaskHandle) {
+    let Ok(open) = server.open_store(name) else { return };
+    let is_lost = open.store.chunks().as_bucket().is_some_and(|bucket| bucket.status().closed.is_some());
+    if !is_lost {
+        return;
+    }
+    let running = server.tasks().list().into_iter().filter(|one| one.finished.is_none());
+    for one in running.filter(|one| is_on_store(&one.upid, name.as_str()) && one.upid != *refresh.upid()) {
+        refresh.log(format!("stopping {}", one.upid));
+        // One that has ended since needs no stop.
+        let _ = server.tasks().stop(&one.upid);
+    }
 }

@@ -86,8 +86,9 @@ async fn a_server_that_does_not_answer_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_missing_right_is_named() {
+    type Matcher = fn(&RequestHead) -> bool;
     let scene = Scene::new().await;
-    let cases: [(fn(&RequestHead) -> bool, &str); 4] = [
+    let cases: [(Matcher, &str); 4] = [
         (is_list, "s3:ListBucket"),
         (|head| is_of_check(head, "PUT"), "s3:PutObject"),
         (|head| is_of_check(head, "GET"), "s3:GetObject"),

@@ -1,8 +1,10 @@
 //! Backup, restore, and what becomes of a store whose cache or bucket is lost to somebody else.
 
 use coldkeep_chunk_store::bucket::Takeover;
+use coldkeep_client::TransferLimits;
 
 use super::scene::{Scene, assert_holds, back_up, content, end, store, tank};
+use crate::site::snapshot;
 
 const TIME: i64 = 1_700_000_000;
 
@@ -84,6 +86,14 @@ async fn h12_a_second_server_is_refused_by_name_and_a_forced_takeover_fails_the_
     // It never takes the bucket back by itself.
     let text = back_up(&client, TIME + 2, &content(2)).await.unwrap_err();
     assert!(text.contains("another server has taken over the bucket"), "{text}");
+
+    // An open connection does not keep the operator from taking it back, if the other one does not have it any more.
+    let reader = client.open_snapshot(&snapshot("h1", TIME), TransferLimits::default()).await.unwrap();
+    let upid = client.start_refresh(false).await.unwrap();
+    let refused = client.client().wait_task(&upid, |_| {}).await.unwrap_err();
+    assert!(coldkeep_server::api::chain(&refused).contains("is in use by"), "{refused:?}");
+
+    drop(reader);
 
     let other = store(&second);
     assert_holds(&other, TIME, &content(1)).await;
