@@ -26,18 +26,22 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 //! ```
 //!
+//! Chunks live in a folder ([`ChunkStore`]) or in a bucket of any S3 server, with markers and a bounded cache in a folder
+//! ([`bucket::BucketStore`]); [`AnyStore`] is either.
+//!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `testing` | no | in-memory implementations of the traits, a manual clock, and the conformance suites |
+//! | `s3` | yes | `backend::S3Backend`, buckets by way of `coldkeep-s3-client`; without it a `BucketStore` runs on any backend of its caller |
+//! | `testing` | no | in-memory implementations of the traits, a manual clock, a backend that stops where a test says, and the conformance suites |
 //!
-//! Side effects sit behind three traits: [`ChunkDir`](dir::ChunkDir) (local files),
-//! [`ObjectBackend`](backend::ObjectBackend) (a bucket) and [`Clock`]. The store never starts tasks, timers or random
-//! numbers of its own; on [`FsChunkDir`](dir::FsChunkDir) it needs a tokio runtime for blocking file work.
+//! Side effects sit behind small traits: [`ChunkDir`](dir::ChunkDir) (local files; [`MarkerDir`](dir::MarkerDir) beside a
+//! bucket), [`ObjectBackend`](backend::ObjectBackend) (a bucket), [`Clock`] and [`Random`]. The store never starts tasks,
+//! timers or random numbers of its own; on [`FsChunkDir`](dir::FsChunkDir) it needs a tokio runtime for blocking file work.
 //!
 //! # Why no chunk is lost
 //!
-//! For filesystem stores, where chunk file, marker and object are one file. Names of rules and hazards are those of the
-//! project's design. *Used* means that the atime of the chunk's file was set to the store clock.
+//! The argument for stores in buckets stands in [`bucket`]. This one is for filesystem stores, where chunk file, marker and
+//! object are one file. Names of rules and hazards are those of the project's design. *Used* means that the atime of the chunk's file was set to the store clock.
 //!
 //! 1. **A session's chunks are used within the session.** [`ChunkStore::insert`] and [`ChunkStore::touch`] tell a
 //!    session that a chunk is stored only after its file was written, or its atime set, under lock(d) (R2, R4, R5). The
