@@ -16,8 +16,9 @@ Usage: cargo xtask VERB
   test                              unit, integration and documentation tests of every crate
   check                             formatting, clippy, docs, features, MSRV, licences, packaging
   mutants [RULE…]                   switches each rule off; its hazard tests must notice
-  matrix [--tier quick|full] [--server NAME]
-                                    the suites on every storage backend of the tier (default quick), or on NAME
+  matrix [--tier quick|full] [--server NAME] [--stress SECONDS]
+                                    the suites on every storage backend of the tier (default quick), or on NAME;
+                                    writers of the stress scenario write for SECONDS (default 5)
   matrix --endpoint URL --access-key KEY --secret-key-env VARIABLE|--secret-key-file PATH [--region R]
          [--bucket B] [--path-style] [--lacks LIST] [--quirks LIST]
                                     the S3 client's suite on a server of yours, below a random prefix of B or
@@ -237,7 +238,7 @@ mod tests {
         );
         assert_eq!(
             parse("matrix --server moto").unwrap(),
-            Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()) })
+            Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()), stress_seconds: None })
         );
         assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(CrashFlags { rounds: 7 }));
         assert_eq!(

@@ -9,12 +9,12 @@ mod start;
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::flags::{MatrixFlags, OwnServer, Secret, Selection};
 use crate::matrix::install::Installed;
-use crate::matrix::live::{Live, Target};
-use crate::matrix::servers::{Backend, CAPABILITIES, ROWS, Row, Server, Suite, Tests};
+use crate::matrix::live::{Live, Place};
+use crate::matrix::servers::{Backend, CAPABILITIES, CLIENT, ROWS, Row, Server, Suite, Tests};
 use crate::matrix::start::{Ground, Running};
 use crate::report::Report;
 use crate::shell;
@@ -30,9 +30,9 @@ pub(crate) fn run(workspace: &Workspace, flags: &MatrixFlags, report: &mut Repor
     }
     match &flags.selection {
         Selection::Own(own) => report.counted("own server", || own_server(workspace, own)),
-        Selection::Tier(tier) => tier_of(workspace, *tier, report),
+        Selection::Tier(tier) => tier_of(workspace, *tier, flags.stress_seconds, report),
         Selection::Row(name) => match ROWS.iter().find(|row| row.name == name) {
-            Some(row) => rows(workspace, &[row], report),
+            Some(row) => rows(workspace, &[row], flags.stress_seconds, report),
             None => report.step("matrix", || {
                 let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
                 anyhow::bail!("there is no server `{name}`; there are {}", names.join(", "))
@@ -43,16 +43,16 @@ pub(crate) fn run(workspace: &Workspace, flags: &MatrixFlags, report: &mut Repor
 
 /// Runs the quick tier.
 pub(crate) fn quick(workspace: &Workspace, report: &mut Report) {
-    tier_of(workspace, Tier::Quick, report);
+    tier_of(workspace, Tier::Quick, None, report);
 }
 
-fn tier_of(workspace: &Workspace, tier: Tier, report: &mut Report) {
+fn tier_of(workspace: &Workspace, tier: Tier, stress_seconds: Option<u32>, report: &mut Report) {
     // The full tier holds the quick one.
     let of_tier: Vec<_> = ROWS.iter().filter(|row| row.tier <= tier).collect();
-    rows(workspace, &of_tier, report);
+    rows(workspace, &of_tier, stress_seconds, report);
 }
 
-fn rows(workspace: &Workspace, rows: &[&Row], report: &mut Report) {
+fn rows(workspace: &Workspace, rows: &[&Row], stress_seconds: Option<u32>, report: &mut Report) {
     let matrix = workspace.target.join("matrix");
     let ground = Ground {
         installed: Installed::below(&matrix),
@@ -60,12 +60,13 @@ fn rows(workspace: &Workspace, rows: &[&Row], report: &mut Report) {
         matrix,
     };
     // Built before the first server starts, and once for all.
-    let needs_live = rows.iter().any(|row| row.suites.iter().any(|suite| matches!(suite.tests, Tests::Live)));
-    let live = if needs_live { Some(Live::build(&workspace.root)) } else { None };
+    let needs_live =
+        rows.iter().any(|row| row.suites.iter().any(|suite| matches!(suite.tests, Tests::OnServer(_))));
+    let live = if needs_live { Some(Live::build(&workspace.root, stress_seconds)) } else { None };
     let live = match live.transpose() {
         Ok(live) => live,
         Err(error) => {
-            report.step("client suite", || Err(error));
+            report.step("suites on servers", || Err(error));
             None
         }
     };
@@ -109,9 +110,11 @@ fn on_filesystem(workspace: &Workspace, suite: &Suite) -> Result<String> {
 }
 
 fn on_server(ground: &Ground, name: &str, server: &Server, suite: &Suite, live: &Live) -> Result<String> {
-    ensure!(matches!(suite.tests, Tests::Live), "the suite {} runs on no server", suite.name);
+    let Tests::OnServer(tests) = suite.tests else {
+        anyhow::bail!("the suite {} runs on no server", suite.name);
+    };
     let running = Running::start(ground, name, server)?;
-    let outcome = live.run(&Target {
+    let place = Place {
         name,
         endpoint: &format!("http://127.0.0.1:{}", running.port),
         region: server.region,
@@ -121,7 +124,8 @@ fn on_server(ground: &Ground, name: &str, server: &Server, suite: &Suite, live: 
         addressing: server.addressing,
         lacks: server.lacks.join(","),
         quirks: server.quirks.join(","),
-    });
+    };
+    let outcome = live.run(tests, &place);
     if outcome.is_err() {
         running.show_log();
     }
@@ -141,7 +145,7 @@ fn own_server(workspace: &Workspace, own: &OwnServer) -> Result<String> {
         Secret::File(path) => fs::read_to_string(path)
             .with_context(|| format!("cannot read the secret key from {}", path.display()))?,
     };
-    Live::build(&workspace.root)?.run(&Target {
+    let place = Place {
         name: "own",
         endpoint: &own.endpoint,
         region: &own.region,
@@ -151,5 +155,6 @@ fn own_server(workspace: &Workspace, own: &OwnServer) -> Result<String> {
         addressing: own.addressing,
         lacks: own.lacks.join(","),
         quirks: own.quirks.join(","),
-    })
+    };
+    Live::build(&workspace.root, None)?.run(&CLIENT, &place)
 }

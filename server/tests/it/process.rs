@@ -50,7 +50,7 @@ impl Serve {
     }
 
     /// Sends SIGTERM and waits for the end; tells whether it was a clean one.
-    async fn terminate(mut self) -> bool {
+    pub(crate) async fn terminate(mut self) -> bool {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         // Off this thread, which goes on serving the client's side of open connections.
         tokio::task::spawn_blocking(move || self.child.wait().unwrap().success()).await.unwrap()

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,8 +14,17 @@ use coldkeep_client::{
 use coldkeep_datastore::{ArchiveName, BackupTime, GroupName, Namespace, SnapshotName};
 use http::StatusCode;
 
+use crate::live::{self, Live};
 use crate::material::noise;
 use crate::process::Serve;
+use crate::wire::Wire;
+
+/// For how long requests to a bucket are good, in seconds: a rebuild waits so long. Long enough for a busy machine.
+const REQUEST_LIFETIME: &str = "5";
+/// What a `Date`, which is whole seconds, must show beyond that.
+const EXPIRY_MARGIN: &str = "2";
+/// Longest time for a rebuild of a store in a bucket.
+const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// A server whose collections take everything that nothing refers to, and what is needed to come back to it.
 pub(crate) struct Site {
@@ -26,12 +36,17 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A new data folder, in memory where the machine has that.
+    /// A new data folder, in memory where the machine has that. Its store is in a bucket if the environment names a server.
     pub(crate) fn new() -> Self {
-        let owned = in_memory_folder();
-        let mut site = Self::at(&owned.path().join("data"));
-        site.guard = Some(owned);
-        site
+        match Live::named() {
+            Some(live) => Self::in_bucket(live, &[]),
+            None => Self::in_memory(|_| {}),
+        }
+    }
+
+    /// A new data folder, whose store is at a place of its own in this bucket; `more` are arguments of its creation.
+    pub(crate) fn in_bucket(live: &Live, more: &[&str]) -> Self {
+        Self::in_memory(|folder| create_in_bucket(folder, live, more))
     }
 
     /// A new data folder in this place.
@@ -41,15 +56,63 @@ impl Site {
         Self { folder: folder.to_owned(), password, serve: Some(serve), guard: None }
     }
 
+    fn in_memory(prepare: impl FnOnce(&Path)) -> Self {
+        let owned = in_memory_folder();
+        let folder = owned.path().join("data");
+        prepare(&folder);
+        let mut site = Self::at(&folder);
+        site.guard = Some(owned);
+        site.wait_until_ready();
+        site
+    }
+
     /// Ends the server without a chance to do anything.
     pub(crate) fn kill(&mut self) {
         self.serve = None;
+    }
+
+    /// Ends the server in order.
+    pub(crate) fn stop(&mut self) {
+        let serve = self.serve.take().unwrap();
+        assert!(live::block_on(serve.terminate()), "the server did not end well");
     }
 
     /// Starts the server again.
     pub(crate) fn start(&mut self) {
         assert!(self.serve.is_none(), "the server runs");
         self.serve = Some(start(&self.folder));
+        self.wait_until_ready();
+    }
+
+    /// Stores in buckets are opened in the background, and rebuilt if their folder was lost.
+    fn wait_until_ready(&self) {
+        let store = self.store();
+        let ready = async move {
+            let mut last = None;
+            let ready = tokio::time::timeout(READY_WITHIN, async {
+                while let Err(error) = store.status().await {
+                    last = Some(error);
+                    tokio::time::sleep(Duration::from_millis(25)).await;
+                }
+            });
+            let is_ready = ready.await.is_ok();
+            assert!(is_ready, "the store is not ready: {last:?}");
+        };
+        live::block_on(ready);
+    }
+
+    /// Runs a command on the data folder, which no server may have open.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        assert!(self.serve.is_none(), "the server runs");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
+        command.args(arguments).arg("--repository").arg(&self.folder);
+        text_of(arguments, &command.output().unwrap())
+    }
+
+    /// A logged-in client that knows nothing but HTTP.
+    pub(crate) async fn wire(&self) -> Wire {
+        Wire::login(self.serve.as_ref().unwrap().address, "root@pam", &self.password).await
     }
 
     /// A new client of the server as it runs now.
@@ -69,6 +132,32 @@ impl Site {
     pub(crate) fn store_folder(&self) -> PathBuf {
         self.folder.join("stores/default")
     }
+}
+
+/// Makes the store `default` in a bucket.
+fn create_in_bucket(folder: &Path, live: &Live, more: &[&str]) {
+    let mut arguments =
+        vec!["datastore", "create", "default", "--backend", "s3", "--access-key", &live.access_key];
+    arguments.extend(["--endpoint", &live.endpoint, "--bucket", &live.bucket, "--region", &live.region]);
+    let prefix = live::random();
+    arguments.extend(["--prefix", &prefix]);
+    arguments.extend(["--request-lifetime", REQUEST_LIFETIME, "--expiry-margin", EXPIRY_MARGIN]);
+    arguments.extend(live.is_path_style.then_some("--path-style"));
+    arguments.extend((!live.bounds_requests()).then_some("--accept-late-requests"));
+    arguments.extend(more);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
+    command.args(&arguments).arg("--data-dir").arg(folder);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", live.secret_key).unwrap();
+    text_of(&arguments, &child.wait_with_output().unwrap());
+}
+
+#[track_caller]
+fn text_of(arguments: &[&str], output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 fn start(folder: &Path) -> Serve {

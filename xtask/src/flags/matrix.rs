@@ -11,6 +11,8 @@ use crate::matrix::{Addressing, Tier};
 #[derive(Debug, PartialEq)]
 pub(crate) struct MatrixFlags {
     pub(crate) selection: Selection,
+    /// For how many seconds the writers of the stress scenario write; else it is up to the scenario.
+    pub(crate) stress_seconds: Option<u32>,
 }
 
 /// What to run the suites on.
@@ -63,6 +65,7 @@ struct Typed {
     is_path_style: bool,
     lacks: Vec<String>,
     quirks: Vec<String>,
+    stress_seconds: Option<u32>,
 }
 
 /// Parses what follows the verb.
@@ -81,10 +84,12 @@ pub(super) fn parse(args: &mut lexopt::Parser) -> Result<MatrixFlags> {
             Long("path-style") => typed.is_path_style = true,
             Long("lacks") => typed.lacks = list(&args.value()?.string()?),
             Long("quirks") => typed.quirks = list(&args.value()?.string()?),
+            Long("stress") => typed.stress_seconds = Some(super::at_least_one("--stress", args)?),
             other => return Err(other.unexpected().into()),
         }
     }
-    typed.selection().map(|selection| MatrixFlags { selection })
+    let stress_seconds = typed.stress_seconds;
+    typed.selection().map(|selection| MatrixFlags { selection, stress_seconds })
 }
 
 impl Typed {
@@ -92,6 +97,11 @@ impl Typed {
         if let Some(endpoint) = self.endpoint {
             if self.tier.is_some() || self.server.is_some() {
                 bail!("--endpoint is a server of yours; --tier and --server pick from the table");
+            }
+            if self.stress_seconds.is_some() {
+                bail!(
+                    "--stress is about the servers of the table; on one of yours the S3 client's suite runs alone"
+                );
             }
             return Ok(Selection::Own(OwnServer {
                 endpoint,
@@ -152,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn the_stress_lasts_as_long_as_one_says() {
+        let seconds = |line: &str| {
+            parse(&mut lexopt::Parser::from_args(line.split_whitespace())).unwrap().stress_seconds
+        };
+        assert_eq!(seconds("--server radosgw --stress 60"), Some(60));
+        assert_eq!(seconds("--tier quick"), None);
+    }
+
+    #[test]
     fn an_own_server_is_described_whole() {
         let line = "--endpoint https://s3.example:9000 --access-key AK --secret-key-env KEY --region eu --bucket b --path-style \
                     --lacks presign,checksums --quirks q";
@@ -186,6 +205,8 @@ mod tests {
             "--path-style",
             "--lacks presign",
             "--secret-key s",
+            "--stress 0",
+            "--endpoint e --access-key a --secret-key-env s --stress 60",
         ] {
             assert!(typed(line).is_err(), "{line}");
         }

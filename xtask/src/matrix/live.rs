@@ -1,4 +1,4 @@
-//! The suite of the S3 client: the test target `live`, built once and run against one server after the other.
+//! Test targets that run against a server: built once and run against one server after the other.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,22 +8,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::matrix::servers::Addressing;
+use crate::matrix::servers::{Addressing, CLIENT, END_TO_END, Target};
 use crate::shell::{self, Tally, TestRun};
 
-/// Package and name of the test target.
-const TARGET: (&str, &str) = ("coldkeep-s3-client", "live");
+/// All of them.
+const TARGETS: [&Target; 2] = [&CLIENT, &END_TO_END];
 
 /// Longest run of the suite on one server; each test has a shorter limit of its own.
 const SUITE_WITHIN: Duration = Duration::from_mins(20);
 
-/// The program that is the suite.
+/// The programs that are the suites.
 pub(super) struct Live {
-    program: PathBuf,
+    programs: Vec<(&'static Target, PathBuf)>,
+    stress_seconds: Option<u32>,
 }
 
-/// What the suite is told about a server.
-pub(super) struct Target<'a> {
+/// What a suite is told about a server.
+pub(super) struct Place<'a> {
     pub(super) name: &'a str,
     pub(super) endpoint: &'a str,
     pub(super) region: &'a str,
@@ -37,8 +38,8 @@ pub(super) struct Target<'a> {
 }
 
 impl Live {
-    /// Builds the suite.
-    pub(super) fn build(root: &Path) -> Result<Live> {
+    /// Builds the suites; the writers of the stress scenario are to write for so many seconds, if that is said.
+    pub(super) fn build(root: &Path, stress_seconds: Option<u32>) -> Result<Live> {
         // The whole workspace although one target is wanted: any other selection changes the features of shared dependencies and builds
         // them again.
         let mut command = shell::cargo();
@@ -54,18 +55,20 @@ impl Live {
         let mut child = command.spawn().context("cannot start cargo")?;
         let stdout = child.stdout.take().context("the child has no standard output")?;
         let lines = BufReader::new(stdout).lines();
-        let program = lines.map_while(Result::ok).fold(None, |found, line| found.or_else(|| program(&line)));
+        let programs: Vec<_> = lines.map_while(Result::ok).filter_map(|line| program(&line)).collect();
         ensure!(child.wait().context("cannot wait for cargo")?.success(), "the build failed");
-        let (package, name) = TARGET;
-        let program = program.with_context(|| format!("{package} has no test target `{name}`"))?;
-        Ok(Live { program })
+        Ok(Live { programs, stress_seconds })
     }
 
-    /// Runs the suite on one server; says how many tests there were, and what kept the others from running.
-    pub(super) fn run(&self, target: &Target<'_>) -> Result<String> {
-        let mut command = Command::new(&self.program);
-        command.env_remove("COLDKEEP_LIVE_BUCKET");
+    /// Runs a suite on one server; says how many tests there were, and what kept the others from running.
+    pub(super) fn run(&self, suite: &Target, target: &Place<'_>) -> Result<String> {
+        let program = self.programs.iter().find(|(target, _)| *target == suite);
+        let (_, program) =
+            program.with_context(|| format!("{} has no test target `{}`", suite.package, suite.name))?;
+        let mut command = Command::new(program);
+        command.args(suite.arguments).env_remove("COLDKEEP_LIVE_BUCKET");
         command.envs(target.bucket.map(|bucket| ("COLDKEEP_LIVE_BUCKET", bucket)));
+        command.envs(self.stress_seconds.map(|seconds| ("COLDKEEP_STRESS_SECONDS", seconds.to_string())));
         command.envs([
             ("COLDKEEP_LIVE_ENDPOINT", target.endpoint),
             ("COLDKEEP_LIVE_REGION", target.region),
@@ -93,14 +96,15 @@ fn verdict(run: &TestRun, lacks: &str) -> Result<String> {
     }
 }
 
-/// The program that a line of cargo's output announces, if it is the suite.
-fn program(line: &str) -> Option<PathBuf> {
+/// The program that a line of cargo's output announces, if it is a suite.
+fn program(line: &str) -> Option<(&'static Target, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
-    let (package, name) = TARGET;
     let target = &message["target"];
     let is_test = target["kind"].as_array()?.iter().any(|kind| kind == "test");
-    let is_ours = message["package_id"].as_str()?.contains(package) && target["name"] == name && is_test;
-    is_ours.then(|| message["executable"].as_str().map(PathBuf::from))?
+    let package = message["package_id"].as_str()?;
+    let is_built = |ours: &&&Target| is_test && package.contains(ours.package) && target["name"] == ours.name;
+    let ours = TARGETS.iter().find(is_built)?;
+    Some((ours, message["executable"].as_str()?.into()))
 }
 
 #[cfg(test)]
@@ -111,7 +115,7 @@ mod tests {
     fn the_suite_is_found_in_cargos_output() {
         let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/s3-client#coldkeep-s3-client@0.1.0",
             "target":{"kind":["test"],"name":"live"},"executable":"/t/live-1"}"#;
-        assert_eq!(program(line), Some(PathBuf::from("/t/live-1")));
+        assert_eq!(program(line), Some((&CLIENT, PathBuf::from("/t/live-1"))));
         for other in [
             line.replace("\"live\"", "\"it\""),
             line.replace("[\"test\"]", "[\"bin\"]"),

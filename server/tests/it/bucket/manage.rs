@@ -18,6 +18,8 @@ async fn settings_change_and_new_keys_replace_the_old() {
         cache_size: Some(1 << 20),
         quota: Some(1 << 30),
         credentials: Some(Credentials::new("AKIDNEW", "a new secret").unwrap()),
+        expiry_margin: Some(30),
+        ..BucketUpdate::default()
     };
     server.server().update_datastore(&tank(), update).await.unwrap();
     let only_bucket = BucketUpdate { quota: Some(1), ..BucketUpdate::default() };

@@ -1,0 +1,90 @@
+//! Backups into a bucket and back, by the real binary on a real S3 server where the environment names one, else on one
+//! in memory: what clients see, and what becomes of lost folders, killed servers and backends that go away.
+
+mod life;
+mod loss;
+mod outage;
+mod stress;
+
+use std::collections::BTreeSet;
+
+use coldkeep_client::{BackupError, ImageSource, ProgressSnapshot, Store};
+use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::{FaultProxy, RequestHead, Seen};
+
+use crate::live::Live;
+use crate::site::{Content, Site, archive, assert_restores, begin_when_free, small};
+
+const TIME: i64 = 1_700_000_000;
+const MIB: usize = 1 << 20;
+
+/// A server with its store in a bucket, behind a proxy that sees all requests.
+struct Scene {
+    site: Site,
+    proxy: FaultProxy,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (live, proxy) = Live::any().through_proxy();
+        Self { site: Site::in_bucket(&live, &[]), proxy }
+    }
+
+    /// The keys of all chunks that were sent so far, once for each time.
+    fn chunks_sent(&self) -> Vec<String> {
+        let sent = |seen: &Seen| seen.method == "PUT" && seen.path.contains(CHUNKS);
+        self.proxy.seen().into_iter().filter(sent).map(|seen| seen.path).collect()
+    }
+}
+
+/// Removes the store's folder, the cache, while the server is stopped.
+fn lose_folder(site: &mut Site) {
+    site.stop();
+    std::fs::remove_dir_all(site.store_folder()).unwrap();
+    site.start();
+}
+
+/// What is in the path of every chunk.
+const CHUNKS: &str = "/.chunks/";
+
+fn is_chunk_put(head: &RequestHead) -> bool {
+    head.method == "PUT" && head.path().contains(CHUNKS)
+}
+
+/// An image and a stream. Those of equal numbers are the same, those of others share most of their chunks.
+#[derive(Debug, Clone)]
+struct Data {
+    disk: Content,
+    stream: Content,
+}
+
+impl Data {
+    fn new(number: usize) -> Self {
+        let disk = Content { pieces: vec![(0, 8 * MIB), (number * 1000, 4 * MIB), (9 * MIB, 12_345)] };
+        let stream = Content { pieces: vec![(10 * MIB, 10 * MIB), (number * 1000, 3 * MIB)] };
+        Self { disk, stream }
+    }
+
+    /// Makes a backup, and tells what was sent to the server.
+    async fn back_up(&self, store: &Store, name: &SnapshotName) -> Result<ProgressSnapshot, BackupError> {
+        let session = begin_when_free(store, name).await;
+        let disk = ImageSource::reader(self.disk.reader(), self.disk.len() as u64);
+        session.upload_image(&archive("d.img.fidx"), disk).await?;
+        session.upload_stream(&archive("s.bin.didx"), self.stream.reader()).await?;
+        session.upload_blob(&archive("c.conf.blob"), "key = value".into()).await?;
+        let progress = session.progress();
+        session.finish().await?;
+        Ok(progress.snapshot())
+    }
+
+    async fn assert_restores(&self, store: &Store, name: &SnapshotName) {
+        let reader = store.open_snapshot(name, small()).await.unwrap();
+        assert_restores(&reader, "d.img.fidx", &self.disk).await;
+        assert_restores(&reader, "s.bin.didx", &self.stream).await;
+        assert_eq!(reader.load_blob(&archive("c.conf.blob")).await.unwrap(), "key = value");
+    }
+}
+
+fn distinct(keys: &[String]) -> BTreeSet<&String> {
+    keys.iter().collect()
+}
