@@ -1,5 +1,7 @@
 //! What is checked before a datastore is made in a bucket: rights, what the server does, settings of the bucket.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use coldkeep_chunk_store::backend::{
     AnyBackend, BackendError, Fault, ObjectBackend, ObjectKey, Put, PutCondition, Validity,
@@ -123,6 +125,28 @@ pub enum CheckError {
         /// The server.
         endpoint: String,
     },
+    /// Requests are good for longer than the setting says (R9, R19).
+    #[error(
+        "{endpoint} takes requests for {} s after they were signed, whatever --request-lifetime says; leave that out, or \
+         accept late requests with --accept-late-requests (every chunk being readable is then not guaranteed)",
+        found.as_secs()
+    )]
+    Lifetime {
+        /// The server.
+        endpoint: String,
+        /// For how long it takes requests, or is assumed to.
+        found: Duration,
+    },
+}
+
+/// Checks that what is set of the lifetimes of requests is true.
+pub(crate) fn check_lifetime(config: &S3Config) -> Result<(), CheckError> {
+    match config.lifetime_exceeded() {
+        Some(found) if !config.accept_late_requests => {
+            Err(CheckError::Lifetime { endpoint: config.endpoint.to_string(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks the bucket, and returns what the probe found.
@@ -230,8 +254,6 @@ fn check_lifecycle(lifecycle: &Lifecycle, config: &S3Config) -> Result<(), Check
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use coldkeep_s3_client::ops::{LifecycleDue, LifecycleRule};
     use coldkeep_s3_client::probe::{ClockOffset, Presigning};
 
@@ -274,6 +296,18 @@ mod tests {
         let mut unbounded = good();
         unbounded.signatures.delete.presigned = Presigning::NotEnforced;
         assert!(judge(&unbounded, None, &accepting).is_ok());
+    }
+
+    #[test]
+    fn a_lifetime_that_the_server_does_not_enforce_needs_consent() {
+        let short = S3Config { request_lifetime: Some(5), ..config() };
+        let error = check_lifetime(&short).unwrap_err().to_string();
+        assert!(error.contains("900 s") && error.contains("--accept-late-requests"), "{error}");
+        let presigned = S3Config { probe: Some(good()), ..short.clone() };
+        let accepting = S3Config { accept_late_requests: true, ..short };
+        for fine in [config(), presigned, accepting] {
+            assert!(check_lifetime(&fine).is_ok(), "{fine:?}");
+        }
     }
 
     #[test]

@@ -59,10 +59,16 @@ pub struct S3Config {
     /// Bytes that there are room for; absent means as good as endless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<u64>,
-    /// Seconds that a request is good for instead of what the probe says (R9, R19); safe only where they are presigned.
+    /// For how many seconds requests that must not be late are good (R9, R19); absent: as long as the probe suggests.
+    ///
+    /// A presigned request expires so soon. Where requests are signed in their headers, the server's own window holds
+    /// whatever is set here. The wait of a rebuild follows the setting of the server that rebuilds: all servers that have
+    /// the bucket one after the other need the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_lifetime: Option<u64>,
-    /// Seconds that the server's clock must show beyond an expiry for it to have passed, instead of a minute.
+    /// How many seconds the server's clock must show beyond an expiry for it to have passed; absent: one minute.
+    ///
+    /// A `Date` is whole seconds, so that less than two would be no margin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry_margin: Option<u64>,
     /// What the probe found when the store was created; absent if it was skipped.
@@ -92,14 +98,29 @@ impl S3Config {
     ///
     /// Without a probe, and where no bound was found, 15 minutes are assumed.
     pub fn lifetimes(&self) -> RequestLifetimes {
-        let (lasts, margin) = match self.bound() {
+        let lasts = self.request_lifetime.map_or_else(|| self.lifetime_found(), Duration::from_secs);
+        let margin = self.expiry_margin.map_or(MARGIN, Duration::from_secs);
+        match self.bound() {
             // The server's leeway comes on top of what the margin allows for: it is not known to be part of the same error.
-            RequestBound::Presigned { late } => (PRESIGNED, MARGIN + late),
-            RequestBound::SignedHeaders { window } => (window, MARGIN),
-            _ => (SIGNATURE_WINDOW_DEFAULT, MARGIN),
-        };
-        let lasts = self.request_lifetime.map_or(lasts, Duration::from_secs);
-        RequestLifetimes::all(lasts, self.expiry_margin.map_or(margin, Duration::from_secs))
+            RequestBound::Presigned { late } => RequestLifetimes::all(lasts, margin + late),
+            _ => RequestLifetimes::all(lasts, margin),
+        }
+    }
+
+    /// Returns for how long requests are good if nothing is set.
+    fn lifetime_found(&self) -> Duration {
+        match self.bound() {
+            RequestBound::Presigned { .. } => PRESIGNED,
+            RequestBound::SignedHeaders { window } => window,
+            _ => SIGNATURE_WINDOW_DEFAULT,
+        }
+    }
+
+    /// Returns for how long the server takes requests, where that is longer than what is set.
+    pub fn lifetime_exceeded(&self) -> Option<Duration> {
+        let is_presigned = matches!(self.bound(), RequestBound::Presigned { .. });
+        let set = self.request_lifetime.filter(|_| !is_presigned)?;
+        Some(self.lifetime_found()).filter(|found| Duration::from_secs(set) < *found)
     }
 
     /// Returns what bounds the age of all requests that must not be late, one way for them all.
@@ -121,7 +142,7 @@ impl S3Config {
             ];
         };
         let mut caveats = Vec::new();
-        if self.request_lifetime.is_some() && !matches!(self.bound(), RequestBound::Presigned { .. }) {
+        if self.lifetime_exceeded().is_some() {
             caveats.push(
                 "the settings say how long requests are good for, and the server does not enforce that: that every \
                  chunk of a committed snapshot can be read (I1) is not guaranteed",
@@ -311,7 +332,11 @@ mod tests {
 
         let (request_lifetime, expiry_margin) = (Some(5), Some(2));
         let short = S3Config { request_lifetime, expiry_margin, ..presigned.clone() };
-        assert_eq!(short.lifetimes(), RequestLifetimes::all(Duration::from_secs(5), Duration::from_secs(2)));
+        assert_eq!(
+            short.lifetimes(),
+            RequestLifetimes::all(Duration::from_secs(5), Duration::from_secs(2) + late)
+        );
+        assert_eq!(short.lifetime_exceeded(), None);
         assert!(short.caveats().is_empty());
 
         // One kind that cannot be presigned has all of them signed in their headers.
@@ -324,6 +349,16 @@ mod tests {
         probe.signatures.delete.behind = SignatureWindow::Unbounded;
         let unbounded = S3Config { probe: Some(probe), ..config() };
         assert_eq!(unbounded.bound(), RequestBound::None);
+    }
+
+    #[test]
+    fn a_lifetime_that_the_server_does_not_enforce_is_told() {
+        assert_eq!(config().lifetime_exceeded(), None);
+        let set = |seconds| S3Config { request_lifetime: Some(seconds), ..config() };
+        assert_eq!(set(899).lifetime_exceeded(), Some(SIGNATURE_WINDOW_DEFAULT));
+        assert!(set(899).caveats()[0].contains("I1"), "{:?}", set(899).caveats());
+        assert_eq!(set(900).lifetime_exceeded(), None);
+        assert!(!set(900).caveats()[0].contains("I1"), "{:?}", set(900).caveats());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use config::{BackendConfig, CACHE_SIZE_DEFAULT, InvalidPrefix, Prefix, S3Con
 pub use credentials::CredentialsFileError;
 pub use error::BucketError;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_lifetime};
 pub(crate) use coldkeep_chunk_store::bucket::Holder;
 pub(crate) use connection::Connection;
 pub(crate) use credentials::save as save_credentials;

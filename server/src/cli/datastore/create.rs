@@ -11,6 +11,7 @@ use coldkeep_s3_client::{BucketName, Endpoint, Fingerprint, Region};
 use serde_json::json;
 
 use super::keys::Keys;
+use super::lifetimes::Lifetimes;
 use crate::Server;
 use crate::bucket::{CACHE_SIZE_DEFAULT, Prefix, S3Config, describe_rebuild};
 use crate::cli::human;
@@ -90,12 +91,8 @@ struct How {
     /// Take a server that bounds the age of no request: that no chunk is ever lost is then not guaranteed.
     #[arg(long)]
     accept_late_requests: bool,
-    /// Seconds that requests are good for, instead of what the check finds; for tests.
-    #[arg(long, value_name = "SECONDS", hide = true)]
-    request_lifetime: Option<u64>,
-    /// Seconds that the server's clock must show beyond an expiry; for tests.
-    #[arg(long, value_name = "SECONDS", hide = true)]
-    expiry_margin: Option<u64>,
+    #[command(flatten)]
+    lifetimes: Lifetimes,
     /// Take the bucket over from the server that has it open.
     #[arg(long)]
     take_over: bool,
@@ -144,8 +141,8 @@ impl Create {
             cache_size: how.cache_size,
             accept_late_requests: how.accept_late_requests,
             quota: how.quota,
-            request_lifetime: how.request_lifetime,
-            expiry_margin: how.expiry_margin,
+            request_lifetime: how.lifetimes.request_lifetime,
+            expiry_margin: how.lifetimes.expiry_margin,
             probe: None,
         };
         let credentials = keys.for_new_store(shell)?;

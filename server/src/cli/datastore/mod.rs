@@ -3,6 +3,7 @@
 mod create;
 mod destroy;
 mod keys;
+mod lifetimes;
 mod refresh;
 mod show;
 mod update;

@@ -6,6 +6,7 @@ use coldkeep_datastore::StoreName;
 
 use super::config_of;
 use super::keys::Keys;
+use super::lifetimes::Lifetimes;
 use crate::Server;
 use crate::cli::human;
 use crate::cli::shell::Shell;
@@ -27,13 +28,18 @@ pub(super) struct Update {
     #[arg(long, value_name = "SIZE", value_parser = human::parse_bytes)]
     quota: Option<u64>,
     #[command(flatten)]
+    lifetimes: Lifetimes,
+    #[command(flatten)]
     keys: Keys,
 }
 
 impl Update {
     pub(super) async fn run(self, shell: &Shell) -> Result<()> {
-        let Self { name, comment, cache_size, quota, keys } = self;
-        let update = BucketUpdate { comment, cache_size, quota, credentials: keys.given()? };
+        let Self { name, comment, cache_size, quota, lifetimes, keys } = self;
+        let Lifetimes { request_lifetime, expiry_margin } = lifetimes;
+        let credentials = keys.given()?;
+        let update =
+            BucketUpdate { comment, cache_size, quota, request_lifetime, expiry_margin, credentials };
         let change = async |server: &Server| {
             let updated = server.update_datastore(&name, update).await;
             updated.with_context(|| format!("cannot change the datastore {name}"))?;

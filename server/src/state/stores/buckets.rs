@@ -10,7 +10,9 @@ use coldkeep_s3_client::{Credentials, ProbeReport};
 
 use super::slot::{OpenStore, Opening, Slot};
 use super::{StoreConfig, StoreSync, Stores, StoresError, default_path, report_leftovers, set_key};
-use crate::bucket::{self, BackendConfig, BucketError, Connection, LiveBucket, S3Config, check};
+use crate::bucket::{
+    self, BackendConfig, BucketError, Connection, LiveBucket, S3Config, check, check_lifetime,
+};
 use crate::state::StateError;
 
 /// A datastore that is to be made in a bucket.
@@ -52,8 +54,20 @@ pub struct BucketUpdate {
     pub cache_size: Option<u64>,
     /// Bytes that there are room for; 0: as good as endless.
     pub quota: Option<u64>,
+    /// For how many seconds requests that must not be late are good.
+    pub request_lifetime: Option<u64>,
+    /// How many seconds the server's clock must show beyond an expiry.
+    pub expiry_margin: Option<u64>,
     /// New credentials.
     pub credentials: Option<Credentials>,
+}
+
+impl BucketUpdate {
+    fn is_about_bucket(&self) -> bool {
+        let numbers = [self.request_lifetime, self.expiry_margin];
+        let sizes = [self.cache_size, self.quota];
+        numbers.iter().any(Option::is_some) || sizes.iter().any(Option::is_some) || self.credentials.is_some()
+    }
 }
 
 /// How a store in a bucket is to be opened.
@@ -83,6 +97,7 @@ impl Stores {
             let report = Box::pin(check(&connection.client, &connection.backend, &s3)).await;
             s3.probe = Some(report.map_err(|error| failed(Box::new(error).into()))?);
         }
+        check_lifetime(&s3).map_err(|error| failed(Box::new(error).into()))?;
         let (gc_grace, gc_margin, sync_level) = (None, None, StoreSync::default());
         let path = new.path.unwrap_or_else(|| default_path(&name));
         let backend = Some(BackendConfig::S3(Box::new(s3.clone())));
@@ -112,21 +127,24 @@ impl Stores {
         Ok(CreatedBucket { config })
     }
 
-    /// Changes the entry of a store. What it says of the cache counts from the next open on.
+    /// Changes the entry of a store. What it says of cache and requests counts from the next open on.
     pub(crate) async fn update(&self, name: &StoreName, update: BucketUpdate) -> Result<(), StoresError> {
         let _turn = self.changing.lock().await;
         let mut config = self.config(name)?;
+        let is_about_bucket = update.is_about_bucket();
         if let Some(comment) = update.comment {
             config.comment = Some(comment).filter(|comment| !comment.is_empty());
         }
-        let is_about_bucket =
-            update.cache_size.is_some() || update.quota.is_some() || update.credentials.is_some();
         match &mut config.backend {
             Some(BackendConfig::S3(s3)) => {
                 s3.cache_size = update.cache_size.unwrap_or(s3.cache_size);
                 if let Some(quota) = update.quota {
                     s3.quota = Some(quota).filter(|quota| *quota > 0);
                 }
+                s3.request_lifetime = update.request_lifetime.or(s3.request_lifetime);
+                s3.expiry_margin = update.expiry_margin.or(s3.expiry_margin);
+                let failed = |error| StoresError::Bucket { name: name.clone(), source: Box::new(error) };
+                check_lifetime(s3).map_err(|error| failed(Box::new(error).into()))?;
             }
             None if is_about_bucket => return Err(StoresError::NotInBucket { name: name.clone() }),
             None => {}
