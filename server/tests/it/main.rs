@@ -9,6 +9,7 @@ mod cli;
 mod disk_full;
 mod embedded;
 mod harness;
+mod in_bucket;
 mod kill;
 mod live;
 mod material;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -14,15 +14,14 @@ use coldkeep_client::{
 use coldkeep_datastore::{ArchiveName, BackupTime, GroupName, Namespace, SnapshotName};
 use http::StatusCode;
 
+use crate::in_bucket;
 use crate::live::{self, Live};
 use crate::material::noise;
 use crate::process::Serve;
 use crate::wire::Wire;
 
-/// For how long requests to a bucket are good, in seconds: a rebuild waits so long. Long enough for a busy machine.
-const REQUEST_LIFETIME: &str = "5";
-/// What a `Date`, which is whole seconds, must show beyond that.
-const EXPIRY_MARGIN: &str = "2";
+/// A cache that holds all that a test makes.
+pub(crate) const CACHE_BYTES: u64 = 1 << 30;
 /// Longest time for a rebuild of a store in a bucket.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
@@ -39,14 +38,14 @@ impl Site {
     /// A new data folder, in memory where the machine has that. Its store is in a bucket if the environment names a server.
     pub(crate) fn new() -> Self {
         match Live::named() {
-            Some(live) => Self::in_bucket(live, &[]),
+            Some(live) => Self::in_bucket(live, CACHE_BYTES),
             None => Self::in_memory(|_| {}),
         }
     }
 
-    /// A new data folder, whose store is at a place of its own in this bucket; `more` are arguments of its creation.
-    pub(crate) fn in_bucket(live: &Live, more: &[&str]) -> Self {
-        Self::in_memory(|folder| create_in_bucket(folder, live, more))
+    /// A new data folder, whose store is at a place of its own in this bucket, with a cache of so many bytes.
+    pub(crate) fn in_bucket(live: &Live, cache_bytes: u64) -> Self {
+        Self::in_memory(|folder| in_bucket::create(folder, live, cache_bytes))
     }
 
     /// A new data folder in this place.
@@ -107,7 +106,10 @@ impl Site {
         assert!(self.serve.is_none(), "the server runs");
         let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
         command.args(arguments).arg("--repository").arg(&self.folder);
-        text_of(arguments, &command.output().unwrap())
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// A logged-in client that knows nothing but HTTP.
@@ -132,32 +134,6 @@ impl Site {
     pub(crate) fn store_folder(&self) -> PathBuf {
         self.folder.join("stores/default")
     }
-}
-
-/// Makes the store `default` in a bucket.
-fn create_in_bucket(folder: &Path, live: &Live, more: &[&str]) {
-    let mut arguments =
-        vec!["datastore", "create", "default", "--backend", "s3", "--access-key", &live.access_key];
-    arguments.extend(["--endpoint", &live.endpoint, "--bucket", &live.bucket, "--region", &live.region]);
-    let prefix = live::random();
-    arguments.extend(["--prefix", &prefix]);
-    arguments.extend(["--request-lifetime", REQUEST_LIFETIME, "--expiry-margin", EXPIRY_MARGIN]);
-    arguments.extend(live.is_path_style.then_some("--path-style"));
-    arguments.extend((!live.bounds_requests()).then_some("--accept-late-requests"));
-    arguments.extend(more);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
-    command.args(&arguments).arg("--data-dir").arg(folder);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    writeln!(child.stdin.take().unwrap(), "{}", live.secret_key).unwrap();
-    text_of(&arguments, &child.wait_with_output().unwrap());
-}
-
-#[track_caller]
-fn text_of(arguments: &[&str], output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 fn start(folder: &Path) -> Serve {

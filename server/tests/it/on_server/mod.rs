@@ -13,7 +13,7 @@ use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::{FaultProxy, RequestHead, Seen};
 
 use crate::live::Live;
-use crate::site::{Content, Site, archive, assert_restores, begin_when_free, small};
+use crate::site::{CACHE_BYTES, Content, Site, archive, assert_restores, begin_when_free, small};
 
 const TIME: i64 = 1_700_000_000;
 const MIB: usize = 1 << 20;
@@ -27,7 +27,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (live, proxy) = Live::any().through_proxy();
-        Self { site: Site::in_bucket(&live, &[]), proxy }
+        Self { site: Site::in_bucket(&live, CACHE_BYTES), proxy }
     }
 
     /// The keys of all chunks that were sent so far, once for each time.

@@ -25,7 +25,7 @@ use crate::wire::{Session, Wire};
 const WRITERS: u64 = 8;
 const READERS: u64 = 2;
 /// A few per cent of what is written.
-const CACHE_SIZE: &str = "512KiB";
+const CACHE_BYTES: u64 = 512 << 10;
 const ARCHIVE: &str = "a.bin.didx";
 /// Chunks of a backup.
 const CHUNKS: usize = 40;
@@ -158,7 +158,7 @@ async fn what_was_committed_under_stress_is_in_the_bucket() {
     let seed = setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_STRESS_SECONDS={seconds} COLDKEEP_STRESS_SEED={seed}");
     let mut choices = Choices(seed);
-    let mut site = Site::in_bucket(Live::any(), &["--cache-size", CACHE_SIZE]);
+    let mut site = Site::in_bucket(Live::any(), CACHE_BYTES);
     let shared = Arc::new(Shared {
         committed: Mutex::default(),
         next_time: AtomicI64::new(0),
