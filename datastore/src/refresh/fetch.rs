@@ -38,10 +38,12 @@ pub(crate) struct Source {
 pub(crate) struct Fetched {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+    /// Places in the list of what was wanted: objects that are gone, or not what the listing says.
+    pub(crate) differing: Vec<usize>,
 }
 
-/// Brings every object to its path inside the target, not synced; files that are there already stay. `told` hears how many
-/// are done.
+/// Brings every object to its path inside the target, not synced; files that are there already stay. Objects that changed
+/// since they were listed are told, for a fresh listing to decide. `told` hears how many are done.
 pub(crate) async fn fetch_all(
     source: Source,
     files: Vec<(PathBuf, ObjectInfo)>,
@@ -49,13 +51,14 @@ pub(crate) async fn fetch_all(
 ) -> Result<Fetched, RefreshError> {
     let memory = Arc::new(Semaphore::new(MIB_MAX as usize));
     let (mut outcome, mut done, mut tasks) = (Ok(Fetched::default()), 0, JoinSet::new());
-    let mut files = files.into_iter();
+    let mut files = files.into_iter().enumerate();
     loop {
         while tasks.len() < FETCHES
             && outcome.is_ok()
-            && let Some((path, object)) = files.next()
+            && let Some((place, (path, object))) = files.next()
         {
-            tasks.spawn(fetch(source.clone(), Arc::clone(&memory), path, object));
+            let fetching = fetch(source.clone(), Arc::clone(&memory), path, object);
+            tasks.spawn(async move { fetching.await.map(|fetched| (place, fetched)) });
         }
         // After an error too: whoever is told of it finds nobody at work on the store any more.
         let Some(joined) = tasks.join_next().await else { return outcome };
@@ -65,9 +68,15 @@ pub(crate) async fn fetch_all(
             Err(_) => Err(RefreshError::ShuttingDown),
         };
         match (&mut outcome, fetched) {
-            (Ok(total), Ok(bytes)) => {
-                total.objects += u64::from(bytes.is_some());
-                total.bytes += bytes.unwrap_or_default();
+            (Ok(total), Ok((place, one))) => {
+                match one {
+                    One::There => {}
+                    One::Fetched(bytes) => {
+                        total.objects += 1;
+                        total.bytes += bytes;
+                    }
+                    One::Differs => total.differing.push(place),
+                }
                 done += 1;
                 told(done);
             }
@@ -77,20 +86,31 @@ pub(crate) async fn fetch_all(
     }
 }
 
-/// Brings one object to its path; returns its length if it was fetched.
+/// What became of one object.
+#[derive(Debug, Clone, Copy)]
+enum One {
+    /// There was a file with its content.
+    There,
+    /// This many bytes were fetched.
+    Fetched(u64),
+    /// It is gone, or not what the listing says, time and again.
+    Differs,
+}
+
+/// Brings one object to its path.
 async fn fetch(
     source: Source,
     memory: Arc<Semaphore>,
     path: PathBuf,
     object: ObjectInfo,
-) -> Result<Option<u64>, RefreshError> {
+) -> Result<One, RefreshError> {
     let mib = u32::try_from(object.len >> 20).unwrap_or(MIB_MAX).saturating_add(1).min(MIB_MAX);
     let _memory = memory.acquire_many(mib).await.map_err(|_| RefreshError::ShuttingDown)?;
     let target = source.target.join(&path);
     let (at, from, bucket, wanted) =
         (target.clone(), source.tree.join(&path), Arc::clone(&source.bucket), object.clone());
     if blocking(move || Ok(reuse(&from, &at, &bucket, &wanted)?)).await? {
-        return Ok(None);
+        return Ok(One::There);
     }
     for _ in 0..TRIES {
         let Some(content) = source.bucket.read_object(&object.key).await? else { continue };
@@ -104,10 +124,10 @@ async fn fetch(
             Ok(is_whole)
         };
         if blocking(write).await? {
-            return Ok(Some(object.len));
+            return Ok(One::Fetched(object.len));
         }
     }
-    Err(RefreshError::Differs { key: object.key })
+    Ok(One::Differs)
 }
 
 /// Takes a file that is there already, from an earlier attempt or in the tree; returns whether there is one.

@@ -20,12 +20,15 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathError, RebuildPhase, Rebuild
 use coldkeep_chunk_store::dir::DirError;
 
 pub(crate) use compare::is_same;
-pub(crate) use fetch::{Source, fetch_all};
+pub(crate) use fetch::{Fetched, Source, fetch_all};
 use plan::Plan;
 
 use crate::mirror::Parts;
 use crate::store::run_blocking;
 use crate::tree::{Layout, TreeError, remove_leftovers};
+
+/// How often objects are listed anew that changed since they were listed.
+pub(crate) const LISTINGS: usize = 3;
 
 /// Told how far a rebuild is.
 pub(crate) type OnProgress = Arc<dyn Fn(RebuildProgress) + Send + Sync>;
@@ -92,27 +95,28 @@ pub(crate) async fn settle(
         .await?,
         report: None,
     };
-    let objects = bucket.list_objects(Layout::CONTENT).await?;
-    let plan = Arc::new(Plan::of(&objects));
+    let mut objects = bucket.list_objects(Layout::CONTENT).await?;
+    let mut listings = 1;
+    let mut plan = Arc::new(Plan::of(&objects));
     if bucket.is_rebuilding() || !is_right(parts, bucket, &plan).await? {
-        settled.report = Some(refresh(parts, bucket, plan, progress).await?);
+        settled.report = loop {
+            match refresh(parts, bucket, plan, progress.clone()).await {
+                // A request of an earlier process may have landed meanwhile (R19); what was fetched is not fetched again.
+                Err(RefreshError::Differs { .. }) if listings < LISTINGS => {
+                    objects = bucket.list_objects(Layout::CONTENT).await?;
+                    listings += 1;
+                    plan = Arc::new(Plan::of(&objects));
+                }
+                refreshed => break Some(refreshed?),
+            }
+        };
     }
     if bucket.is_rebuilding() {
-        bucket.finish_rebuild().await.map_err(path_error)?;
+        bucket.finish_rebuild().await.map_err(PathError::from)?;
     }
     let cleared = parts.clear_unfinished(bucket, &objects).await;
     settled.leftover_errors.extend(cleared.errors);
     Ok(settled)
-}
-
-fn path_error(error: coldkeep_chunk_store::StoreError) -> PathError {
-    use coldkeep_chunk_store::StoreError;
-    match error {
-        StoreError::Dir(error) => error.into(),
-        StoreError::Backend(error) => error.into(),
-        StoreError::Closed(error) => error.into(),
-        _ => coldkeep_chunk_store::bucket::Closed::Ended.into(),
-    }
 }
 
 async fn is_right(parts: &Parts, bucket: &Arc<BucketStore>, plan: &Arc<Plan>) -> Result<bool, RefreshError> {
@@ -142,7 +146,11 @@ async fn refresh(
             progress(RebuildProgress { phase: RebuildPhase::Metadata, done, total, chunks: 0 });
         }
     };
+    let keys: Vec<ObjectKey> = files.iter().map(|(_, object)| object.key.clone()).collect();
     let fetched = fetch_all(source, files, told).await?;
+    if let Some(first) = fetched.differing.first() {
+        return Err(RefreshError::Differs { key: keys[*first].clone() });
+    }
     let layout = parts.tree.layout.clone();
     blocking(move || Ok(switch::switch(&layout)?)).await?;
     Ok(RefreshReport {

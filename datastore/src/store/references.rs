@@ -1,17 +1,19 @@
 //! What the collector reads: every index, every digest (I6).
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::bucket::BucketStore;
 
-use super::{Datastore, run_blocking};
+use super::{Datastore, Tree, run_blocking};
 use crate::file::{Context as _, Found, look};
-use crate::index::{IndexError, IndexReader};
+use crate::index::{IndexError, IndexKind, IndexReader};
 use crate::mirror::{ContentKey, Place};
-use crate::refresh::{RefreshError, Source, fetch_all, is_same};
+use crate::refresh::{Fetched, LISTINGS, RefreshError, Source, fetch_all, is_same};
 use crate::tree::{self, IndexFile, IndexPlace, Layout, TreeError};
 
 /// How the reading of an index ended.
@@ -44,7 +46,7 @@ pub enum ReferenceError {
         #[source]
         source: IndexError,
     },
-    /// An index vanished while its snapshot is still there.
+    /// An index vanished, or cannot be told for certain, while its snapshot is still there.
     #[error(
         "index {} vanished from a snapshot that is still there, so nothing may be collected; forget the snapshot",
         path.display()
@@ -83,54 +85,72 @@ impl Datastore {
     /// Lists the indexes of the bucket, each with a file that has its content.
     async fn index_objects(&self, bucket: &Arc<BucketStore>) -> Result<Vec<IndexFile>, ReferenceError> {
         let objects = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
-        let (layout, looking) = (self.tree().layout.clone(), Arc::clone(bucket));
-        let fetched = layout.state().join("mark");
-        let target = fetched.clone();
-        let sort = move |_: &super::Tree| {
-            match std::fs::remove_dir_all(&target) {
+        let (looking, folder) = (Arc::clone(bucket), self.mark_folder());
+        let sort = move |tree: &Tree| {
+            match std::fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                removed => removed.context("remove", &target)?,
+                removed => removed.context("remove", &folder)?,
             }
-            let (mut indexes, mut missing) = (Vec::new(), Vec::new());
-            for (number, object) in objects.into_iter().enumerate() {
-                let Some(kind) = tree::kind_of(Path::new(object.key.as_str())) else { continue };
-                let (ours, place) = match ContentKey::parse(&object.key) {
-                    Some(ContentKey { ns, place: Place::Snapshot(snapshot), file }) => {
-                        let path = layout.snapshot(&ns, &snapshot).join(file);
-                        (Some(path), IndexPlace::Snapshot(ns, snapshot))
-                    }
-                    // Whatever it is, it may be an index (I6).
-                    _ => (None, IndexPlace::Unexpected),
-                };
-                let key = Some(object.key.clone());
-                match ours {
-                    Some(path) if is_same(&path, looking.backend(), &object)? => {
-                        indexes.push(IndexFile { path, kind, place, key });
-                    }
-                    _ => {
-                        let name = PathBuf::from(number.to_string());
-                        indexes.push(IndexFile { path: target.join(&name), kind, place, key });
-                        missing.push((name, object));
-                    }
-                }
-            }
-            Ok((indexes, missing))
+            sort_indexes(&tree.layout, &looking, (objects, &folder))
         };
-        let (indexes, missing) = self.blocking(sort).await?;
-        let source = Source { bucket: Arc::clone(bucket), tree: fetched.clone(), target: fetched };
-        fetch_all(source, missing, |_| ()).await?;
+        let (mut indexes, mut missing) = self.blocking(sort).await?;
+        let mut listings = 1;
+        loop {
+            let differing = self.fetch_indexes(bucket, &missing).await?.differing;
+            let Some(first) = differing.first() else { break };
+            if listings == LISTINGS {
+                return Err(RefreshError::Differs { key: missing[*first].1.key.clone() }.into());
+            }
+            // Only a fresh listing says what became of them (I6).
+            let listed = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
+            listings += 1;
+            let now: BTreeMap<_, _> = listed.into_iter().map(|object| (object.key.clone(), object)).collect();
+            missing = differing
+                .into_iter()
+                .filter_map(|place| {
+                    let (name, then) = &missing[place];
+                    Some((name.clone(), now.get(&then.key)?.clone()))
+                })
+                .collect();
+            indexes.retain(|index| index.key.as_ref().is_some_and(|key| now.contains_key(key)));
+        }
         Ok(indexes)
     }
 
-    /// Tells whether an index whose file vanished is gone for good.
+    /// Where indexes are whose local copy is not provably the object.
+    fn mark_folder(&self) -> PathBuf {
+        self.tree().layout.state().join("mark")
+    }
+
+    async fn fetch_indexes(
+        &self,
+        bucket: &Arc<BucketStore>,
+        missing: &[(PathBuf, ObjectInfo)],
+    ) -> Result<Fetched, ReferenceError> {
+        let folder = self.mark_folder();
+        let source = Source { bucket: Arc::clone(bucket), tree: folder.clone(), target: folder };
+        Ok(fetch_all(source, missing.to_vec(), |_| ()).await?)
+    }
+
+    /// Finds the content of an index whose file vanished; `None` if it is gone for good.
+    async fn find_again(&self, index: &IndexFile) -> Result<Option<PathBuf>, ReferenceError> {
+        let vanished = || ReferenceError::Vanished { path: index.shown().to_owned() };
+        let (Some(bucket), Some(key)) = (self.chunks().as_bucket(), &index.key) else {
+            return if self.is_gone(index).await? { Ok(None) } else { Err(vanished()) };
+        };
+        // Only a fresh listing says so (I6).
+        let listed = bucket.list_objects(key.as_str()).await.map_err(TreeError::from)?;
+        let Some(object) = listed.into_iter().find(|object| object.key == *key) else { return Ok(None) };
+        // The copy went with an aborted session or a removal that did not get far; the object counts all the same.
+        let name = PathBuf::from(Digest::of(key.as_str().as_bytes()).to_string());
+        let fetched = self.fetch_indexes(bucket, &[(name.clone(), object)]).await?;
+        if fetched.differing.is_empty() { Ok(Some(self.mark_folder().join(name))) } else { Err(vanished()) }
+    }
+
+    /// Tells whether an index on a filesystem whose file vanished is gone for good.
     async fn is_gone(&self, index: &IndexFile) -> Result<bool, ReferenceError> {
-        if let (Some(bucket), Some(key)) = (self.chunks().as_bucket(), &index.key) {
-            // Only a fresh listing says so (I6).
-            let listed = bucket.list_objects(key.as_str()).await.map_err(TreeError::from)?;
-            return Ok(!listed.iter().any(|object| object.key == *key));
-        }
         let (layout, place) = (self.tree().layout.clone(), index.place.clone());
-        let look = move |_: &super::Tree| match &place {
+        let look = move |_: &Tree| match &place {
             // Its folder may be that of a new session with the same time; what has no manifest was never committed, and
             // loses it first when it is removed.
             IndexPlace::Snapshot(ns, snapshot) => Ok(look(&layout.manifest(ns, snapshot))? == Found::Nothing),
@@ -152,24 +172,71 @@ impl Datastore {
     pub async fn read_index(
         &self,
         index: &IndexFile,
-        mut sink: impl FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static,
+        sink: impl FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static,
     ) -> Result<IndexRead, ReferenceError> {
-        let (path, kind) = (index.path.clone(), index.kind);
-        let read = move || {
-            let reader = IndexReader::open(&path, kind)?;
-            reader.for_each_block(&mut sink)?;
-            Ok::<_, IndexError>((reader.chunk_count(), reader.size()))
-        };
-        match run_blocking(read).await.ok_or(TreeError::ShuttingDown)? {
-            Ok((references, data_bytes)) => Ok(IndexRead::Read { references, data_bytes }),
+        let unreadable = |source| ReferenceError::Index { path: index.shown().to_owned(), source };
+        let (read, sink) = read_file(index.path.clone(), index.kind, sink).await?;
+        let read = match read {
             Err(error) if error.is_not_found() => {
-                if cfg!(coldkeep_off = "i6") || self.is_gone(index).await? {
-                    Ok(IndexRead::Gone)
-                } else {
-                    Err(ReferenceError::Vanished { path: index.path.clone() })
+                if cfg!(coldkeep_off = "i6") {
+                    return Ok(IndexRead::Gone);
                 }
+                let Some(path) = self.find_again(index).await? else { return Ok(IndexRead::Gone) };
+                read_file(path, index.kind, sink).await?.0
             }
-            Err(source) => Err(ReferenceError::Index { path: index.path.clone(), source }),
+            read => read,
+        };
+        read.map_err(unreadable)
+    }
+}
+
+/// Reads an index and gives the sink back. A file that is not there has given nothing to it.
+async fn read_file<S: FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static>(
+    path: PathBuf,
+    kind: IndexKind,
+    mut sink: S,
+) -> Result<(Result<IndexRead, IndexError>, S), TreeError> {
+    let read = move || {
+        let read = IndexReader::open(&path, kind).and_then(|reader| {
+            reader.for_each_block(&mut sink)?;
+            Ok(IndexRead::Read { references: reader.chunk_count(), data_bytes: reader.size() })
+        });
+        (read, sink)
+    };
+    run_blocking(read).await.ok_or(TreeError::ShuttingDown)
+}
+
+type Wanted = Vec<(PathBuf, ObjectInfo)>;
+
+/// Sorts out the indexes of a listing: all of them, each with its file, and those whose file is to be fetched into
+/// `folder`. Blocking.
+fn sort_indexes(
+    layout: &Layout,
+    bucket: &BucketStore,
+    (objects, folder): (Vec<ObjectInfo>, &Path),
+) -> Result<(Vec<IndexFile>, Wanted), TreeError> {
+    let (mut indexes, mut missing) = (Vec::new(), Vec::new());
+    for (number, object) in objects.into_iter().enumerate() {
+        let Some(kind) = tree::kind_of(Path::new(object.key.as_str())) else { continue };
+        let (ours, place) = match ContentKey::parse(&object.key) {
+            Some(ContentKey { ns, place: Place::Snapshot(snapshot), file }) => {
+                let path = layout.snapshot(&ns, &snapshot).join(file);
+                (Some(path), IndexPlace::Snapshot(ns, snapshot))
+            }
+            // Whatever it is, it may be an index (I6).
+            _ => (None, IndexPlace::Unexpected),
+        };
+        let key = Some(object.key.clone());
+        match ours {
+            Some(path) if is_same(&path, bucket.backend(), &object)? => {
+                indexes.push(IndexFile { path, kind, place, key });
+            }
+            _ => {
+                let name = PathBuf::from(number.to_string());
+                indexes.push(IndexFile { path: folder.join(&name), kind, place, key });
+                missing.push((name, object));
+            }
         }
     }
+    Ok((indexes, missing))
 }

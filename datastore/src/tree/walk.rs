@@ -31,9 +31,14 @@ pub enum IndexPlace {
 }
 
 impl IndexFile {
-    /// Returns the file's path.
+    /// Returns the path of a file with its content.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns what an operator knows it by: the key of its object, if the datastore is in a bucket.
+    pub(crate) fn shown(&self) -> &Path {
+        self.key.as_ref().map_or(&self.path, |key| Path::new(key.as_str()))
     }
 
     /// Returns its kind, by its suffix.
@@ -49,7 +54,7 @@ impl IndexFile {
 
 impl fmt::Display for IndexFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.display().fmt(f)
+        self.shown().display().fmt(f)
     }
 }
 

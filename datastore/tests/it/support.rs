@@ -94,10 +94,15 @@ impl Fixture {
     pub(crate) async fn lose(&self, digest: &Digest) {
         let inside = format!(".chunks/{}/{digest}", &digest.to_string()[..4]);
         std::fs::remove_file(self.path(&inside)).unwrap();
-        if let Some(backend) = &self.backend {
-            let validity = Validity { signed_at: self.clock.wall(), lasts: Duration::from_secs(1) };
-            backend.inner().delete(&[ObjectKey::new(inside).unwrap()], validity).await.unwrap();
+        if self.backend.is_some() {
+            self.remove_object(&ObjectKey::new(inside).unwrap()).await;
         }
+    }
+
+    /// Removes an object behind the store's back.
+    pub(crate) async fn remove_object(&self, key: &ObjectKey) {
+        let validity = Validity { signed_at: self.clock.wall(), lasts: Duration::from_secs(1) };
+        self.backend().inner().delete(std::slice::from_ref(key), validity).await.unwrap();
     }
 
     /// Lets everything that was sent so far expire.

@@ -1,6 +1,7 @@
 //! The datastore in a bucket, whose every request a test can stop.
 
 mod commit;
+mod mark;
 mod mirror;
 mod prefix;
 mod refresh;

@@ -1,0 +1,114 @@
+//! What a collector is told while the tree changes under it (I6).
+
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+
+use coldkeep_chunk_store::Digest;
+use coldkeep_chunk_store::backend::{AnyBackend, ObjectKey};
+use coldkeep_chunk_store::testing::{RequestKind, Which};
+use coldkeep_datastore::{Datastore, IndexFile, IndexRead, Namespace, ReferenceError};
+
+use crate::support::{Fixture, bucket_parts, snapshot, temporary_folder, upload_stream};
+
+const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
+const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
+
+/// Leaves an index in the bucket whose session was aborted.
+async fn abort_after_index(fixture: &Fixture, text: &str) {
+    let writer = fixture.begin(text).await;
+    upload_stream(&writer, "a.didx", &[b"two"]).await;
+    writer.abort().await.unwrap();
+}
+
+async fn read(fixture: &Fixture, index: &IndexFile) -> (Result<IndexRead, ReferenceError>, Vec<Digest>) {
+    let (send, receive) = mpsc::channel();
+    let sink = move |digests: &[Digest]| {
+        send.send(digests.to_vec()).unwrap();
+        ControlFlow::Continue(())
+    };
+    let read = fixture.store.read_index(index, sink).await;
+    (read, receive.into_iter().flatten().collect())
+}
+
+/// Goal: an index that vanished with its snapshot is no error (I6).
+/// Method: it is listed, and cleared before it is fetched.
+#[tokio::test]
+async fn an_index_that_goes_before_it_is_fetched_does_not_stop_a_mark() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    abort_after_index(&fixture, SECOND).await;
+    let mut held =
+        fixture.backend().hold_before(Which::next(RequestKind::Get).key(format!(".cnt/{SECOND}/a.didx")));
+    let clear = async {
+        let get = held.arrived().await;
+        assert_eq!(fixture.store.clear_unfinished().await.unwrap().snapshots, 1);
+        get.release();
+    };
+    let (listed, ()) = tokio::join!(fixture.store.index_files(), clear);
+    let places: Vec<String> = listed.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(places, [format!(".cnt/{FIRST}/stream.bin.didx")], "named as the operator finds it");
+}
+
+/// Goal: what takes the place of a listed index counts (I6).
+/// Method: it is listed, and a retry with the same time replaces it before it is fetched.
+#[tokio::test]
+async fn an_index_that_is_replaced_before_it_is_fetched_counts_as_it_is_now() {
+    let fixture = Fixture::in_bucket().await;
+    abort_after_index(&fixture, SECOND).await;
+    let mut held =
+        fixture.backend().hold_before(Which::next(RequestKind::Get).key(format!(".cnt/{SECOND}/a.didx")));
+    let retry = async {
+        let get = held.arrived().await;
+        let writer = fixture.begin(SECOND).await;
+        upload_stream(&writer, "a.didx", &[b"three", b"four"]).await;
+        get.release();
+        writer
+    };
+    let (listed, _writer) = tokio::join!(fixture.store.index_files(), retry);
+    let listed = listed.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(read(&fixture, &listed[0]).await.1, [Digest::of(b"three"), Digest::of(b"four")]);
+}
+
+/// Goal: an index in the bucket counts, with or without a local copy (R10).
+/// Method: its session is aborted after it was listed, so that the copy goes and the object stays.
+#[tokio::test]
+async fn an_index_whose_session_is_aborted_during_a_mark_counts_all_the_same() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "a.didx", &[b"one"]).await;
+    let listed = fixture.store.index_files().await.unwrap();
+    writer.abort().await.unwrap();
+    let (outcome, digests) = read(&fixture, &listed[0]).await;
+    assert!(matches!(outcome, Ok(IndexRead::Read { references: 1, .. })), "{outcome:?}");
+    assert_eq!(digests, [Digest::of(b"one")]);
+    // When the object is gone too, there is nothing to count.
+    assert_eq!(fixture.store.clear_unfinished().await.unwrap().snapshots, 1);
+    let again = fixture.store.index_files().await.unwrap();
+    assert!(again.is_empty());
+    assert!(matches!(read(&fixture, &listed[0]).await.0, Ok(IndexRead::Gone)));
+}
+
+/// Goal: a request of an earlier process that lands during a refresh does not keep the datastore closed (R19).
+/// Method: an object goes between the listing and its fetch.
+#[tokio::test]
+async fn an_object_that_goes_during_a_refresh_does_not_stop_it() {
+    let fixture = Fixture::in_bucket().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    fixture.store.set_group_notes(&Namespace::root(), &made.group, "notes").await.unwrap();
+    let key = ".cnt/host/x/notes";
+    let mut held = fixture.backend().hold_before(Which::next(RequestKind::Get).key(key));
+    let folder = temporary_folder();
+    let parts = bucket_parts(&fixture.clock, AnyBackend::new(fixture.backend().clone()));
+    let path = folder.path().join("b");
+    let goes = async {
+        let get = held.arrived().await;
+        fixture.remove_object(&ObjectKey::new(key).unwrap()).await;
+        get.release();
+    };
+    let (opened, ()) = tokio::join!(Datastore::open_bucket(&path, "bbb".parse().unwrap(), parts), goes);
+    let store = opened.unwrap();
+    let root = Namespace::root();
+    assert_eq!(store.group_notes(&root, &made.group).await.unwrap(), "");
+    assert!(store.manifest(&root, &snapshot(FIRST)).await.is_ok());
+}
