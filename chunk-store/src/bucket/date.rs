@@ -17,6 +17,7 @@ pub(super) struct BackendClock {
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
+    /// What the clock has reached for certain: no single date proves it that differs from what was expected.
     latest: StoreTime,
     /// What the clock showed, and when that was on the monotonic clock.
     reading: (StoreTime, Duration),
@@ -40,8 +41,14 @@ impl BackendClock {
                 // The date of a slow answer is an old one: a clock that was not set has not gone back.
                 let expected = before.estimate(now);
                 let is_near = date.since(expected).max(expected.since(date)) <= SET;
-                let shown = if is_near { date.max(expected) } else { date };
-                Seen { latest: before.latest.max(date), reading: (shown, now) }
+                let (latest, shown) = if is_near {
+                    (before.latest.max(date), date.max(expected))
+                } else {
+                    // A clock that leapt ahead, or one answer that is wrong: the next one that agrees counts. A clock that
+                    // went back takes requests for longer than its earlier dates say (hazards H30, H35).
+                    (before.latest.min(date), date)
+                };
+                Seen { latest, reading: (shown, now) }
             }
         });
     }
@@ -62,7 +69,8 @@ impl BackendClock {
         result
     }
 
-    /// Returns the latest date of any answer: the backend's clock shows at least that.
+    /// Returns what the backend's clock has reached: the latest date that another answer bore out, less if the clock was
+    /// set back since.
     pub(super) fn latest(&self) -> Option<StoreTime> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).map(|seen| seen.latest)
     }
@@ -98,9 +106,29 @@ mod tests {
         // An answer that was long on its way.
         backend.note(at(1_010), &clock);
         assert_eq!((backend.latest(), backend.estimate(&clock)), (Some(at(1_010)), at(1_030)));
-        // A clock that was wrong for once.
-        backend.note(at(900_000), &clock);
-        backend.note(at(1_031), &clock);
-        assert_eq!((backend.latest(), backend.estimate(&clock)), (Some(at(900_000)), at(1_031)));
+    }
+
+    fn noted(dates: &[i64]) -> (Option<StoreTime>, StoreTime) {
+        let clock = StoreClock::new(Arc::new(ManualClock::at(at(5_000))), StoreTime::EPOCH);
+        let backend = BackendClock::default();
+        dates.iter().for_each(|date| backend.note(at(*date), &clock));
+        (backend.latest(), backend.estimate(&clock))
+    }
+
+    #[test]
+    fn h30_one_date_that_is_far_ahead_ends_nothing() {
+        assert_eq!(noted(&[1_000, 900_000]).0, Some(at(1_000)));
+        assert_eq!(noted(&[1_000, 900_000, 1_001]), (Some(at(1_000)), at(1_001)));
+        assert_eq!(noted(&[1_000, 900_000, 1_001, 1_002]), (Some(at(1_002)), at(1_002)));
+    }
+
+    #[test]
+    fn h30_a_clock_that_leapt_ahead_counts_once_a_second_answer_says_so() {
+        assert_eq!(noted(&[1_000, 9_000, 9_001]), (Some(at(9_001)), at(9_001)));
+    }
+
+    #[test]
+    fn h30_a_clock_that_was_set_back_takes_back_what_its_earlier_dates_said() {
+        assert_eq!(noted(&[9_000, 1_000, 1_001]), (Some(at(1_001)), at(1_001)));
     }
 }
