@@ -89,6 +89,14 @@ async fn refusals_of_the_server_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_put_without_condition_that_is_refused_as_if_it_had_one_is_an_error() {
+    let scene = Scene::new().await;
+    scene.proxy.always(|_| true, answered(412, "PreconditionFailed"));
+    let error = scene.backend.put(put("k", "new", PutCondition::Always)).await.unwrap_err();
+    assert_eq!((error.fault, error.is_unclear), (Kind::Other, false));
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_is_unavailable() {
     let scene = Scene::new().await;
     scene.proxy.always(|_| true, Fault::ResetAtHead);

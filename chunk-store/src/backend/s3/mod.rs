@@ -193,14 +193,17 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
     /// be the put's own object that is in the way.
     async fn put(&self, put: Put) -> Result<Answer<PutOutcome>, BackendError> {
         let subject = self.subject("put", put.key.as_str()).with_validity(put.validity);
+        let condition = self.condition(put.condition);
+        let is_conditional = !matches!(condition, coldkeep_s3_client::PutCondition::Always);
         let op = PutObject::new(self.full_key(&put.key, &subject)?, put.content)
             .with_content_type(CONTENT_TYPE)
-            .with_condition(self.condition(put.condition));
+            .with_condition(condition);
         match self.client.send_with(&op, &self.options(put.validity)).await {
             Ok(reply) => subject
                 .answer(reply)
                 .map(|answer| answer.map(|put| PutOutcome::Stored(tag(put.etag.as_ref())))),
-            Err(error) if error.is_precondition_failed() => {
+            // Without a condition it is a refusal like others: nothing was written (I4).
+            Err(error) if is_conditional && error.is_precondition_failed() => {
                 let is_unclear = failure::is_unclear(&error);
                 let date = subject.date(error.date())?;
                 Ok(Answer { value: PutOutcome::ConditionFailed, date, is_unclear })
