@@ -147,8 +147,9 @@ impl Cache {
         self.record(digest, 0, End::Oldest);
     }
 
-    /// Forgets everything: a fresh directory took the place of the old one. The caller holds the locks of all digests.
+    /// Forgets everything: fresh markers, all of them empty, took the place of the old ones. Nobody else is there.
     pub(super) fn clear(&self) {
+        self.needs_scan.store(false, Ordering::Release);
         let mut state = self.lock();
         state.changes += 1;
         state.leaving.clear();

@@ -188,6 +188,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             self.journal.discard();
             self.save_journal().await?;
             self.cache.clear();
+            // Else the order of the old markers would be read next.
+            self.end_recency().await?;
             record.step = Step::Metadata;
             self.record_rebuild(Some(record.clone())).await?;
         }

@@ -149,3 +149,20 @@ async fn what_an_insert_placed_is_noted_as_the_disk_has_it() {
     assert_eq!(store.cache.len_of(&empty), None, "the disk had no room for it");
     assert_eq!(order(&store).len(), 2, "so that something old went");
 }
+
+#[tokio::test]
+async fn a_rebuild_forgets_what_was_cached() {
+    let scene = Scene::new();
+    let store = scene.open(&scene.dir).await;
+    let digest = scene.place_chunk(&store, b"one").await;
+    load(&store, &digest).await;
+    store.scan_cache().await.unwrap();
+    store.close().await.unwrap();
+    let store = scene.try_open(&scene.dir, "one", |options| options.rebuild = true).await.unwrap();
+    store.finish_rebuild().await.unwrap();
+    assert_eq!(cached_len(&store, &digest).await, 0);
+    assert_eq!((store.status().cache_bytes, store.needs_cache_scan()), (0, false));
+    // Else what counts as cached would not be fetched ahead.
+    store.prefetch(&digest).await.unwrap();
+    assert!(cached_len(&store, &digest).await > 0);
+}
