@@ -56,7 +56,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         if self.closed.is_superseded.load(Ordering::Acquire) {
             return Err(Closed::Superseded);
         }
-        if self.closed.has_ended.load(Ordering::Acquire) { Err(Closed::Ended) } else { Ok(()) }
+        if self.has_ended() { Err(Closed::Ended) } else { Ok(()) }
     }
 
     /// Closes the store for good: a foreign token was seen. All sessions fail; the bucket is never taken back (R10).
@@ -64,6 +64,12 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.closed.is_superseded.store(true, Ordering::Release);
         self.registry.fail_all(SessionFailed::Superseded);
         Closed::Superseded
+    }
+
+    /// Returns whether the use of the store was ended. Whoever finds that it was not while holding a lock(d) is waited for
+    /// by the end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.closed.has_ended.load(Ordering::Acquire)
     }
 
     /// Ends the use of the store.

@@ -56,7 +56,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Evicts while there is more than `floor` bytes of content, until `enough` bytes are gone.
     async fn evict(&self, floor: u64, enough: u64) -> u64 {
         let (mut gone, mut failures) = (0, 0);
-        while gone < enough && failures < FAILURES_MAX {
+        while gone < enough && failures < FAILURES_MAX && !self.has_ended() {
             let Some(victim) = self.cache.next_victim(floor) else { break };
             if let Ok(bytes) = self.evict_one(victim).await {
                 gone += bytes;
@@ -71,6 +71,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     async fn evict_one(&self, victim: Victim<'_>) -> Result<u64, DirError> {
         let digest = victim.digest();
         let held = self.locks.lock(&digest).await;
+        if self.has_ended() {
+            // The order of the cache is saved as complete.
+            return Ok(0);
+        }
         let Some(len) = victim.confirm() else { return Ok(0) };
         let emptied = self.dir.empty_marker(&held, digest).await;
         if emptied.is_err() {

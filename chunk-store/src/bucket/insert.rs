@@ -3,6 +3,7 @@
 use super::BucketStore;
 use super::classes::ClassTurn;
 use super::journal::UploadWatch;
+use super::lru::End;
 use super::upload::{Expected, Landed};
 use crate::backend::ObjectBackend;
 use crate::blob::ChunkClass;
@@ -154,7 +155,15 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         }
         let content = is_cached.then_some(landed.content);
         let marker = NewMarker { digest, content, class: Some(class), at: self.clock.now() };
-        self.dir.place_marker(&held, marker).await?;
+        if is_cached {
+            // Before: the disk gets the content even if this future is dropped meanwhile, and then it counts.
+            self.cache.record(&digest, len, End::Newest);
+        }
+        let placed = self.dir.place_marker(&held, marker).await;
+        if placed.is_err() && is_cached {
+            self.record_cached(&held, &digest).await;
+        }
+        placed?;
         session.tell([&digest]);
         drop(held);
         if is_cached {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::BucketStore;
 use super::journal::Standing;
+use super::lru::End;
 use crate::backend::{ObjectBackend, ObjectKey};
 use crate::blob::Blob;
 use crate::checked::{CheckError, check_read};
@@ -154,6 +155,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             return;
         }
         let held = self.locks.lock(digest).await;
+        if self.has_ended() {
+            // The order of the cache is saved as complete.
+            return;
+        }
         let has_room = match self.fill_held(&held, digest, blob, was_corrupt).await {
             Ok(has_room) => has_room,
             Err(error) => {
@@ -180,8 +185,12 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             // An insert was faster.
             Some(marker) if marker.len > 0 && !was_corrupt => {}
             Some(_) => {
-                if !self.dir.fill_marker(held, *digest, blob.as_bytes().clone()).await? {
-                    return Ok(true);
+                // Before: the disk gets the content even if this future is dropped meanwhile, and then it counts.
+                self.cache.record(digest, blob.as_bytes().len() as u64, End::Newest);
+                let filled = self.dir.fill_marker(held, *digest, blob.as_bytes().clone()).await;
+                if !matches!(filled, Ok(true)) {
+                    self.record_cached(held, digest).await;
+                    return filled.map(|_| true);
                 }
             }
         }
