@@ -112,6 +112,9 @@ impl Parts {
         snapshot: &SnapshotName,
         held: LockGuard,
     ) -> Result<(), TreeError> {
+        let folder = self.tree.layout.snapshot(ns, snapshot);
+        // What the disk refuses by itself must not begin in the bucket.
+        self.blocking(move |tree| tree.layout.check_folders_to(&folder)).await?;
         let rest = match &self.bucket {
             Some(bucket) => self.delete_snapshot(bucket, ns, snapshot).await?,
             None => Ok(()),
