@@ -8,7 +8,7 @@ mod stress;
 
 use std::collections::BTreeSet;
 
-use coldkeep_client::{BackupError, ImageSource, ProgressSnapshot, Store};
+use coldkeep_client::{BackupError, ImageSource, ProgressSnapshot, SnapshotItem, Store};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::{FaultProxy, RequestHead, Seen};
 
@@ -87,4 +87,9 @@ impl Data {
 
 fn distinct(keys: &[String]) -> BTreeSet<&String> {
     keys.iter().collect()
+}
+
+/// The snapshots that a client sees.
+async fn names(store: &Store) -> Vec<SnapshotName> {
+    store.snapshots(None, None).await.unwrap().iter().map(SnapshotItem::name).collect()
 }
