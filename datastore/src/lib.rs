@@ -52,7 +52,8 @@
 //!
 //! # Locks
 //!
-//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11). Lock order: the turn to
+//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11): nobody waits for one, so
+//! that the removal of a group may wait for its turn under the group's lock. Lock order: the turn to
 //! change a snapshot or group (async, striped, as long as its requests), group, snapshot, claims of paths in a bucket (they
 //! refuse and do not wait), an index's async lock and the turn of a session's blobs, the folder's lock of a session, then
 //! the small `std` mutexes; lock(d) of the chunk store is only taken inside its calls. No `std` guard lives across an await.

@@ -151,6 +151,8 @@ impl Parts {
 
     /// Removes a group that has no snapshots left, under its lock; returns whether it is gone.
     async fn remove_group_if_empty(&self, ns: &Namespace, group: &GroupName) -> Result<bool, TreeError> {
+        // Notes need no lock of the group; those that come now find it gone.
+        let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
         let place = (ns.clone(), group.clone());
         if !self.blocking(move |tree| tree::is_group_empty(&tree.layout, &place.0, &place.1)).await? {
             return Ok(false);
