@@ -192,7 +192,7 @@ impl Inner {
         };
         let removed = run_blocking(remove).await.unwrap_or(Err(TreeError::ShuttingDown));
         if let Some(paths) = self.paths.get() {
-            paths.give_up(&self.request).await?;
+            paths.give_up(&self.request, self.footprint.group_is_new()).await?;
         }
         removed
     }

@@ -54,6 +54,11 @@ impl Footprint {
         Self { tree, ns, snapshot, group_is_new, locks: Mutex::new(Some(locks)), open: RwLock::new(true) }
     }
 
+    /// Tells whether the group was made for the session, so that it goes with it.
+    pub(super) const fn group_is_new(&self) -> bool {
+        self.group_is_new
+    }
+
     /// Starts work in the folder.
     pub(super) fn enter(&self) -> Result<Entered<'_>, BackupError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);

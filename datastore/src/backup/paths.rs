@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim, PathError};
 
 use super::{BackupRequest, BeginError};
 use crate::mirror::{ContentKey, list_folder};
-use crate::name::ArchiveName;
+use crate::name::{ArchiveName, Namespace, SnapshotName};
 use crate::tree::{Layout, TreeError};
 
 /// The claims of a session; they end with it.
@@ -16,8 +17,10 @@ use crate::tree::{Layout, TreeError};
 pub(super) struct SessionPaths {
     layout: Layout,
     claims: Mutex<Option<Claims>>,
-    /// The manifest is in the bucket, but nobody was told.
-    is_committed: AtomicBool,
+    /// The manifest may be in the bucket, but nobody was told.
+    has_manifest: AtomicBool,
+    /// The owner may be in the bucket, of a group that is new.
+    has_owner: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ impl SessionPaths {
             None
         };
         let claims = Mutex::new(Some(Claims { snapshot: Arc::new(claim), owner }));
-        Ok(Self { layout: layout.clone(), claims, is_committed: AtomicBool::new(false) })
+        Ok(Self { layout: layout.clone(), claims, has_manifest: false.into(), has_owner: false.into() })
     }
 
     fn claims(&self) -> Result<Claims, PathError> {
@@ -80,12 +83,13 @@ impl SessionPaths {
     ) -> Result<(), PathError> {
         let claims = self.claims()?;
         if let (Some(claim), Some(owner)) = (&claims.owner, owner) {
+            self.has_owner.store(true, Ordering::Release);
             claim.replace(&self.layout.key(&self.layout.owner(ns, &snapshot.group)), owner).await?;
         }
         let key = self.layout.key(&self.layout.manifest(ns, snapshot));
-        claims.snapshot.commit(&key, manifest).await?;
-        self.is_committed.store(true, Ordering::Release);
-        Ok(())
+        // It may be there even if this fails, or is dropped.
+        self.has_manifest.store(true, Ordering::Release);
+        claims.snapshot.commit(&key, manifest).await
     }
 
     /// Tells whether the owner of the group goes with the commit.
@@ -105,20 +109,50 @@ impl SessionPaths {
         }
     }
 
-    /// Ends the claims of a session that is given up, with the manifest of a commit that was not acknowledged. Its other
-    /// objects are cleared later.
+    /// Ends the claims of a session that is given up, with the manifest of a commit that was not acknowledged, and with the
+    /// owner of a group that was new. Its other objects are cleared later.
     pub(super) async fn give_up(
         &self,
         BackupRequest { ns, snapshot, .. }: &BackupRequest,
+        group_is_new: bool,
     ) -> Result<(), TreeError> {
-        let mut retracted = Ok(());
-        if self.is_committed.swap(false, Ordering::AcqRel)
-            && let Ok(claims) = self.claims()
-        {
-            let key = self.layout.key(&self.layout.manifest(ns, snapshot));
-            retracted = claims.snapshot.delete(&[key]).await;
-        }
+        let taken_back = match self.claims() {
+            Ok(claims) => self.take_back(&claims, (ns, snapshot), group_is_new).await,
+            Err(_) => Ok(()),
+        };
         self.end().await;
-        Ok(retracted?)
+        Ok(taken_back?)
+    }
+
+    async fn take_back(
+        &self,
+        claims: &Claims,
+        (ns, snapshot): (&Namespace, &SnapshotName),
+        group_is_new: bool,
+    ) -> Result<(), PathError> {
+        if self.has_manifest.swap(false, Ordering::AcqRel) {
+            let manifest = self.layout.key(&self.layout.manifest(ns, snapshot));
+            if !delete_if_allowed(&claims.snapshot, manifest).await? {
+                // What lands later is a whole snapshot, and has an owner.
+                return Ok(());
+            }
+        }
+        if let Some(claim) = &claims.owner
+            && group_is_new
+            && self.has_owner.swap(false, Ordering::AcqRel)
+        {
+            delete_if_allowed(claim, self.layout.key(&self.layout.owner(ns, &snapshot.group))).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Deletes an object; returns whether it is gone for good.
+async fn delete_if_allowed(claim: &PathClaim, key: ObjectKey) -> Result<bool, PathError> {
+    match claim.delete(&[key]).await {
+        // A put of it may still take effect, so its path is closed when the claim ends (R19). And nobody changes what
+        // belongs to another server (R10).
+        Err(PathError::NotExpired { .. } | PathError::Closed(_)) => Ok(false),
+        deleted => deleted.map(|()| true),
     }
 }

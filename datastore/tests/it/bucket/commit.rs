@@ -210,3 +210,43 @@ async fn chunks_of_a_session_without_cache_are_restored_from_the_bucket() {
     assert_eq!(fixture.restore(&snapshot(FIRST), "stream.bin.didx").await, b"one");
     assert!(fixture.backend().requests(RequestKind::Get) > gets, "nothing was cached");
 }
+
+/// Goal: a commit that is not acknowledged leaves no snapshot that shows up later (I4).
+/// Method: the manifest is put, but the token cannot be read again; then the session is given up.
+#[tokio::test]
+async fn a_manifest_whose_commit_was_not_acknowledged_is_taken_back() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let mut held = fixture.backend().hold_after(Which::every(RequestKind::Put).key(&manifest));
+    let refuse = async {
+        let put = held.arrived().await;
+        fixture.backend().fail(Which::every(RequestKind::Get).key(".generation"), Fault::Denied, false);
+        put.release();
+    };
+    let (finished, ()) = tokio::join!(writer.finish(), refuse);
+    assert!(finished.is_err());
+    fixture.backend().clear_rules();
+    assert!(fixture.keys(".cnt/").await.contains(&manifest));
+    writer.abort().await.unwrap();
+    assert!(!fixture.keys(".cnt/").await.contains(&manifest));
+    drop(writer);
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 0);
+}
+
+/// Goal: a backup that failed leaves no group that belongs to whoever made it.
+/// Method: the bucket takes the owner and refuses the manifest; then look from the bucket alone.
+#[tokio::test]
+async fn a_commit_that_failed_leaves_no_owner_behind() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    fixture.backend().fail(Which::every(RequestKind::Put).key(&manifest), Fault::Denied, false);
+    assert!(writer.finish().await.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+    let alone = fixture.with_bucket_alone().await;
+    assert_eq!(alone.store.groups(&Namespace::root()).await.unwrap(), []);
+    assert!(alone.keys(".cnt/host/x/owner").await.is_empty());
+}

@@ -126,3 +126,49 @@ async fn a_namespace_goes_from_the_bucket_when_it_is_really_gone() {
     let gone = store.remove_namespace(&outer, true).await.unwrap_err();
     assert!(matches!(gone, TreeError::NoNamespace { .. }), "{gone}");
 }
+
+/// Goal: nothing goes from the bucket that cannot go from the disk.
+/// Method: the group's folder is a symbolic link, through which nothing is removed.
+#[tokio::test]
+async fn a_removal_that_the_disk_would_refuse_takes_nothing_from_the_bucket() {
+    let fixture = Fixture::in_bucket().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let before = fixture.keys(".cnt/").await;
+    std::fs::rename(fixture.path("host/x"), fixture.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(fixture.path("elsewhere"), fixture.path("host/x")).unwrap();
+    let refused = fixture.store.forget(&Namespace::root(), &made).await.unwrap_err();
+    assert!(matches!(refused, TreeError::NotAFolder { .. }), "{refused}");
+    assert_eq!(fixture.keys(".cnt/").await, before);
+}
+
+/// Goal: notes that come while their group is being removed do not outlive it.
+/// Method: the removal of the owner is held, and the notes are set meanwhile.
+#[tokio::test]
+async fn notes_that_come_during_a_removal_do_not_outlive_the_group() {
+    let fixture = Fixture::in_bucket().await;
+    let (store, root) = (&fixture.store, Namespace::root());
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let mut held = fixture.backend().hold_before(Which::next(RequestKind::Delete).key(".cnt/host/x/owner"));
+    let note = async {
+        let delete = held.arrived().await;
+        let mut noting = std::pin::pin!(store.set_group_notes(&root, &made.group, "late"));
+        // As far as it gets before the removal goes on.
+        let mut refused = None;
+        for _ in 0..1000 {
+            tokio::select! {
+                biased;
+                ended = &mut noting => { refused = Some(ended); break; }
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        delete.release();
+        match refused {
+            Some(ended) => ended,
+            None => noting.await,
+        }
+    };
+    let (removed, noted) = tokio::join!(store.forget(&root, &made), note);
+    removed.unwrap();
+    assert!(noted.is_err(), "there is no group any more");
+    assert!(fixture.keys(".cnt/").await.is_empty());
+}
