@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coldkeep_chunk_store::blob::Blob;
 use coldkeep_chunk_store::{Session, SessionFailed, durable};
 
-use super::{BackupError, BackupWriter, Inner, Phase, shutting_down};
+use super::{BackupError, BackupWriter, Inner, Phase, SessionPaths, shutting_down};
 use crate::file::{FILE_MODE, Found, look, read_if_there, remove_if_there};
 use crate::manifest::{ChunkUploadStats, Manifest};
 use crate::store::run_blocking;
@@ -216,9 +216,12 @@ impl Drop for Inner {
             // Nobody is left to tell; without a manifest the folder is no snapshot, and the next open removes it.
             let _ = footprint.remove();
         };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return remove() };
+        if let Some(paths) = self.paths.take().filter(SessionPaths::has_to_take_back) {
+            let (request, group_is_new) = (self.request.clone(), self.footprint.group_is_new());
+            // Nobody is left to tell here either; if it fails, the next open shows the snapshot, which is whole.
+            drop(runtime.spawn(async move { drop(paths.give_up(&request, group_is_new).await) }));
         }
+        drop(runtime.spawn_blocking(remove));
     }
 }

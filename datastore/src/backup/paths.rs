@@ -97,6 +97,12 @@ impl SessionPaths {
         self.claims().is_ok_and(|claims| claims.owner.is_some())
     }
 
+    /// Tells whether a commit was begun and neither acknowledged nor taken back.
+    pub(super) fn has_to_take_back(&self) -> bool {
+        let has_begun = [&self.has_manifest, &self.has_owner].iter().any(|has| has.load(Ordering::Acquire));
+        has_begun && self.claims().is_ok()
+    }
+
     /// Ends the claims of a session that was committed, so that the snapshot may be changed. Its outcome is for nobody: what
     /// the journal could not be told only keeps the path closed for a while after a crash.
     pub(super) async fn end(&self) {

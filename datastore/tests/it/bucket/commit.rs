@@ -250,3 +250,33 @@ async fn a_commit_that_failed_leaves_no_owner_behind() {
     assert_eq!(alone.store.groups(&Namespace::root()).await.unwrap(), []);
     assert!(alone.keys(".cnt/host/x/owner").await.is_empty());
 }
+
+/// Goal: a commit whose caller went away leaves no snapshot that shows up later (I4).
+/// Method: both futures are dropped when the manifest is there and the token is being read again.
+#[tokio::test]
+async fn a_manifest_goes_with_a_writer_that_is_dropped() {
+    let fixture = Fixture::in_bucket().await;
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let mut put = fixture.backend().hold_after(Which::every(RequestKind::Put).key(&manifest));
+    let reads_again = async {
+        let put = put.arrived().await;
+        let mut token = fixture.backend().hold_before(Which::every(RequestKind::Get).key(".generation"));
+        put.release();
+        token.arrived().await
+    };
+    let token = tokio::select! {
+        _ = writer.finish() => panic!("it waits for the token"),
+        token = reads_again => token,
+    };
+    drop(token);
+    fixture.backend().clear_rules();
+    drop(writer);
+    let mut looks = 0;
+    while fixture.keys(".cnt/").await.contains(&manifest) {
+        looks += 1;
+        assert!(looks < 10_000, "nobody takes it back");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 0);
+}
