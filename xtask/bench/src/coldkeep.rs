@@ -42,7 +42,9 @@ impl Coldkeep<'_> {
         let missing = "the server printed no";
         let fingerprint = fingerprint(&text).with_context(|| format!("{missing} fingerprint"))?;
         let password = password(&text).with_context(|| format!("{missing} password"))?;
-        Ok(Running { server, data_dir, port, store: store.to_owned(), password, fingerprint })
+        let running = Running { server, data_dir, port, store: store.to_owned(), password, fingerprint };
+        self.await_store(&running)?;
+        Ok(running)
     }
 
     /// Starts the server of `running` anew, after `meanwhile` was done while it was down.
@@ -57,7 +59,24 @@ impl Coldkeep<'_> {
         meanwhile(&store)?;
         let log = data_dir.with_file_name("server.log");
         let (server, _) = self.start(&data_dir, port, &log)?;
-        Ok(Running { server, data_dir, ..running })
+        let running = Running { server, data_dir, ..running };
+        self.await_store(&running)?;
+        Ok(running)
+    }
+
+    /// Waits until the store is open: one in a bucket takes some requests, and the server is ready before.
+    fn await_store(&self, running: &Running) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let output = self.remote(running, "snapshots").output().context("cannot list the snapshots")?;
+            if output.status.success() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the store was not open within 30 s: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Makes a store in a bucket, in the data folder of a server that does not run yet.

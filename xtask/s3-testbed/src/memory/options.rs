@@ -24,7 +24,8 @@ pub struct Options {
     pub conditional_put: ConditionalPut,
     /// What is left out.
     pub lacks: Vec<Lack>,
-    /// For benchmarks: hashes, checks and logs nothing, so that the server costs little; `ETag`s are running numbers.
+    /// For benchmarks: hashes, checks and logs nothing, so that the server costs little; `ETag`s are running
+    /// numbers, formed as those of objects that came in parts.
     pub fast: bool,
 }
 
