@@ -180,6 +180,26 @@ async fn h35_a_request_given_up_in_mid_air_closes_the_path() {
     drop(stopped);
 }
 
+/// Goal: dates from before the backend's clock was set back open no path (H30).
+/// Method: the clock is an hour ahead at first; the put of an index is lost, and lands after the claim has ended.
+#[tokio::test]
+async fn h30_a_clock_that_was_set_back_opens_no_path_early() {
+    let server = Arc::new(ManualClock::skipping(START.plus(60 * MINUTE)));
+    let backend = StagedBackend::new(Arc::clone(&server) as _);
+    let store = open_store(MemoryDir::new(), backend.clone(), &clock()).await;
+    server.step_wall(START);
+    store.tick().await.unwrap();
+    let (index, claim) = (key("disk.fidx"), store.claim(SNAPSHOT).await.unwrap());
+    let held = backend.hold_before(Which::every(RequestKind::Put).key(&index));
+    let (put, late) = tokio::join!(claim.replace(&index, Bytes::from_static(b"old")), lose_all(held, 3));
+    assert!(put.is_err());
+    claim.release().await.unwrap();
+    assert!(matches!(store.claim(SNAPSHOT).await, Err(PathError::NotExpired { .. })));
+    for late in late {
+        late.land().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn h35_a_claim_closes_its_path_after_a_crash() {
     let (_, _, store) = opened().await;
