@@ -59,11 +59,19 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.cache.needs_scan.load(Ordering::Acquire)
     }
 
+    /// On a full disk the order is given up, which costs a scan: it must keep no store from opening or ending (hazard H14).
     async fn write_recency(&self, changes: u64, is_clean: bool) -> Result<(), DirError> {
         let content = encode(&self.cache.all(), is_clean);
-        self.dir.save_state(StateFile::Recency, content.into()).await?;
-        self.cache.saved(changes);
-        Ok(())
+        match self.dir.save_state(StateFile::Recency, content.into()).await {
+            Err(error) if error.is_storage_full() => {
+                self.dir.save_state(StateFile::Recency, encode(&[], false).into()).await
+            }
+            saved => {
+                saved?;
+                self.cache.saved(changes);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) struct State {
     failing: BTreeSet<&'static str>,
 }
 
+/// What a full disk has room for in a state file, as a directory on disk holds some back.
+const STATE_BYTES_MAX: usize = 64 << 10;
+
 /// What a disk in memory has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Room {
@@ -246,6 +249,10 @@ impl ChunkDir for MemoryDir {
 
     async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
         let mut state = self.call("save_state")?;
+        if state.room != Room::Plenty && content.len() > STATE_BYTES_MAX {
+            let (path, full) = (file.file_name(), io::ErrorKind::StorageFull.into());
+            return Err(DirError::new("write", path, full));
+        }
         state.durable.state.insert(file, content.clone());
         state.now.state.insert(file, content);
         Ok(())

@@ -4,7 +4,7 @@ use super::cache::{cached_len, load, open_small};
 use super::{Scene, Store};
 use crate::digest::Digest;
 use crate::dir::{ChunkDir, MarkerDir, StateFile};
-use crate::testing::RequestKind;
+use crate::testing::{RequestKind, Room};
 
 async fn filled(scene: &Scene, store: &Store) -> [Digest; 3] {
     let mut digests = [Digest::of(b""); 3];
@@ -165,4 +165,30 @@ async fn a_rebuild_forgets_what_was_cached() {
     // Else what counts as cached would not be fetched ahead.
     store.prefetch(&digest).await.unwrap();
     assert!(cached_len(&store, &digest).await > 0);
+}
+
+/// Goal: the order, a hint, does not keep a store from opening or from ending when the disk is full (hazard H14).
+/// Method: an order that is larger than what a directory holds back for state.
+#[tokio::test]
+async fn h14_an_order_that_the_disk_has_no_room_for_is_given_up() {
+    let scene = Scene::new();
+    let store = scene.open(&scene.dir).await;
+    store.scan_cache().await.unwrap();
+    for number in 0..2_000_u16 {
+        store.cache.record(&Digest::of(&number.to_le_bytes()), 1, super::super::lru::End::Newest);
+    }
+    store.close().await.unwrap();
+    scene.dir.leave_room(Room::Nothing);
+    let store = scene.open(&scene.dir).await;
+    assert_eq!(order(&store).len(), 2_000);
+    drop(store);
+    let store = scene.open(&scene.dir).await;
+    assert!(store.needs_cache_scan(), "an order from before an unclean end counts");
+    for number in 0..2_000_u16 {
+        store.cache.record(&Digest::of(&number.to_le_bytes()), 1, super::super::lru::End::Newest);
+    }
+    store.tick().await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(scene.in_use(), None);
+    assert!(scene.open(&scene.dir).await.needs_cache_scan());
 }
