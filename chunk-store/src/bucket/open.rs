@@ -169,14 +169,15 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// # Cancel safety
     /// Dropping the future leaves the rest to the next call.
     pub async fn tick(&self) -> Result<(), StoreError> {
-        self.save_clock().await?;
-        self.save_recency().await?;
+        let (clock, recency) = (self.save_clock().await, self.save_recency().await);
+        // Whatever the disk says: a take-over must not stay unnoticed because it is full.
         self.check_token().await?;
         self.expire_journal().await?;
         if self.journal.is_stale() {
             self.save_journal().await?;
         }
-        Ok(())
+        clock?;
+        Ok(recency?)
     }
 
     /// Ends the use of the store cleanly: no session begins any more, file work under way is waited for, recency and clock

@@ -54,6 +54,16 @@ async fn a_takeover_is_noticed_by_the_next_advance_and_by_the_next_tick() {
 }
 
 #[tokio::test]
+async fn a_takeover_is_noticed_while_the_disk_takes_no_writes() {
+    let scene = Scene::new();
+    let store = scene.open(&scene.dir).await;
+    scene.dir.fail(&["save_state"]);
+    assert!(matches!(store.tick().await, Err(StoreError::Dir(_))));
+    scene.take_over(&MemoryDir::new()).await;
+    assert!(matches!(store.tick().await, Err(StoreError::Closed(Closed::Superseded))));
+}
+
+#[tokio::test]
 async fn a_generation_that_is_gone_closes_the_store() {
     let scene = Scene::new();
     let store = scene.open(&scene.dir).await;
