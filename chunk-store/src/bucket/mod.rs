@@ -7,7 +7,7 @@
 //! a second file, means that an upload of d may be under way or was cut short; its atime is the start of the latest one.
 //! A digest is *condemned* while it is in an open batch of the sweep, *journalled* from the moment when that batch is on
 //! disk until the outcome of its delete is certain, and *in limbo* while a delete was sent and not answered. The *token*
-//! is the unique value of the generation object. *lock(d)* is held for local file work only.
+//! is the unique value of the generation object. *lock(d)* is held for local file work, and for the HEAD of R14 and R15.
 //!
 //! # Why no chunk is lost
 //!
@@ -42,22 +42,32 @@
 //!
 //! | interleaving | upheld by | shown by (module `tests`) |
 //! |---|---|---|
+//! | an object whose upload or insert is not over meets a sweep (H1, H3) | R1, R4, R7 | `batch::h01_…`, `batch::h03_…` |
+//! | a use between the decision and the delete, or a delete between (H2) | R2, R7, R8 | `batch::h02_…` |
 //! | one of two uploads fails, the other goes on (H4) | R4 | `insert::h04_…` |
 //! | conditional puts collide until attempts run out (H5) | R3 | `insert::h05_…` |
 //! | a download ends after its marker went (H6) | R6 | `cache::h06_…` |
-//! | eviction under a reader, cache or its disk full (H14) | R6 | `cache::h14_…` |
+//! | a chunk of an earlier snapshot is referenced, then swept (H7) | R5, R13 | `insert::touched::h07_…` |
+//! | a crash between upload and marker (H8), a very long upload (H20) | R1, R7, R13 | `insert::h08_…`, `batch::h08_…`, `batch::h20_…` |
+//! | eviction under a reader, cache or its disk full (H14) | R6 | `cache::h14_…`, `recency::h14_…`, `accounting` |
 //! | a cached file is torn (H19) | check on read | `cache::h19_…` |
-//! | old local state, second server, copied disk, late delete of a predecessor (H11, H12, H23, H24) | R10, R11 | `open::h11_…` … |
-//! | a session without cache (H17), an object that only seems to be there (H32), a blob that cannot be checked (H37) | R1, R3, R2 | `insert::h17_…` … |
+//! | a second server (H12), replay after a crash (H28) | R10, R11, R7 | `open::h12_…`, `paths::h12_…`, `open::h28_…` |
+//! | old local state, copied disk, late delete of a predecessor (H11, H23, H24) | R10 | `rebuild::h11_…` … |
+//! | a session without cache (H17), an object that only seems to be there (H32) | R1, R3 | `insert::h17_…`, `insert::h32_…` |
+//! | a blob that cannot be checked (H37) | R2 | `insert::classes::h37_…` |
+//! | an acknowledgement from before a late delete (H22) | R4 | `insert::h22_…` |
 //! | deletes without an answer (H10, H21), refused keys (H18), cancelled runs (H27), power loss (H9) | R7, R9 | `batch::h09_…` … |
+//! | a clock of the backend that is wrong or set back (H30) | R9 | `paths::h30_…`, and in `date` |
 //! | healing on a stale listing (H26), setting aside (H29, H31) | R14, R15 | `batch::h26_…` … |
 //! | late requests for snapshot objects (H25, H35), a superseded server (H36) | R10, R19 | `paths::h25_…` … |
+//! | all of it at random | R1–R8 | `insert::interleaved` |
 //!
 //! # Lock order
 //!
 //! One guard of lock(d), or one batch of them, at a time; under it the small `std` mutexes of journal, cache and gate,
-//! none of which is held across an await. Taking turns at the generation and at the journal's file waits on the network
-//! or the disk, and is never done under lock(d) but where R14 and R15 ask for it.
+//! none of which is held across an await. Under lock(d) the network is used for the HEADs of R14 and R15 alone. Turns at
+//! the generation and at the files of state wait on the network or the disk, and are taken without any lock(d), but by the
+//! end of a store, which keeps everybody out.
 
 mod adaptive;
 mod batch;
