@@ -25,6 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [endpoint, bucket, region, file, folder] = arguments.as_slice() else {
         return Err("usage: dedup_bucket ENDPOINT BUCKET REGION FILE FOLDER".into());
     };
+    #[expect(clippy::disallowed_methods, reason = "an example is a binary, too")]
     let lookup = |name: &str| std::env::var(name).ok();
     let keys = Credentials::from_lookup(lookup)?;
     let config = Config::new(endpoint.parse()?, region.parse()?, bucket.parse()?, keys)?;

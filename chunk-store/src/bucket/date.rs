@@ -111,7 +111,9 @@ mod tests {
     fn noted(dates: &[i64]) -> (Option<StoreTime>, StoreTime) {
         let clock = StoreClock::new(Arc::new(ManualClock::at(at(5_000))), StoreTime::EPOCH);
         let backend = BackendClock::default();
-        dates.iter().for_each(|date| backend.note(at(*date), &clock));
+        for date in dates {
+            backend.note(at(*date), &clock);
+        }
         (backend.latest(), backend.estimate(&clock))
     }
 

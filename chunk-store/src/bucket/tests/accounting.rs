@@ -26,7 +26,7 @@ async fn give_up_after(waits: usize, future: impl Future) {
             Poll::Pending
         }
     })
-    .await
+    .await;
 }
 
 type OnDisk = BucketStore<FsChunkDir, MemoryBackend>;

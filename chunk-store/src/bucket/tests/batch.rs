@@ -195,9 +195,9 @@ async fn h02_an_insert_while_the_delete_is_on_its_way_waits_and_uploads_anew() {
         settle_down().await;
         assert_eq!(scene.backend.requests(RequestKind::PutNew), uploads, "it waits");
         delete.release();
-        insert
+        [insert]
     };
-    let (outcome, insert) = tokio::join!(scene.carry_out(batch), delete);
+    let (outcome, [insert]) = tokio::join!(scene.carry_out(batch), delete);
     assert_eq!(outcome.deleted, 1);
     scene.let_end(&insert).await;
     assert_eq!(insert.await.unwrap(), Ok(true));
@@ -508,9 +508,9 @@ async fn h29_a_session_that_relies_on_a_chunk_set_aside_fails_and_the_next_one_u
         let insert = scene.insert_in_task(b"abc");
         settle_down().await;
         copy.release();
-        insert
+        [insert]
     };
-    let (quarantined, insert) = tokio::join!(scene.store.quarantine(&digests[0]), insert);
+    let (quarantined, [insert]) = tokio::join!(scene.store.quarantine(&digests[0]), insert);
     assert_eq!(quarantined.unwrap(), Quarantined::SetAside { number: 0, failed_sessions: 1 });
     assert_eq!(session.check_alive(), Err(SessionFailed::ChunkLost { digest: digests[0] }));
     scene.let_end(&insert).await;

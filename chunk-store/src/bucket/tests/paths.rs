@@ -104,7 +104,7 @@ async fn h25_a_manifest_that_may_still_land_keeps_its_path_closed() {
     let lifetimes = store.options.lifetimes;
     clock.advance(lifetimes.object + lifetimes.margin + Duration::from_secs(2));
     let claim = store.claim(SNAPSHOT).await.unwrap();
-    claim.delete(&[manifest.clone()]).await.unwrap();
+    claim.delete(std::slice::from_ref(&manifest)).await.unwrap();
     for late in late {
         assert!(late.land().await.is_err());
     }
@@ -163,7 +163,7 @@ async fn h35_within_one_claim_too_a_late_request_does_not_undo_a_later_one() {
     claim.replace(&notes, Bytes::from_static(b"one")).await.unwrap();
     let refused = claim.replace(&notes, Bytes::from_static(b"two")).await;
     assert!(matches!(refused, Err(PathError::NotExpired { .. })));
-    assert!(matches!(claim.delete(&[notes.clone()]).await, Err(PathError::NotExpired { .. })));
+    assert!(matches!(claim.delete(std::slice::from_ref(&notes)).await, Err(PathError::NotExpired { .. })));
     claim.put_new(&key("other"), Bytes::from_static(b"two")).await.unwrap();
 }
 
@@ -219,7 +219,10 @@ async fn h36_a_superseded_server_neither_deletes_nor_rewrites() {
     claim.put_new(&index, Bytes::from_static(b"index")).await.unwrap();
     claim.put_new(&notes, Bytes::from_static(b"one")).await.unwrap();
     take_over(&backend).await;
-    assert!(matches!(claim.delete(&[index.clone()]).await, Err(PathError::Closed(Closed::Superseded))));
+    assert!(matches!(
+        claim.delete(std::slice::from_ref(&index)).await,
+        Err(PathError::Closed(Closed::Superseded))
+    ));
     assert!(matches!(claim.replace(&notes, Bytes::from_static(b"two")).await, Err(PathError::Closed(_))));
     assert!(content(&backend, &index).await.is_some());
     assert_eq!(content(&backend, &notes).await.unwrap(), "one");
