@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coldkeep_chunk_store::blob::Blob;
 use coldkeep_chunk_store::{Session, SessionFailed, durable};
 
-use super::{BackupError, BackupWriter, Inner, Phase, SessionPaths, shutting_down};
+use super::{BackupError, BackupWriter, Inner, Phase, shutting_down};
 use crate::file::{FILE_MODE, Found, look, read_if_there, remove_if_there};
 use crate::manifest::{ChunkUploadStats, Manifest};
 use crate::store::run_blocking;
@@ -71,11 +71,6 @@ impl BackupWriter {
             return Err(failed.into());
         }
         drop(session);
-        if let Some(paths) = self.inner.paths.get() {
-            paths.end().await;
-            // An estimate, saved now and then.
-            let _ = self.inner.store.save_stored_bytes().await;
-        }
         let inner = Arc::clone(&self.inner);
         let keep = move || {
             let kept = inner.footprint.keep();
@@ -86,11 +81,18 @@ impl BackupWriter {
             }
             kept
         };
+        // Here it is decided, for an abort that comes at the same time and for the bucket too.
         match run_blocking(keep).await {
-            Some(true) => Ok(()),
-            Some(false) => Err(BackupError::Over { how: "was aborted" }),
-            None => Err(BackupError::Tree(TreeError::ShuttingDown)),
+            Some(true) => {}
+            Some(false) => return Err(BackupError::Over { how: "was aborted" }),
+            None => return Err(BackupError::Tree(TreeError::ShuttingDown)),
         }
+        if let Some(paths) = self.inner.paths.get() {
+            paths.end().await;
+            // An estimate, saved now and then.
+            let _ = self.inner.store.save_stored_bytes().await;
+        }
+        Ok(())
     }
 
     /// Gives the snapshot up: removes its folder, and its group if it was made for it, and gives the locks free.
@@ -192,6 +194,10 @@ impl Inner {
         };
         let removed = run_blocking(remove).await.unwrap_or(Err(TreeError::ShuttingDown));
         if let Some(paths) = self.paths.get() {
+            if self.footprint.is_kept() {
+                paths.end().await;
+                return removed;
+            }
             paths.give_up(&self.request, self.footprint.group_is_new()).await?;
         }
         removed
@@ -217,7 +223,8 @@ impl Drop for Inner {
             let _ = footprint.remove();
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return remove() };
-        if let Some(paths) = self.paths.take().filter(SessionPaths::has_to_take_back) {
+        let is_kept = self.footprint.is_kept();
+        if let Some(paths) = self.paths.take().filter(|paths| !is_kept && paths.has_to_take_back()) {
             let (request, group_is_new) = (self.request.clone(), self.footprint.group_is_new());
             // Nobody is left to tell here either; if it fails, the next open shows the snapshot, which is whole.
             drop(runtime.spawn(async move { drop(paths.give_up(&request, group_is_new).await) }));

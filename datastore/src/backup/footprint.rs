@@ -19,8 +19,18 @@ pub(super) struct Footprint {
     snapshot: SnapshotName,
     group_is_new: bool,
     locks: Mutex<Option<SessionLocks>>,
-    /// Whether the folder is there for the session to work in.
-    open: RwLock<bool>,
+    folder: RwLock<Folder>,
+}
+
+/// What becomes of the snapshot's folder; decided once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    /// It is there for the session to work in.
+    Open,
+    /// It is that of a finished snapshot.
+    Kept,
+    /// It was removed, or should have been.
+    Removed,
 }
 
 /// Locks of a session: its group and snapshot alone, and the snapshot that it builds on against removal (R5).
@@ -35,7 +45,7 @@ pub(super) struct SessionLocks {
 #[derive(Debug)]
 pub(super) struct Entered<'a> {
     tree: &'a Tree,
-    _open: RwLockReadGuard<'a, bool>,
+    _folder: RwLockReadGuard<'a, Folder>,
 }
 
 impl Entered<'_> {
@@ -51,7 +61,14 @@ impl Footprint {
         group_is_new: bool,
         locks: SessionLocks,
     ) -> Self {
-        Self { tree, ns, snapshot, group_is_new, locks: Mutex::new(Some(locks)), open: RwLock::new(true) }
+        Self {
+            tree,
+            ns,
+            snapshot,
+            group_is_new,
+            locks: Mutex::new(Some(locks)),
+            folder: RwLock::new(Folder::Open),
+        }
     }
 
     /// Tells whether the group was made for the session, so that it goes with it.
@@ -61,9 +78,9 @@ impl Footprint {
 
     /// Starts work in the folder.
     pub(super) fn enter(&self) -> Result<Entered<'_>, BackupError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if *open {
-            Ok(Entered { tree: &self.tree, _open: open })
+        let folder = self.folder.read().unwrap_or_else(PoisonError::into_inner);
+        if *folder == Folder::Open {
+            Ok(Entered { tree: &self.tree, _folder: folder })
         } else {
             Err(BackupError::Over { how: "has ended" })
         }
@@ -71,17 +88,28 @@ impl Footprint {
 
     /// Ends the session with its snapshot: the folder stays, the locks go. `false` if it was removed before.
     pub(super) fn keep(&self) -> bool {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = std::mem::replace(&mut *open, false);
+        let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
+        if *folder == Folder::Open {
+            *folder = Folder::Kept;
+        }
         self.unlock();
-        kept
+        *folder == Folder::Kept
+    }
+
+    /// Tells whether the session ended with its snapshot.
+    pub(super) fn is_kept(&self) -> bool {
+        *self.folder.read().unwrap_or_else(PoisonError::into_inner) == Folder::Kept
     }
 
     /// Ends the session without a snapshot: waits for work in the folder, removes it, then gives the locks free.
     /// Does nothing if the session has ended.
     pub(super) fn remove(&self) -> Result<(), TreeError> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let removed = if std::mem::replace(&mut *open, false) { self.remove_folder() } else { Ok(()) };
+        let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = Ok(());
+        if *folder == Folder::Open {
+            *folder = Folder::Removed;
+            removed = self.remove_folder();
+        }
         self.unlock();
         removed
     }

@@ -102,6 +102,7 @@ async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&manifest));
     let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
     assert!(finished.is_err());
+    writer.abort().await.unwrap();
     drop(writer);
     fixture.backend().clear_rules();
     fixture.expire();
@@ -169,6 +170,7 @@ async fn a_retry_with_the_same_time_begins_on_a_clean_path() {
     drop(writer);
     let writer = fixture.begin(FIRST).await;
     assert!(fixture.keys(".cnt/").await.is_empty());
+    writer.abort().await.unwrap();
     drop(writer);
     fixture.backup(SECOND, &[b"new"]).await;
     // Behind the tree's back, as a manifest that landed late.
@@ -279,4 +281,48 @@ async fn a_manifest_goes_with_a_writer_that_is_dropped() {
         tokio::task::yield_now().await;
     }
     assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 0);
+}
+
+/// Goal: wherever a commit is cut short, bucket and disk agree on whether there is a snapshot (I4).
+/// Method: the commit is dropped after some steps, and the session aborted; what a step is, the blocking threads decide too.
+#[tokio::test]
+async fn a_commit_that_is_cut_short_anywhere_is_made_or_not() {
+    for round in 0..96 {
+        let steps = round % 8;
+        let fixture = Fixture::in_bucket().await;
+        let writer = upload(&fixture, FIRST, &[b"one"]).await;
+        let mut ended = false;
+        {
+            let mut finishing = std::pin::pin!(writer.finish());
+            for _ in 0..steps {
+                ended = step(finishing.as_mut()).await;
+                if ended {
+                    break;
+                }
+            }
+        }
+        writer.abort().await.unwrap();
+        drop(writer);
+        let in_bucket = fixture.keys(".cnt/").await.contains(&format!(".cnt/{FIRST}/index.json.blob"));
+        let on_disk = fixture.path(FIRST).join("index.json.blob").exists();
+        let is_closed =
+            || async { fixture.store.begin_backup(request(FIRST)).await.is_err_and(|e| e.is_in_use()) };
+        assert!(in_bucket == on_disk || (!on_disk && is_closed().await), "{steps}: {in_bucket} {on_disk}");
+        assert!(on_disk || !ended, "{steps}: it was acknowledged");
+    }
+}
+
+/// Polls a future once, when it has something to do; returns whether it has ended.
+async fn step<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    let mut polled = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut polled, true) {
+            return std::task::Poll::Ready(false);
+        }
+        match future.as_mut().poll(context) {
+            std::task::Poll::Ready(_) => std::task::Poll::Ready(true),
+            std::task::Poll::Pending => std::task::Poll::Pending,
+        }
+    })
+    .await
 }
