@@ -42,7 +42,7 @@ impl SessionPaths {
         let path = layout.key(&layout.snapshot(ns, snapshot));
         let claim = bucket.claim(path.as_str()).await?;
         let left = list_folder(bucket, &path).await?;
-        if left.iter().filter_map(ContentKey::parse).any(|key| key.is_manifest()) {
+        if left.iter().filter_map(ContentKey::parse).any(|key| key.keeps_snapshot()) {
             return Err(BeginError::Exists { snapshot: snapshot.clone() });
         }
         if !left.is_empty() {

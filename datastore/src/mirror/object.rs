@@ -72,6 +72,11 @@ impl ContentKey {
         matches!(self.place, Place::Snapshot(_)) && self.file == ArchiveName::MANIFEST
     }
 
+    /// Tells whether the object keeps others of its snapshot from being cleared: the manifest, or the protection.
+    pub(crate) fn keeps_snapshot(&self) -> bool {
+        matches!(self.place, Place::Snapshot(_)) && (self.is_manifest() || self.file == Layout::PROTECTED)
+    }
+
     /// Returns the path of the file that mirrors it, inside the datastore's folder.
     pub(crate) fn path(&self) -> PathBuf {
         let layout = Layout::new(PathBuf::new());

@@ -9,7 +9,7 @@ use coldkeep_chunk_store::bucket::BucketStore;
 use super::removal::{delete_rest, list_folder};
 use super::{ContentKey, Parts, release};
 use crate::name::{Namespace, SnapshotName};
-use crate::tree::{self, Layout, TreeError};
+use crate::tree::{self, TreeError};
 
 /// What a clearing of unfinished snapshots came to.
 #[derive(Debug, Default)]
@@ -56,8 +56,7 @@ impl Parts {
         let claim = self.claim(bucket, &path).await?;
         let clear = async {
             let keys = list_folder(bucket, &self.tree.layout.key(&path)).await?;
-            let is_snapshot = |key: &ContentKey| key.is_manifest() || key.file == Layout::PROTECTED;
-            if keys.is_empty() || keys.iter().filter_map(ContentKey::parse).any(|key| is_snapshot(&key)) {
+            if keys.is_empty() || keys.iter().filter_map(ContentKey::parse).any(|key| key.keeps_snapshot()) {
                 return Ok(false);
             }
             // The bucket says that it is none; the local copy is one if a removal got no further than its first step.
@@ -83,7 +82,7 @@ fn unfinished(objects: &[ObjectInfo]) -> BTreeSet<(Namespace, SnapshotName)> {
     for key in objects.iter().filter_map(|object| ContentKey::parse(&object.key)) {
         if let Some((ns, snapshot)) = key.snapshot() {
             let keeps = keep.entry((ns.clone(), snapshot.clone())).or_default();
-            *keeps |= key.is_manifest() || key.file == Layout::PROTECTED;
+            *keeps |= key.keeps_snapshot();
         }
     }
     keep.into_iter().filter(|(_, keeps)| !keeps).map(|(snapshot, _)| snapshot).collect()

@@ -326,3 +326,19 @@ async fn step<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
     })
     .await
 }
+
+/// Goal: a protection is not lost to a backup (spec `s3-backend.md` §5).
+/// Method: a stock server left a protected snapshot without manifest; a backup has the same time.
+#[tokio::test]
+async fn a_backup_does_not_take_the_place_of_what_is_protected() {
+    let fixture = Fixture::in_bucket().await;
+    let key = format!(".cnt/{FIRST}/.protected");
+    let bucket = fixture.store.chunks().as_bucket().unwrap();
+    let claim = bucket.claim(&format!(".cnt/{FIRST}")).await.unwrap();
+    let object = coldkeep_chunk_store::backend::ObjectKey::new(&key).unwrap();
+    claim.put_new(&object, bytes::Bytes::new()).await.unwrap();
+    claim.release().await.unwrap();
+    let refused = fixture.store.begin_backup(request(FIRST)).await.unwrap_err();
+    assert!(matches!(refused, BeginError::Exists { .. }), "{refused}");
+    assert_eq!(fixture.keys(".cnt/").await, [key]);
+}
