@@ -28,10 +28,17 @@ impl Parts {
     pub(crate) async fn clear_unfinished(
         &self,
         bucket: &Arc<BucketStore>,
-        objects: &[ObjectInfo],
+        objects: Vec<ObjectInfo>,
     ) -> Cleared {
         let mut cleared = Cleared::default();
-        for (ns, snapshot) in unfinished(objects) {
+        let found = match self.blocking(move |_| Ok(unfinished(&objects))).await {
+            Ok(found) => found,
+            Err(error) => {
+                cleared.errors.push(error);
+                return cleared;
+            }
+        };
+        for (ns, snapshot) in found {
             match self.clear_one(bucket, &ns, &snapshot).await {
                 Ok(true) => cleared.snapshots += 1,
                 Ok(false) => {}

@@ -95,17 +95,15 @@ pub(crate) async fn settle(
         .await?,
         report: None,
     };
-    let mut objects = bucket.list_objects(Layout::CONTENT).await?;
+    let (mut objects, mut plan) = list_and_plan(bucket).await?;
     let mut listings = 1;
-    let mut plan = Arc::new(Plan::of(&objects));
     if bucket.is_rebuilding() || !is_right(parts, bucket, &plan).await? {
         settled.report = loop {
             match refresh(parts, bucket, plan, progress.clone()).await {
                 // A request of an earlier process may have landed meanwhile (R19); what was fetched is not fetched again.
                 Err(RefreshError::Differs { .. }) if listings < LISTINGS => {
-                    objects = bucket.list_objects(Layout::CONTENT).await?;
+                    (objects, plan) = list_and_plan(bucket).await?;
                     listings += 1;
-                    plan = Arc::new(Plan::of(&objects));
                 }
                 refreshed => break Some(refreshed?),
             }
@@ -114,9 +112,19 @@ pub(crate) async fn settle(
     if bucket.is_rebuilding() {
         bucket.finish_rebuild().await.map_err(PathError::from)?;
     }
-    let cleared = parts.clear_unfinished(bucket, &objects).await;
+    let cleared = parts.clear_unfinished(bucket, objects).await;
     settled.leftover_errors.extend(cleared.errors);
     Ok(settled)
+}
+
+/// Lists the bucket and plans the tree, which takes a while for hundreds of thousands of objects: not on an async thread.
+async fn list_and_plan(bucket: &BucketStore) -> Result<(Vec<ObjectInfo>, Arc<Plan>), RefreshError> {
+    let objects = bucket.list_objects(Layout::CONTENT).await?;
+    blocking(move || {
+        let plan = Arc::new(Plan::of(&objects));
+        Ok((objects, plan))
+    })
+    .await
 }
 
 async fn is_right(parts: &Parts, bucket: &Arc<BucketStore>, plan: &Arc<Plan>) -> Result<bool, RefreshError> {

@@ -86,7 +86,7 @@ impl Datastore {
     pub async fn clear_unfinished(&self) -> Result<Cleared, TreeError> {
         let Some(bucket) = self.chunks.as_bucket() else { return Ok(Cleared::default()) };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
-        Ok(self.parts().clear_unfinished(bucket, &objects).await)
+        Ok(self.parts().clear_unfinished(bucket, objects).await)
     }
 
     /// Returns what changes of the tree work with.
