@@ -46,8 +46,11 @@
 //!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
 //! - A chunk is set aside only if complete bodies fail their check; a failed read sets nothing aside (R15).
 //! - In a bucket every change of the snapshot tree is made there first, under a claim of its path (R19), and on disk when
-//!   the bucket has acknowledged it. A removal takes the manifest first. Every open compares the tree with a complete
+//!   the bucket has acknowledged it. A removal takes the manifest first; a commit that is not acknowledged takes its
+//!   manifest back, as far as no request for it can still take effect. Every open compares the tree with a complete
 //!   listing and makes it anew where they differ, in a fresh folder that takes its place (R10).
+//! - In a bucket references come from the bucket's own listing, and so does every word that an index is gone (I6, R10);
+//!   local copies count only where the backend's tags prove them.
 //! - All paths are made of validated names in one place; nothing is removed through a symbolic link.
 //!
 //! # Locks
