@@ -43,8 +43,9 @@ pub enum BucketError {
     State(#[from] StateError),
     /// Another server holds the bucket (R11).
     #[error(
-        "the bucket is in use by {} (process {}); stop it, or repeat the command with --take-over", holder.holder.host,
-        holder.holder.process
+        "the bucket is in use by {}; stop it, or take the bucket over with --take-over of `coldkeep datastore refresh`, or \
+         of `create` or `destroy-data`",
+        holder.holder
     )]
     InUse {
         /// Who holds it.
