@@ -1,11 +1,13 @@
 //! The connection to a bucket: client, backend, and how the store is to be opened on them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coldkeep_chunk_store::backend::{
     AnyBackend, DELETE_KEYS_MAX, ObjectBackend, ObjectKey, RequestBound as BackendBound, S3Backend, Validity,
 };
-use coldkeep_chunk_store::bucket::InUse;
+use coldkeep_chunk_store::bucket::{Holder, InUse};
+use coldkeep_chunk_store::{Clock, StoreTime};
 use coldkeep_s3_client::probe::RequestBound;
 use coldkeep_s3_client::{Client, Credentials, Trust};
 
@@ -17,6 +19,8 @@ use super::{BucketError, credentials};
 const IN_USE: &str = ".in-use";
 /// How every key of a manifest ends.
 const MANIFEST: &str = "/index.json.blob";
+/// Longest pause between two looks at the server's clock.
+const POLL: Duration = Duration::from_secs(5);
 
 /// Whether an object's turn has come, by its key.
 type IsDue = fn(&str) -> bool;
@@ -76,10 +80,10 @@ impl Connection {
         &self.config
     }
 
-    /// Reads who has the bucket open; `None` if nobody has, or if that cannot be understood.
+    /// Reads who has the bucket open; `None` if nobody has. A damaged object names somebody unknown.
     pub(crate) async fn in_use(&self) -> Result<Option<InUse>, BucketError> {
         let found = self.backend.get(&key(IN_USE)).await?;
-        Ok(found.value.and_then(|(_, content)| serde_json::from_slice(&content).ok()))
+        Ok(found.value.map(|(_, content)| serde_json::from_slice(&content).unwrap_or_else(|_| unknown())))
     }
 
     /// Removes the in-use object if it names the server with this id.
@@ -93,8 +97,13 @@ impl Connection {
     /// Deletes everything below the store's prefix, and tells how many objects that were.
     ///
     /// Manifests go first and the in-use object last, so that an interrupted run leaves no snapshot that looks whole, and
-    /// no bucket that looks free.
-    pub(crate) async fn delete_all(&self, mut tell: impl FnMut(u64)) -> Result<u64, BucketError> {
+    /// no bucket that looks free. Ends only when no delete can take effect any more (R9): a store that is made at the same
+    /// place afterwards has the same keys.
+    pub(crate) async fn delete_all(
+        &self,
+        clock: &dyn Clock,
+        mut tell: impl FnMut(u64),
+    ) -> Result<u64, BucketError> {
         let mut count = 0;
         let passes: [(&str, IsDue); 4] = [
             (".cnt/", |key| key.ends_with(MANIFEST)),
@@ -103,13 +112,14 @@ impl Connection {
             ("", |_| true),
         ];
         for (prefix, is_due) in passes {
+            let mut unclear_until: Option<StoreTime> = None;
             let mut after: Option<String> = None;
             loop {
                 let page = self.backend.list(prefix, after.as_deref()).await?.value;
                 let keys = page.objects.into_iter().map(|object| object.key);
                 let due: Vec<ObjectKey> = keys.filter(|key| is_due(key.as_str())).collect();
                 for part in due.chunks(DELETE_KEYS_MAX) {
-                    self.delete(part).await?;
+                    unclear_until = self.delete(part).await?.max(unclear_until);
                     count += part.len() as u64;
                     tell(count);
                 }
@@ -118,22 +128,43 @@ impl Connection {
                     break;
                 }
             }
+            if let Some(until) = unclear_until {
+                self.outlast(until, clock).await?;
+            }
         }
         Ok(count)
     }
 
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<(), BucketError> {
+    /// Waits until the server's clock has passed an instant.
+    async fn outlast(&self, until: StoreTime, clock: &dyn Clock) -> Result<(), BucketError> {
+        tracing::warn!("answers to deletes were lost; waiting until these requests have expired");
+        loop {
+            let date = self.backend.head(&key(IN_USE)).await?.date;
+            if date > until {
+                return Ok(());
+            }
+            clock.sleep(POLL.min(until.since(date) + Duration::from_secs(1))).await;
+        }
+    }
+
+    /// Deletes objects; returns until when that may take effect once more if an answer was lost.
+    async fn delete(&self, keys: &[ObjectKey]) -> Result<Option<StoreTime>, BucketError> {
         // By the server's clock, whatever ours shows.
         let date = self.backend.head(&key(IN_USE)).await?.date;
-        let validity = Validity { signed_at: date, lasts: self.config.lifetimes().longest() };
+        let lifetimes = self.config.lifetimes();
+        let validity = Validity { signed_at: date, lasts: lifetimes.longest() };
         let deletion = self.backend.delete(keys, validity).await?.value;
         match deletion.refused.into_iter().next() {
             Some((first, reason)) => {
                 Err(BucketError::Undeleted { count: keys.len(), key: first.to_string(), reason })
             }
-            None => Ok(()),
+            None => Ok(deletion.is_unclear.then(|| date.plus(lifetimes.longest() + lifetimes.margin))),
         }
     }
+}
+
+fn unknown() -> InUse {
+    InUse { holder: Holder { host: "an unknown server".to_owned(), process: 0, id: String::new() }, since: 0 }
 }
 
 fn key(name: &str) -> ObjectKey {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use coldkeep_chunk_store::backend::Fault;
 use coldkeep_chunk_store::bucket::Takeover;
 use coldkeep_datastore::StoreName;
 
@@ -65,7 +66,7 @@ impl Stores {
             {
                 return Err(failed(BucketError::InUse { holder: Box::new(held) }));
             }
-            destruction.objects = connection.delete_all(tell).await.map_err(failed)?;
+            destruction.objects = connection.delete_all(&*self.options.clock, tell).await.map_err(failed)?;
         }
         let folder = self.folder.join(&config.path);
         remove_folder(folder).await.map_err(|source| StoresError::Folder { name: name.clone(), source })?;
@@ -82,11 +83,21 @@ impl Stores {
         if let Some(open) = open {
             self.shut(open).await;
         }
-        let failed = |source| StoresError::Bucket { name: config.name.clone(), source: Box::new(source) };
-        let (connection, ours) = (self.connect(config).await?, self.holder().await?);
-        // Also what an end without a close left there.
-        connection.release(&ours.id).await.map_err(failed)?;
+        self.give_back(config).await?;
         self.remove_credentials(&config.name).await
+    }
+
+    /// Gives the bucket of a store that is not open free for other servers, also after an end without a close.
+    pub(super) async fn give_back(&self, config: &StoreConfig) -> Result<(), StoresError> {
+        let (connection, ours) = (self.connect(config).await?, self.holder().await?);
+        match connection.release(&ours.id).await {
+            // There is nothing left that others could want.
+            Err(BucketError::Backend(error)) if matches!(error.fault, Fault::NoBucket) => Ok(()),
+            released => released.map_err(|source| StoresError::Bucket {
+                name: config.name.clone(),
+                source: Box::new(source),
+            }),
+        }
     }
 
     async fn remove_credentials(&self, name: &StoreName) -> Result<(), StoresError> {
