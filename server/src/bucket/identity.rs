@@ -13,8 +13,8 @@ struct Identity {
     id: String,
 }
 
-/// Returns this process as the holder of buckets. The id is made once and kept in `path`, so that a restart, also on a
-/// machine that changed its name, is recognised. Blocks.
+/// Returns this process as the holder of buckets. The id is made once and kept in `path`, so that a restart is
+/// recognised, and two servers on one machine are told apart. Blocks.
 pub(crate) fn holder(path: &Path) -> Result<Holder, StateError> {
     let identity = if let Some(identity) = json_file::read::<Option<Identity>>(path)? {
         identity

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coldkeep_chunk_store::SystemRandom;
 use coldkeep_chunk_store::bucket::{BucketOpenError, BucketOptions, RebuildProgress, Takeover};
@@ -14,6 +15,9 @@ use crate::bucket::{
     self, BackendConfig, BucketError, Connection, LiveBucket, S3Config, check, check_lifetime,
 };
 use crate::state::StateError;
+
+/// How long a server that ends tries to give a bucket back.
+const LET_GO_WAIT: Duration = Duration::from_secs(5);
 
 /// A datastore that is to be made in a bucket.
 pub struct NewBucket {
@@ -191,11 +195,22 @@ impl Stores {
             let slot = match stores.stop.run_until_cancelled(opened).await {
                 Some(Ok(open)) => Slot::Open(open),
                 Some(Err(error)) => Slot::failed(&config.name, &error),
-                None => Slot::Idle,
+                None => {
+                    stores.let_go(&config).await;
+                    Slot::Idle
+                }
             };
             stores.set_slot(&config.name, slot);
             opening.end();
         });
+    }
+
+    /// Gives the bucket back of a store whose open was stopped: another server could get it only by taking it over.
+    pub(super) async fn let_go(&self, config: &StoreConfig) {
+        let given_back = tokio::time::timeout(LET_GO_WAIT, self.give_back(config)).await;
+        if !matches!(given_back, Ok(Ok(()))) {
+            tracing::warn!(store = %config.name, "the bucket was not given back; other servers have to take it over");
+        }
     }
 
     /// Looks through the cache of a store that was not closed cleanly, in the background: until that is done, the cache

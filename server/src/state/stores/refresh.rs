@@ -54,6 +54,7 @@ impl Stores {
                 Ok(())
             }
             Err(error @ StoresError::Stopped) => {
+                self.let_go(&config).await;
                 guard.end(Slot::Idle);
                 Err(error)
             }
