@@ -135,12 +135,6 @@ impl S3Config {
 
     /// Returns what is not guaranteed on this server.
     pub fn caveats(&self) -> Vec<&'static str> {
-        let Some(probe) = &self.probe else {
-            return vec![
-                "the server was never checked: it is assumed to refuse requests 15 minutes after they were signed, and to \
-                 have no atomic compare-and-swap",
-            ];
-        };
         let mut caveats = Vec::new();
         if self.lifetime_exceeded().is_some() {
             caveats.push(
@@ -148,6 +142,13 @@ impl S3Config {
                  chunk of a committed snapshot can be read (I1) is not guaranteed",
             );
         }
+        let Some(probe) = &self.probe else {
+            caveats.push(
+                "the server was never checked: it is assumed to refuse requests 15 minutes after they were signed, and to \
+                 have no atomic compare-and-swap",
+            );
+            return caveats;
+        };
         if bound_of(probe) == RequestBound::None {
             caveats.push(
                 "the server bounds the age of no request: that every chunk of a committed snapshot can be read (I1) \
