@@ -10,7 +10,7 @@ use std::sync::Arc;
 use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
-use super::{ContentKey, Parts, release};
+use super::{ContentKey, Parts, Place, release};
 use crate::lock::LockGuard;
 use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::tree::{self, Change, DeleteStats, Layout, TreeError};
@@ -159,6 +159,35 @@ impl Parts {
         }
         if let Some(bucket) = &self.bucket {
             self.delete_unknown(bucket, ns, group).await?;
+        }
+        self.remove_group_files(ns, group).await
+    }
+
+    /// Removes a group whose only snapshot was an unfinished one, as a session that fails does: nothing but owner and notes
+    /// may be left of it in the bucket.
+    pub(super) async fn remove_group_if_cleared(
+        &self,
+        bucket: &Arc<BucketStore>,
+        ns: &Namespace,
+        group: &GroupName,
+    ) -> Result<(), TreeError> {
+        let _held = self.tree.lock_group(ns, group)?;
+        let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
+        let place = (ns.clone(), group.clone());
+        let is_empty =
+            self.blocking(move |tree| tree::is_group_empty(&tree.layout, &place.0, &place.1)).await?;
+        let left = list_folder(bucket, &self.tree.layout.key(&self.tree.layout.group(ns, group))).await?;
+        let is_group_file =
+            |key: &ObjectKey| ContentKey::parse(key).is_some_and(|key| matches!(key.place, Place::Group(_)));
+        if is_empty && !left.is_empty() && left.iter().all(is_group_file) {
+            self.remove_group_files(ns, group).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes owner and notes of a group without snapshots, under its lock; returns whether it is gone.
+    async fn remove_group_files(&self, ns: &Namespace, group: &GroupName) -> Result<bool, TreeError> {
+        if self.bucket.is_some() {
             for path in [self.tree.layout.group_notes(ns, group), self.tree.layout.owner(ns, group)] {
                 self.mirror(&path, &Change { path: path.clone(), content: None }).await?;
             }

@@ -40,7 +40,13 @@ impl Parts {
         };
         for (ns, snapshot) in found {
             match self.clear_one(bucket, &ns, &snapshot).await {
-                Ok(true) => cleared.snapshots += 1,
+                Ok(true) => {
+                    cleared.snapshots += 1;
+                    match self.remove_group_if_cleared(bucket, &ns, &snapshot.group).await {
+                        Err(error) if !error.is_in_use() => cleared.errors.push(error),
+                        _ => {}
+                    }
+                }
                 Ok(false) => {}
                 Err(error) if error.is_in_use() => cleared.in_use += 1,
                 Err(error) => cleared.errors.push(error),

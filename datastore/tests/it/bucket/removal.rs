@@ -1,6 +1,6 @@
 //! What goes, in which order, and what is left when something stops in between.
 
-use coldkeep_chunk_store::backend::Fault;
+use coldkeep_chunk_store::backend::{Fault, ObjectKey};
 use coldkeep_chunk_store::testing::{RequestKind, Which};
 use coldkeep_datastore::{Namespace, TreeError};
 
@@ -171,4 +171,34 @@ async fn notes_that_come_during_a_removal_do_not_outlive_the_group() {
     removed.unwrap();
     assert!(noted.is_err(), "there is no group any more");
     assert!(fixture.keys(".cnt/").await.is_empty());
+}
+
+/// Goal: a process that died in the first commit of a group leaves no group that belongs to somebody.
+/// Method: the bucket has owner and index and no manifest; the open clears them, and leaves a group with snapshots alone.
+#[tokio::test]
+async fn a_group_goes_with_its_only_unfinished_snapshot() {
+    let fixture = Fixture::in_bucket().await;
+    let kept = fixture.backup("vm/1/2026-01-01T00:00:00Z", &[b"one"]).await;
+    let bucket = fixture.store.chunks().as_bucket().unwrap();
+    let unfinished = [
+        ".cnt/host/x/owner".to_owned(),
+        ".cnt/host/x/notes".to_owned(),
+        format!(".cnt/{FIRST}/a.didx"),
+        ".cnt/vm/1/2026-01-02T00:00:00Z/a.didx".to_owned(),
+        ".cnt/vm/2/owner".to_owned(),
+    ];
+    for key in unfinished {
+        let claim = bucket.claim(&key).await.unwrap();
+        claim.put_new(&ObjectKey::new(&key).unwrap(), "root@pam\n".into()).await.unwrap();
+        claim.release().await.unwrap();
+    }
+    let alone = fixture.with_bucket_alone().await;
+    let left = alone.keys(".cnt/").await;
+    assert_eq!(left.len(), 4, "what was not unfinished stays, an empty group too: {left:?}");
+    assert!(
+        left.iter().all(|key| key.starts_with(".cnt/vm/")) && left.contains(&".cnt/vm/2/owner".to_owned())
+    );
+    let groups = alone.store.groups(&Namespace::root()).await.unwrap();
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    assert_eq!(alone.restore(&kept, "stream.bin.didx").await, b"one");
 }
