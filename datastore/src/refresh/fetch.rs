@@ -138,11 +138,16 @@ fn reuse(from: &Path, at: &Path, bucket: &BucketStore, object: &ObjectInfo) -> R
     if !is_same(from, bucket.backend(), object)? {
         return Ok(false);
     }
+    link(from, at)
+}
+
+/// Gives a file another name; returns whether the filesystem can.
+fn link(from: &Path, at: &Path) -> Result<bool, DirError> {
     make_parent(at)?;
     remove_if_there(at)?;
-    // Files of the tree are only ever replaced, never written in place, so two names of one file are no harm.
-    fs::hard_link(from, at).context("link to", at)?;
-    Ok(true)
+    // Files of the tree are only ever replaced, never written in place, so two names of one file are no harm. Some
+    // filesystems have no such links, and none has them across its end: the object is fetched then.
+    Ok(fs::hard_link(from, at).is_ok())
 }
 
 fn write(at: &Path, content: &Bytes) -> Result<(), DirError> {
@@ -157,4 +162,21 @@ fn write(at: &Path, content: &Bytes) -> Result<(), DirError> {
 fn make_parent(at: &Path) -> Result<(), DirError> {
     let folder = at.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).context("create the folder", folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a filesystem that refuses a link does not stop a refresh.
+    /// Method: folders cannot be linked anywhere.
+    #[test]
+    fn what_cannot_be_linked_is_left_to_be_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, at) = (folder.path().join("file"), folder.path().join("new/vm/1/owner"));
+        fs::write(&file, "content").unwrap();
+        assert!(link(&file, &at).unwrap());
+        assert!(!link(folder.path(), &at).unwrap());
+        assert!(!at.exists(), "nothing in the way of what is fetched");
+    }
 }
