@@ -67,6 +67,10 @@ impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
     /// The object may be there, or come later, if the future is dropped.
     pub async fn put_new(&self, key: &ObjectKey, content: Bytes) -> Result<(), PathError> {
         self.begin(slice::from_ref(key), false)?;
+        if !self.store.options.swaps_atomically {
+            // The condition may not be heeded: this could be a rewrite (hazard H36).
+            return self.put_guarded(key, &content).await;
+        }
         let mut tries = 0;
         loop {
             let validity = self.validity();

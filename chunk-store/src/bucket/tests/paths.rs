@@ -230,21 +230,28 @@ async fn h36_a_superseded_server_neither_deletes_nor_rewrites() {
 
 #[tokio::test]
 async fn h36_what_is_there_is_not_rewritten_as_new_by_a_superseded_server() {
-    let (_, backend, store) = opened().await;
-    let claim = store.claim(SNAPSHOT).await.unwrap();
-    take_over(&backend).await;
-    let theirs = Put {
-        key: key("notes"),
-        content: Bytes::from_static(b"theirs"),
-        condition: PutCondition::Always,
-        validity: None,
-    };
-    backend.inner().put(theirs).await.unwrap();
-    assert!(matches!(
-        claim.put_new(&key("notes"), Bytes::from_static(b"ours")).await,
-        Err(PathError::Closed(_))
-    ));
-    assert_eq!(content(&backend, &key("notes")).await.unwrap(), "theirs");
+    for heeds_conditions in [true, false] {
+        let clock = clock();
+        let backend = StagedBackend::new(Arc::clone(&clock) as _);
+        if !heeds_conditions {
+            backend.ignore_conditions();
+        }
+        let mut options = options("one", &clock);
+        options.swaps_atomically = heeds_conditions;
+        let store = open_with(MemoryDir::new(), backend.clone(), options).await;
+        let claim = store.claim(SNAPSHOT).await.unwrap();
+        take_over(&backend).await;
+        let theirs = Put {
+            key: key("notes"),
+            content: Bytes::from_static(b"theirs"),
+            condition: PutCondition::Always,
+            validity: None,
+        };
+        backend.inner().put(theirs).await.unwrap();
+        let put = claim.put_new(&key("notes"), Bytes::from_static(b"ours")).await;
+        assert!(matches!(put, Err(PathError::Closed(_))), "{heeds_conditions}: {put:?}");
+        assert_eq!(content(&backend, &key("notes")).await.unwrap(), "theirs");
+    }
 }
 
 #[tokio::test]
