@@ -26,6 +26,10 @@ const TOKENS_KEPT: usize = 1024;
 /// Rounds of writing and reading back before an advance gives up; with the waits in between about half a minute.
 const SWAPS_MAX: u32 = 8;
 
+/// The longest lifetime of requests that is believed: servers take signatures for a quarter of an hour, presigned requests
+/// for a week at most (S3 API reference).
+const REQUESTS_LAST_MAX: Duration = Duration::from_hours(24 * 7);
+
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 
 /// Content of the state file; layout in `docs/FORMAT.md`.
@@ -57,6 +61,10 @@ struct GenerationObject {
     /// Seconds since the Unix epoch.
     #[serde(default)]
     written_at: i64,
+    /// For how many seconds requests of this owner, and those that it waits for itself, can take effect: whoever takes the
+    /// bucket waits that long (hazard H24).
+    #[serde(default)]
+    requests_last: u64,
 }
 
 /// The generation object as it was read. A damaged one has an empty token, which is nobody's.
@@ -64,6 +72,7 @@ struct GenerationObject {
 pub(super) struct Seen {
     token: String,
     etag: ETag,
+    requests_last: Duration,
 }
 
 /// What this store knows of the bucket's generation.
@@ -82,6 +91,8 @@ struct Known {
     base: Option<Seen>,
     /// What this process proposed, the latest last.
     tokens: VecDeque<String>,
+    /// For how long requests from before this process opened the bucket could take effect.
+    earlier: Duration,
 }
 
 impl Generation {
@@ -100,6 +111,11 @@ impl Generation {
     pub(super) fn is_unknown(&self) -> bool {
         let known = self.lock();
         known.file.current.is_none() && known.file.proposed.is_none()
+    }
+
+    /// Returns for how long requests from before this process opened the bucket could take effect.
+    pub(super) fn earlier(&self) -> Duration {
+        self.lock().earlier
     }
 
     /// Returns the content of the state file.
@@ -189,10 +205,15 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             } else {
                 Some(self.new_rebuild(&file, seen.is_some()).await?)
             };
+            // No longer than a bucket can be waited for, whatever stands there.
+            let earlier =
+                seen.as_ref().map_or(Duration::ZERO, |seen| seen.requests_last.min(REQUESTS_LAST_MAX));
+            let rebuild = rebuild.map(|record| record.waiting_for(earlier));
             let current = if is_ours { seen.as_ref().map(|seen| seen.token.clone()) } else { None };
             {
                 let mut known = self.generation.lock();
                 known.base.clone_from(&seen);
+                known.earlier = known.earlier.max(earlier);
                 // Until a rebuild is done, the old local state belongs to no generation.
                 known.file.current = current;
             }
@@ -270,12 +291,23 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         Ok(())
     }
 
+    /// Returns for how long a successor must wait: for requests of ours, and for those that we are still waiting for.
+    fn requests_last(&self) -> Duration {
+        let awaited = self.generation.file().rebuild.map_or(Duration::ZERO, |record| record.requests_last());
+        self.options.lifetimes.longest().max(awaited)
+    }
+
     /// Reads the generation object.
     async fn read_generation(&self) -> Result<Option<Seen>, BackendError> {
         let answer = self.backend_clock.noted(self.backend.get(&generation_key()).await, &self.clock)?;
         Ok(answer.value.map(|(info, content)| {
-            let object = serde_json::from_slice::<GenerationObject>(&content);
-            Seen { token: object.map(|object| object.token).unwrap_or_default(), etag: info.etag }
+            let object = serde_json::from_slice::<GenerationObject>(&content).ok();
+            let requests_last = object.as_ref().map_or(0, |object| object.requests_last);
+            Seen {
+                token: object.map(|object| object.token).unwrap_or_default(),
+                etag: info.etag,
+                requests_last: Duration::from_secs(requests_last),
+            }
         }))
     }
 
@@ -285,6 +317,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             token: token.to_owned(),
             host: self.options.holder.host.clone(),
             written_at: self.clock.now().unix_seconds(),
+            requests_last: self.requests_last().as_secs_f64().ceil() as u64,
         };
         let content =
             Bytes::from(serde_json::to_vec(&object).expect("invariant: texts and numbers have a JSON form"));
@@ -329,7 +362,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         if let PutOutcome::Stored(etag) = answer.value
             && self.options.swaps_atomically
         {
-            self.generation.lock().base = Some(Seen { token: token.to_owned(), etag });
+            let requests_last = self.requests_last();
+            self.generation.lock().base = Some(Seen { token: token.to_owned(), etag, requests_last });
             return Ok(Some(Swapped::Done));
         }
         // Refused: perhaps by an earlier attempt of ours, whose reply was lost.

@@ -132,7 +132,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Replays the journal: no deletes (hazard H28), but nothing counts as stored that one may have been sent for (R7).
     async fn replay_journal(&self) -> Result<(), StoreError> {
         // Requests for claimed paths may have been sent until just now, as far as anybody knows.
-        let paths_until = self.backend_clock.estimate(&self.clock).plus(self.options.lifetimes.longest());
+        let lasts = self.options.lifetimes.longest().max(self.generation.earlier());
+        let paths_until = self.backend_clock.estimate(&self.clock).plus(lasts);
         let digests = self.journal.replay(paths_until);
         for batch in digests.chunks(DELETE_KEYS_MAX) {
             let held = self.locks.lock_all(batch).await;

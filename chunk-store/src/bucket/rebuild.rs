@@ -63,6 +63,9 @@ pub(super) struct RebuildRecord {
     /// When none of them does any more, in the backend's clock: nanoseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
+    /// For how many seconds requests of predecessors can take effect, as they said.
+    #[serde(default)]
+    requests_last: u64,
     step: Step,
     /// The first bytes of the digests that are listed completely and whose markers are durable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -112,7 +115,26 @@ impl RebuildRecord {
     }
 
     fn new(predecessor: Predecessor) -> Self {
-        Self { predecessor, expires_at: None, step: Step::List, listed: Vec::new(), chunks: 0 }
+        Self {
+            predecessor,
+            expires_at: None,
+            requests_last: 0,
+            step: Step::List,
+            listed: Vec::new(),
+            chunks: 0,
+        }
+    }
+
+    /// Has it wait for requests that can take effect for so long, at least.
+    #[must_use]
+    pub(super) fn waiting_for(mut self, requests_last: Duration) -> Self {
+        self.requests_last = self.requests_last.max(requests_last.as_secs());
+        self
+    }
+
+    /// Returns for how long requests of predecessors can take effect, as they said.
+    pub(super) fn requests_last(&self) -> Duration {
+        Duration::from_secs(self.requests_last)
     }
 
     /// Returns whether the bucket comes from a server that knows of no generation.
@@ -127,7 +149,7 @@ impl RebuildRecord {
             Predecessor::Ours => lifetimes.longest(),
             Predecessor::Foreign => lifetimes.longest().max(lifetimes.foreign),
         };
-        Some(lasts + lifetimes.margin)
+        Some(lasts.max(self.requests_last()) + lifetimes.margin)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::{Fault, ObjectBackend, ObjectKey, Validity};
-use crate::bucket::{BucketOpenError, Closed, RebuildPhase, RebuildProgress, Takeover};
+use crate::bucket::{BucketOpenError, Closed, RebuildPhase, RebuildProgress, RequestLifetimes, Takeover};
 use crate::dir::{EntryName, MarkerDir};
 use crate::session::CacheUse;
 use crate::store::StoreError;
@@ -109,6 +109,30 @@ async fn h24_a_rebuild_waits_until_deletes_of_the_predecessor_have_expired() {
     assert!(has_marker(&second, &digest).await);
     assert_eq!(late.land().await.map_err(|error| error.fault), Err(Fault::Expired));
     assert!(scene.has_object(&digest), "a marker without object");
+}
+
+#[tokio::test]
+async fn h24_a_rebuild_waits_as_long_as_the_predecessors_requests_last_not_its_own() {
+    let scene = Scene::new();
+    let long = RequestLifetimes::all(15 * MINUTE, MINUTE);
+    let first = scene.try_open(&scene.dir, "one", |options| options.lifetimes = long).await.unwrap();
+    first.finish_rebuild().await.unwrap();
+    // The second one gives up in the middle; whoever comes after it does not know the first.
+    let mut held = scene.backend.hold_before(Which::next(RequestKind::List));
+    let takes_over = |options: &mut BucketOptions| options.takeover = Takeover::Force;
+    let before = scene.clock.wall();
+    let second_dir = MemoryDir::new();
+    let mut opening = Box::pin(scene.try_open(&second_dir, "two", takes_over));
+    let stopped = tokio::select! {
+        _ = &mut opening => panic!("the rebuild lists nothing"),
+        stopped = held.arrived() => stopped,
+    };
+    assert!(scene.clock.wall() > before.plus(16 * MINUTE), "listed while requests were good");
+    drop(opening);
+    stopped.lose();
+    let before = scene.clock.wall();
+    scene.try_open(&MemoryDir::new(), "three", takes_over).await.unwrap();
+    assert!(scene.clock.wall() > before.plus(16 * MINUTE), "forgot whom the second one waited for");
 }
 
 #[tokio::test]
