@@ -8,7 +8,7 @@ use coldkeep_datastore::StoreName;
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::How;
-use super::slot::{OpenStore, Opening, Slot};
+use super::slot::{OpenStore, Opening, Slot, leaving};
 use super::{StoreConfig, Stores, StoresError};
 use crate::bucket::describe_rebuild;
 
@@ -87,22 +87,29 @@ impl Stores {
         if let slot @ Slot::Opening(_) = &store.slot {
             return Err(slot.open(name).err().unwrap_or(StoresError::InUse { name: name.clone() }));
         }
+        if matches!(store.slot, Slot::Leaving) {
+            return Err(leaving(name));
+        }
         let before = std::mem::replace(&mut store.slot, Slot::Opening(Arc::clone(&opening)));
         let open = if let Slot::Open(open) = before { Some(open) } else { None };
         Ok((open, opening))
     }
 
-    /// Takes a store from those who would use it, for its removal: `None` if it was not open.
+    /// Takes a store from those who would use it, for its removal: `None` if it was not open. The caller has its turn to
+    /// change the list.
     pub(super) async fn take_slot(
         self: &Arc<Self>,
         name: &StoreName,
     ) -> Result<Option<OpenStore>, StoresError> {
-        if let Slot::Opening(opening) = self.slot(name)? {
-            opening.ended().await;
+        match self.slot(name)? {
+            Slot::Opening(opening) => opening.ended().await,
+            // It is the caller's turn, so that this is left from a removal that was dropped: it goes on.
+            Slot::Leaving => return Ok(None),
+            _ => {}
         }
         let (open, opening) = self.begin_refresh(name)?;
         opening.end();
-        self.set_slot(name, Slot::Failed { reason: "it is being removed".to_owned(), may_pass: false });
+        self.set_slot(name, Slot::Leaving);
         let Some(open) = open else { return Ok(None) };
         if tokio::time::timeout(IN_USE_WAIT, unused(&open)).await.is_err() {
             self.set_slot(name, Slot::Open(open));

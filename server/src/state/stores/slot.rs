@@ -32,6 +32,8 @@ pub(super) enum Slot {
         /// Whether to try again now and then.
         may_pass: bool,
     },
+    /// It is being removed, perhaps with everything in it: nobody may open it again meanwhile.
+    Leaving,
 }
 
 /// An open datastore.
@@ -81,6 +83,7 @@ impl Slot {
             Self::Failed { reason, .. } => {
                 Err(StoresError::Unavailable { name: name.clone(), reason: reason.clone() })
             }
+            Self::Leaving => Err(leaving(name)),
         }
     }
 
@@ -96,6 +99,10 @@ impl Slot {
         tracing::error!(store = %name, reason, "datastore is not available");
         Self::Failed { reason, may_pass: error.may_pass() }
     }
+}
+
+pub(super) fn leaving(name: &StoreName) -> StoresError {
+    StoresError::Unavailable { name: name.clone(), reason: "it is being removed".to_owned() }
 }
 
 fn opening(name: &StoreName, progress: Option<RebuildProgress>) -> StoresError {

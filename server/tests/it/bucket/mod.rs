@@ -6,3 +6,4 @@ mod create;
 mod life;
 mod manage;
 mod scene;
+mod trouble;

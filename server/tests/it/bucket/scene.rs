@@ -82,6 +82,11 @@ impl Scene {
         self.folder.path().join(server)
     }
 
+    /// For how long somebody has waited by the clock of all.
+    pub(super) fn skipped(&self) -> Duration {
+        self.clock.skipped()
+    }
+
     /// Opens a server on its data folder.
     pub(super) async fn open(&self, server: &str) -> Arc<Embedded> {
         let options = ServerOptions::new(self.data_dir(server), self.clock.clone(), limits());
