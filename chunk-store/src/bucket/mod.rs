@@ -83,6 +83,7 @@ mod heal;
 mod in_use;
 mod insert;
 mod journal;
+mod listing;
 mod load;
 mod lru;
 mod open;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 pub use claim::PathClaim;
 
 use super::journal::PathState;
+use super::listing::Listing;
 use super::{BucketStore, Closed, CommitError};
-use crate::backend::{BackendError, Fault, ObjectBackend, ObjectInfo, ObjectKey};
+use crate::backend::{BackendError, ObjectBackend, ObjectInfo, ObjectKey};
 use crate::dir::{DirError, MarkerDir};
 use crate::store::StoreError;
 use crate::time::StoreTime;
@@ -187,34 +188,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Read-only: dropping the future changes nothing.
     pub async fn list_objects(&self, prefix: &str) -> Result<Vec<ObjectInfo>, PathError> {
         self.check_owned()?;
-        let mut objects: Vec<ObjectInfo> = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.backend.list(prefix, after.as_deref()).await;
-            let page = self.backend_clock.noted(page, &self.clock)?.value;
-            // Each page goes on where the last one ended; so the listing ends even if the backend does not see to it.
-            let goes_on = match (objects.last(), page.objects.first()) {
-                (Some(last), Some(first)) => last.key < first.key,
-                (_, None) => page.next.is_none() || after != page.next,
-                (None, Some(_)) => true,
-            };
-            if !goes_on {
-                return Err(self.repeated_page(prefix).into());
-            }
-            objects.extend(page.objects);
-            let Some(next) = page.next else { return Ok(objects) };
-            after = Some(next);
+        let (mut listing, mut objects) = (Listing::of(prefix), Vec::new());
+        while let Some(page) = self.next_page(&mut listing).await? {
+            objects.extend(page);
         }
-    }
-
-    fn repeated_page(&self, prefix: &str) -> BackendError {
-        BackendError {
-            action: "list",
-            key: prefix.to_owned(),
-            is_unclear: false,
-            fault: Fault::BadAnswer,
-            date: self.backend_clock.latest(),
-            source: "a page of the listing repeats an earlier one".into(),
-        }
+        Ok(objects)
     }
 }

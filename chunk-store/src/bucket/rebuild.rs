@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::generation::GENERATION_KEY;
 use super::in_use::IN_USE_KEY;
+use super::listing::Listing;
 use super::{BucketStore, RequestLifetimes};
-use crate::backend::{BackendError, ObjectBackend, ObjectKey};
+use crate::backend::{BackendError, ObjectBackend, ObjectInfo, ObjectKey};
 use crate::digest::Digest;
 use crate::dir::{EntryKind, EntryName, MarkerDir};
 use crate::store::StoreError;
@@ -280,41 +281,28 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Lists the chunks whose digests begin with a byte, and adds their markers.
     async fn list_chunks_of(&self, first: u8) -> Result<(u8, u64), StoreError> {
         let prefix = format!(".chunks/{first:02x}");
-        let (mut after, mut chunks) = (None, 0);
-        loop {
-            let page = self.backend.list(&prefix, after.as_deref()).await;
-            let page = self.backend_clock.noted(page, &self.clock)?.value;
-            let digests: Vec<Digest> =
-                page.objects.iter().filter_map(|object| chunk_of(&object.key)).collect();
+        let (mut listing, mut chunks) = (Listing::of(&prefix), 0);
+        while let Some(page) = self.next_page(&mut listing).await? {
+            let digests: Vec<Digest> = page.iter().filter_map(|object| chunk_of(&object.key)).collect();
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
                 self.dir.add_fresh(digests, self.clock.now()).await?;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok((first, chunks));
-            }
         }
+        Ok((first, chunks))
     }
 
     /// Returns whether nothing but what an open itself writes is in the bucket.
     pub(super) async fn is_bucket_empty(&self) -> Result<bool, BackendError> {
-        let mut after = None;
-        loop {
-            let page = self.backend.list("", after.as_deref()).await;
-            let page = self.backend_clock.noted(page, &self.clock)?.value;
-            let own = |object: &crate::backend::ObjectInfo| {
-                matches!(object.key.as_str(), GENERATION_KEY | IN_USE_KEY)
-            };
-            if !page.objects.iter().all(own) {
+        let mut listing = Listing::of("");
+        while let Some(page) = self.next_page(&mut listing).await? {
+            let own = |object: &ObjectInfo| matches!(object.key.as_str(), GENERATION_KEY | IN_USE_KEY);
+            if !page.iter().all(own) {
                 return Ok(false);
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(true);
-            }
         }
+        Ok(true)
     }
 
     fn report(&self, phase: RebuildPhase, done: u64, total: u64, chunks: u64) {
