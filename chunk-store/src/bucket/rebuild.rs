@@ -73,6 +73,9 @@ pub(super) struct RebuildRecord {
     listed: Vec<u8>,
     #[serde(default)]
     chunks: u64,
+    /// Bytes of their objects.
+    #[serde(default)]
+    bytes: u64,
 }
 
 /// Who had the bucket before.
@@ -123,6 +126,7 @@ impl RebuildRecord {
             step: Step::List,
             listed: Vec::new(),
             chunks: 0,
+            bytes: 0,
         }
     }
 
@@ -178,7 +182,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.rebuild.is_unfinished.load(Ordering::Acquire)
     }
 
-    /// Ends a rebuild: what the caller keeps beside the chunks is restored, durably.
+    /// Ends a rebuild: what the caller keeps beside the chunks is restored, durably. Returns the bytes of the chunks' objects,
+    /// 0 if there was no rebuild.
     ///
     /// # Errors
     /// [`StoreError::Closed`] after another server took the bucket over; [`StoreError::Dir`] if the state file could not
@@ -186,12 +191,13 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     ///
     /// # Cancel safety
     /// The rebuild may be over if the future is dropped; calling again is harmless.
-    pub async fn finish_rebuild(&self) -> Result<(), StoreError> {
+    pub async fn finish_rebuild(&self) -> Result<u64, StoreError> {
         self.check_owned()?;
+        let bytes = self.generation.file().rebuild.map_or(0, |record| record.bytes);
         self.record_rebuild(None).await?;
         self.rebuild.set_progress(None);
         self.rebuild.is_unfinished.store(false, Ordering::Release);
-        Ok(())
+        Ok(bytes)
     }
 
     /// Makes the markers anew, from where `record` says; what is left is the caller's part.
@@ -261,9 +267,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                     listings.push(self.list_chunks_of(first));
                 }
                 let Some(listed) = listings.next().await else { break };
-                let (first, chunks) = listed?;
+                let (first, chunks, bytes) = listed?;
                 record.listed.push(first);
                 record.chunks += chunks;
+                record.bytes += bytes;
                 let done = record.listed.len();
                 self.report(RebuildPhase::Listing, done as u64, total, record.chunks);
                 if done.is_multiple_of(PREFIXES_SAVED) {
@@ -279,10 +286,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     }
 
     /// Lists the chunks whose digests begin with a byte, and adds their markers.
-    async fn list_chunks_of(&self, first: u8) -> Result<(u8, u64), StoreError> {
+    async fn list_chunks_of(&self, first: u8) -> Result<(u8, u64, u64), StoreError> {
         let prefix = format!(".chunks/{first:02x}");
-        let (mut listing, mut chunks) = (Listing::of(&prefix), 0);
+        let (mut listing, mut chunks, mut bytes) = (Listing::of(&prefix), 0, 0);
         while let Some(page) = self.next_page(&mut listing).await? {
+            bytes += page.iter().map(|object| object.len).sum::<u64>();
             let digests: Vec<Digest> = page.iter().filter_map(|object| chunk_of(&object.key)).collect();
             chunks += digests.len() as u64;
             if !digests.is_empty() {
@@ -290,7 +298,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 self.dir.add_fresh(digests, self.clock.now()).await?;
             }
         }
-        Ok((first, chunks))
+        Ok((first, chunks, bytes))
     }
 
     /// Returns whether nothing but what an open itself writes is in the bucket.

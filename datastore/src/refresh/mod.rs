@@ -110,7 +110,9 @@ pub(crate) async fn settle(
         };
     }
     if bucket.is_rebuilding() {
-        bucket.finish_rebuild().await.map_err(PathError::from)?;
+        let bytes = bucket.finish_rebuild().await.map_err(PathError::from)?;
+        let tree = Arc::clone(&parts.tree);
+        blocking(move || Ok(tree.stored_bytes.replace(&tree.layout, bytes)?)).await?;
     }
     let cleared = parts.clear_unfinished(bucket, objects).await;
     settled.leftover_errors.extend(cleared.errors);

@@ -49,11 +49,17 @@ impl StoredBytes {
         })
     }
 
-    fn save(&self, layout: &Layout) -> Result<(), TreeError> {
+    /// Starts over from what a listing of the bucket found.
+    pub(crate) fn replace(&self, layout: &Layout, bytes: u64) -> Result<(), DirError> {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.save(layout)
+    }
+
+    fn save(&self, layout: &Layout) -> Result<(), DirError> {
         let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = Saved { used_bytes: self.bytes.load(Ordering::Relaxed) };
         let content = serde_json::to_vec(&saved).expect("invariant: a number can be encoded");
-        Ok(replace_file(&layout.state().join("usage"), &content, FILE_MODE)?)
+        replace_file(&layout.state().join("usage"), &content, FILE_MODE)
     }
 }
 
@@ -96,7 +102,7 @@ impl Datastore {
         if self.chunks.as_bucket().is_none() {
             return Ok(());
         }
-        self.blocking(|tree| tree.stored_bytes.save(&tree.layout)).await
+        self.blocking(|tree| Ok(tree.stored_bytes.save(&tree.layout)?)).await
     }
 }
 

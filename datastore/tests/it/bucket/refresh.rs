@@ -17,6 +17,8 @@ async fn a_lost_folder_costs_time_and_no_data() {
     let fixture = Fixture::in_bucket().await;
     let made = fixture.backup(FIRST, &[b"one", b"two"]).await;
     let path = fixture.store.folder().to_owned();
+    let used = fixture.store.usage().await.unwrap().used;
+    assert!(used > 0);
     let Fixture { folder, clock, store, backend } = fixture;
     drop(store);
     std::fs::remove_dir_all(&path).unwrap();
@@ -25,6 +27,7 @@ async fn a_lost_folder_costs_time_and_no_data() {
     let store = Datastore::open_bucket(&path, "default".parse().unwrap(), parts).await.unwrap();
     let report = store.refresh_report().unwrap();
     assert_eq!((report.objects, report.fetched, report.unfinished), (3, 3, 0));
+    assert_eq!(store.usage().await.unwrap().used, used);
     let fixture = Fixture { folder, clock, store, backend: Some(backend) };
     assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"onetwo");
     assert_eq!(fixture.check_whole().await, 1);
