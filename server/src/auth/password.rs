@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -18,6 +18,11 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Most memory that a stored hash may ask for, in KiB.
 const MEMORY_KIB_MAX: u32 = 64 * 1024;
+/// Blocks that memory is taken for, of 1 KiB each; what a hash does not use is never touched. The C library's allocator hands
+/// out whatever is larger than 32 MiB as pages of its own (mallopt(3), `M_MMAP_THRESHOLD`). After less than that was freed it
+/// would keep everything of that size for later, in the arena of every thread: one login made a server that takes backups
+/// a hundred MiB larger.
+const BLOCKS_RESERVED: usize = 33 * 1024;
 /// How many hashes are computed at once; together with their memory this bounds what a flood of logins can take.
 const CONCURRENT_MAX: usize = 2;
 const SALT_BYTES: usize = 16;
@@ -151,7 +156,11 @@ fn compute(
     let params = Params::new(memory, passes, lanes, Some(HASH_BYTES)).map_err(PasswordError::Hash)?;
     let mut hash = [0; HASH_BYTES];
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon.hash_password_into(password.as_bytes(), salt, &mut hash).map_err(PasswordError::Hash)?;
+    let used = argon.params().block_count();
+    let mut blocks = Vec::with_capacity(BLOCKS_RESERVED.max(used));
+    blocks.resize(used, Block::default());
+    let hashed = argon.hash_password_into_with_memory(password.as_bytes(), salt, &mut hash, &mut blocks[..]);
+    hashed.map_err(PasswordError::Hash)?;
     Ok(hash)
 }
 
