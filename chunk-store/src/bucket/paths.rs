@@ -165,17 +165,17 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         Ok(())
     }
 
-    /// Reads an object; `None` if there is none.
+    /// Reads an object and the facts about what was read; `None` if there is none.
     ///
     /// # Errors
     /// [`PathError::Closed`], [`PathError::Backend`].
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
-    pub async fn read_object(&self, key: &ObjectKey) -> Result<Option<Bytes>, PathError> {
+    pub async fn read_object(&self, key: &ObjectKey) -> Result<Option<(ObjectInfo, Bytes)>, PathError> {
         self.check_owned()?;
         let answer = self.backend_clock.noted(self.backend.get(key).await, &self.clock)?;
-        Ok(answer.value.map(|(_, content)| content))
+        Ok(answer.value)
     }
 
     /// Lists all objects whose keys start with `prefix`, ascending: all pages, or an error (I6). A prefix that means a

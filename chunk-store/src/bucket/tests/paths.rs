@@ -336,7 +336,7 @@ async fn a_listing_is_complete_or_an_error() {
     };
     let (listed, ()) = tokio::join!(store.list_objects(".cnt/"), fails);
     assert!(matches!(listed, Err(PathError::Backend(_))));
-    assert_eq!(store.read_object(&key("file-0")).await.unwrap().unwrap(), "x");
+    assert_eq!(store.read_object(&key("file-0")).await.unwrap().unwrap().1, "x");
     assert_eq!(store.read_object(&key("none")).await.unwrap(), None);
     store.dir().check_synced().await.unwrap();
 }

@@ -6,3 +6,4 @@ mod mirror;
 mod prefix;
 mod refresh;
 mod removal;
+mod tags;
