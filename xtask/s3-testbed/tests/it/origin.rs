@@ -162,7 +162,8 @@ async fn fast_mode_checks_and_logs_nothing() {
     let origin = origin_with(Options { fast: true, ..Options::default() }).await;
     let put = b"PUT /b/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi";
     let answer = Client::once(origin.address(), put).await;
-    assert_eq!((answer.status, answer.header("etag").map(str::len)), (200, Some(34)));
+    // Tags that nobody takes for those of a content.
+    assert!(answer.status == 200 && answer.header("etag").unwrap().ends_with("-1\""));
     assert_eq!(origin.object("b", "k").unwrap().content(), b"hi");
     assert!(origin.log().is_empty());
 }
