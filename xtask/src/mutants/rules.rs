@@ -238,7 +238,7 @@ pub(crate) const RULES: &[Rule] = &[
         hazards: &[
             Hazard { harness: STORE, test: "h35_a_late_put_does_not_undo_a_later_one" },
             Hazard { harness: STORE, test: "h35_a_late_delete_does_not_hit_a_path_that_is_used_again" },
-            Hazard { harness: STORE, test: "h35_a_claim_closes_its_path_after_a_crash" },
+            Hazard { harness: STORE, test: "h35_a_request_given_up_in_mid_air_closes_the_path" },
             Hazard { harness: STORE, test: "h25_a_manifest_that_may_still_land_keeps_its_path_closed" },
             Hazard { harness: DATASTORE, test: "h35_a_retry_with_the_same_time_meets_no_late_put" },
         ],
