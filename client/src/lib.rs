@@ -66,7 +66,7 @@ mod restore;
 mod zeros;
 
 pub use api::{
-    DatastoreItem, DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, PruneKeep,
+    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, PruneKeep,
     SnapshotItem, Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus,
     TypeCount, TypeCounts, Verification, VerifyScope, Version,
 };

@@ -1,8 +1,5 @@
 //! One run, from cutoff to report.
 
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-
 use coldkeep_chunk_store::DigestSet;
 
 use crate::control::{Control, Phase};
@@ -92,35 +89,44 @@ async fn collect_phases<T: SweepTarget, R: References>(
     options: &Options,
     control: &Control,
 ) -> Result<Report, CollectError<T::Error, R::Error>> {
-    control.begin_phase(Phase::Starting, 0, target.monotonic());
+    let began = target.monotonic();
+    control.begin_phase(Phase::Starting, 0, began);
     // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
     let run = target.begin_run(options.grace, options.margin).await.map_err(CollectError::Begin)?;
     let times = T::times(&run);
     let mut report = Report::new(times, options.dry_run);
     let parallel = options.mark_parallel.max(1);
+    let requests_before = target.requests();
+    let tidied = references.tidy(options.dry_run).await;
+    report.note_tidied(tidied, target.monotonic().saturating_sub(began));
+    let swept = mark_and_sweep((target, references), &run, (options, parallel), control, &mut report).await;
+    report.note_requests(&requests_before, target.requests());
+    swept?;
+    Ok(report)
+}
+
+async fn mark_and_sweep<T: SweepTarget, R: References>(
+    (target, references): (&T, &R),
+    run: &T::Run,
+    (options, parallel): (&Options, usize),
+    control: &Control,
+    report: &mut Report,
+) -> Result<(), CollectError<T::Error, R::Error>> {
+    let times = T::times(run);
     // Whoever chose the digests did so before this instant was known.
     let set = DigestSet::with_key(times.started_at.unix_nanos().cast_unsigned());
-    let Some(referenced) = mark((target, references), (set, parallel), control, &mut report).await? else {
-        return Ok(report);
+    let Some(mut referenced) = mark((target, references), (set, parallel), control, report).await? else {
+        return Ok(());
     };
-    let sweep = Sweep {
-        target,
-        run: &run,
-        cutoff: times.cutoff,
-        options,
-        control,
-        referenced: Mutex::new(referenced),
-        failed: AtomicBool::new(false),
-    };
-    let swept = sweep.run(&mut report).await;
-    let referenced = sweep.referenced.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sweep = Sweep { target, run, cutoff: times.cutoff, options, control };
+    let swept = sweep.run(&mut referenced, report).await;
     swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
     if control.is_cancelled() {
-        return Ok(report);
+        return Ok(());
     }
-    find_missing((target, references), (referenced, parallel), control, &mut report).await;
+    find_missing((target, references), (referenced, parallel), control, report).await;
     if !control.is_cancelled() {
         report.end = End::Completed;
     }
-    Ok(report)
+    Ok(())
 }

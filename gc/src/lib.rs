@@ -100,6 +100,7 @@
 //! the indexes that they break; each is looked for again first, since a directory listing may overlook a file that is
 //! being replaced (`tests/it/missing.rs`).
 
+mod bucket;
 mod collect;
 mod control;
 mod mark;
@@ -118,10 +119,12 @@ pub use collect::{CollectError, collect};
 pub use control::{Control, Phase, Progress};
 pub use missing::{BROKEN_INDEXES_MAX, MISSING_SAMPLE_MAX};
 pub use options::{GRACE_DEFAULT, MARGIN_DEFAULT, Options};
-pub use references::{Outcome, References, Sink};
-pub use report::{BrokenIndex, End, Missing, PhaseTime, Report, Tally};
+pub use references::{Outcome, References, Sink, Tidied};
+pub use report::{
+    BrokenIndex, End, FAILURES_MAX, Failure, Healed, Missing, PhaseTime, Report, Tally, UNEXPECTED_MAX,
+};
 pub use store::StoreSweepError;
-pub use target::{Description, Page, Removal, RunTimes, SweepTarget};
+pub use target::{Agreement, Description, Page, Removal, Repair, RunTimes, SweepTarget};
 pub use verdict::{Candidate, Verdict, verdict};
 
 /// The example of the README compiles.

@@ -28,6 +28,8 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     let marking: Marking = Arc::new(Mutex::new(Some(set)));
     let _end = EndOfMark(&marking);
     let mut indexes = list(references).await?;
+    let unexpected = indexes.iter().filter(|index| references.is_unexpected(index));
+    report.note_unexpected(unexpected.map(ToString::to_string).collect());
     control.begin_phase(Phase::Mark, indexes.len() as u64, started);
     for round in 1.. {
         let mut vanished =

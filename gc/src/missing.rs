@@ -23,6 +23,9 @@ pub const BROKEN_INDEXES_MAX: usize = 1000;
 /// Passes over the indexes: a further one is made when a second look found chunks that the sweep had overlooked.
 const PASSES_MAX: usize = 3;
 
+/// Chunks looked for once more at once.
+const LOOKS: usize = 16;
+
 /// What one pass over an index looks for.
 #[derive(Debug)]
 pub(crate) struct Findings {
@@ -148,10 +151,13 @@ async fn look_through<T: SweepTarget, R: References>(
 /// Takes those digests out of the sample whose chunk is there after all, and returns them.
 async fn confirm<T: SweepTarget>(target: &T, pass: &mut Pass) -> BTreeSet<Digest> {
     let mut there = BTreeSet::new();
-    for digest in &pass.sample {
-        match target.is_stored(digest).await {
+    let mut looks = stream::iter(pass.sample.clone())
+        .map(|digest| async move { (digest, target.is_stored(&digest).await) })
+        .buffer_unordered(LOOKS);
+    while let Some((digest, look)) = looks.next().await {
+        match look {
             Ok(true) => {
-                there.insert(*digest);
+                there.insert(digest);
             }
             Ok(false) => {}
             Err(error) => {
@@ -160,6 +166,7 @@ async fn confirm<T: SweepTarget>(target: &T, pass: &mut Pass) -> BTreeSet<Digest
             }
         }
     }
+    drop(looks);
     pass.sample.retain(|digest| !there.contains(digest));
     there
 }

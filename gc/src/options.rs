@@ -14,8 +14,10 @@ pub struct Options {
     pub dry_run: bool,
     /// Indexes read at once.
     pub mark_parallel: usize,
-    /// Shards listed and swept at once.
-    pub sweep_parallel: usize,
+    /// Shards listed at once; `None`: as many as suits the store.
+    pub sweep_parallel: Option<usize>,
+    /// Most files or objects removed a second; `None`: as fast as it goes.
+    pub delete_rate_max: Option<u32>,
 }
 
 /// 24 h and 5 min, so that a chunk used by yesterday's backup at this hour stays until today's.
@@ -24,8 +26,8 @@ pub const GRACE_DEFAULT: Duration = Duration::from_mins(24 * 60 + 5);
 /// R13.
 pub const MARGIN_DEFAULT: Duration = Duration::from_mins(5);
 
-/// Enough to overlap reading with marking, and listing with removing, on a small machine.
-const PARALLEL_DEFAULT: usize = 4;
+/// Enough to overlap reading with marking on a small machine.
+const MARK_PARALLEL_DEFAULT: usize = 4;
 
 impl Default for Options {
     fn default() -> Self {
@@ -33,8 +35,9 @@ impl Default for Options {
             grace: GRACE_DEFAULT,
             margin: MARGIN_DEFAULT,
             dry_run: false,
-            mark_parallel: PARALLEL_DEFAULT,
-            sweep_parallel: PARALLEL_DEFAULT,
+            mark_parallel: MARK_PARALLEL_DEFAULT,
+            sweep_parallel: None,
+            delete_rate_max: None,
         }
     }
 }
@@ -61,11 +64,18 @@ impl Options {
         self
     }
 
-    /// Sets how many indexes are read and how many shards are swept at once; at least one each.
+    /// Sets how many indexes are read and how many shards are listed at once; at least one each.
     #[must_use]
     pub fn with_parallel(mut self, indexes: usize, shards: usize) -> Self {
         self.mark_parallel = indexes.max(1);
-        self.sweep_parallel = shards.max(1);
+        self.sweep_parallel = Some(shards.max(1));
+        self
+    }
+
+    /// Sets how many files or objects are removed a second at most; zero counts as one.
+    #[must_use]
+    pub fn with_delete_rate_max(mut self, rate: Option<u32>) -> Self {
+        self.delete_rate_max = rate.map(|rate| rate.max(1));
         self
     }
 }

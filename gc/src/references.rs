@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coldkeep_chunk_store::{Digest, DigestSet};
+use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 use crate::missing::Findings;
@@ -27,6 +28,20 @@ pub trait References: Send + Sync {
     /// reports it.
     fn list(&self) -> impl Future<Output = Result<Vec<Self::Index>, Self::Error>> + Send;
 
+    /// Returns whether an index was found where none is expected. It counts all the same, and the report names it.
+    fn is_unexpected(&self, _index: &Self::Index) -> bool {
+        false
+    }
+
+    /// Removes indexes that no snapshot will ever have, left by sessions that ended without a commit (R10, I5). Called once
+    /// a run, after its cutoff is fixed and before the first [`list`](Self::list).
+    ///
+    /// In a dry run it removes nothing, and `list` leaves out from then on what it would have removed. What cannot be
+    /// removed is told in the answer, and counts as before.
+    fn tidy(&self, _dry_run: bool) -> impl Future<Output = Tidied> + Send {
+        async { Tidied::default() }
+    }
+
     /// Reads one index and pushes all its digests into `sink`, in slices of some hundred or thousand.
     ///
     /// Answers [`Outcome::Gone`] only if the index is no longer there *and* its whole snapshot is gone; the collector asks
@@ -39,6 +54,17 @@ pub trait References: Send + Sync {
         index: &Self::Index,
         sink: Sink,
     ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
+}
+
+/// What [`References::tidy`] came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tidied {
+    /// Unfinished snapshots that were removed.
+    pub removed: u64,
+    /// Unfinished snapshots that stay for now: a session works on them, or a request for them may still take effect.
+    pub in_use: u64,
+    /// What kept others from being removed.
+    pub failures: Vec<String>,
 }
 
 /// How the reading of an index ended.

@@ -1,16 +1,18 @@
 //! What a run found and did.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::control::{Phase, per_second};
+use crate::references::Tidied;
 use crate::target::RunTimes;
 
 /// Files or objects, and the bytes that they take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.
     pub count: u64,
@@ -31,7 +33,7 @@ impl Tally {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// All was looked at.
@@ -41,8 +43,10 @@ pub enum End {
     Cancelled,
 }
 
-/// What a run found and did. The names of the fields are stable; times are Unix seconds of the store clock.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+/// What a run found and did. The names of the fields are stable; times are Unix seconds of the store clock. Reads what
+/// earlier versions wrote: what they did not know has its default.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Report {
     /// Whether all was looked at.
@@ -60,6 +64,13 @@ pub struct Report {
     pub indexes: u64,
     /// Indexes whose snapshot was removed while they were being read.
     pub vanished_indexes: u64,
+    /// Indexes where none is expected; they count as all others do. The first of them by name, at most
+    /// [`UNEXPECTED_MAX`](crate::UNEXPECTED_MAX).
+    pub unexpected_indexes: Vec<String>,
+    /// Unexpected indexes beyond those named.
+    pub unexpected_indexes_unnamed: u64,
+    /// Unfinished snapshots that ended sessions left.
+    pub unfinished: Tidied,
     /// References in these indexes.
     pub references: u64,
     /// Distinct chunks that they refer to.
@@ -79,6 +90,12 @@ pub struct Report {
     pub pending: Tally,
     /// Chunks removed.
     pub removed: Tally,
+    /// Garbage of which a delete was sent whose outcome is not certain (R9), by this run or an earlier one.
+    pub in_limbo: Tally,
+    /// Garbage that the store refused to delete (hazard H18); the next run tries again.
+    pub failed: Tally,
+    /// The first of these refusals, at most [`FAILURES_MAX`](crate::FAILURES_MAX).
+    pub failures: Vec<Failure>,
     /// Bad copies that stay (R15).
     pub bad_kept: Tally,
     /// Bad copies removed.
@@ -87,6 +104,12 @@ pub struct Report {
     pub temporary_kept: Tally,
     /// Left-over temporary files removed.
     pub temporary_removed: Tally,
+    /// Upload markers of uploads that may be under way.
+    pub uploads_kept: Tally,
+    /// Left-over upload markers removed, beside those of removed chunks.
+    pub uploads_removed: Tally,
+    /// What was put right between objects and local records (R14).
+    pub healed: Healed,
 
     /// Chunks that an index refers to and that the store does not have.
     pub missing: Missing,
@@ -97,10 +120,40 @@ pub struct Report {
     pub references_per_second: f64,
     /// Files or objects listed a second, judged and removed where due.
     pub listed_per_second: f64,
+    /// Chunks removed a second of the sweep.
+    pub removed_per_second: f64,
+    /// Requests to the backend by type, every attempt counted; those of sessions that went on meanwhile are among them.
+    pub requests: BTreeMap<String, u64>,
+}
+
+/// A chunk or a copy that the store refused to delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its digest.
+    pub digest: Digest,
+    /// What the store said.
+    pub reason: String,
+}
+
+/// Most refusals that a report names.
+pub const FAILURES_MAX: usize = 100;
+
+/// Most unexpected indexes that a report names.
+pub const UNEXPECTED_MAX: usize = 1000;
+
+/// What was put right between objects and local records (R14); in a dry run, what would be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Healed {
+    /// Objects that an index refers to and whose marker was missing.
+    pub markers_created: u64,
+    /// Markers whose object was missing.
+    pub markers_removed: u64,
+    /// Open sessions that failed because they were told of a chunk that is missing.
+    pub failed_sessions: u64,
 }
 
 /// Chunks that an index refers to and that the store does not have: data that is lost unless it is backed up again.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Missing {
     /// How many distinct chunks.
     pub chunks: u64,
@@ -118,7 +171,7 @@ pub struct Missing {
 }
 
 /// An index that refers to missing chunks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenIndex {
     /// Its name.
     pub index: String,
@@ -127,7 +180,7 @@ pub struct BrokenIndex {
 }
 
 /// How long a phase took.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PhaseTime {
     /// The phase.
     pub phase: Phase,
@@ -152,6 +205,19 @@ impl Report {
         self.kept.bytes + self.pending.bytes
     }
 
+    pub(crate) fn note_tidied(&mut self, unfinished: Tidied, elapsed: Duration) {
+        self.unfinished = unfinished;
+        self.phases.push(PhaseTime { phase: Phase::Starting, seconds: elapsed.as_secs_f64() });
+    }
+
+    /// Notes the indexes that were found where none is expected.
+    pub(crate) fn note_unexpected(&mut self, mut indexes: Vec<String>) {
+        indexes.sort_unstable();
+        self.unexpected_indexes_unnamed = indexes.len().saturating_sub(UNEXPECTED_MAX) as u64;
+        indexes.truncate(UNEXPECTED_MAX);
+        self.unexpected_indexes = indexes;
+    }
+
     pub(crate) fn note_mark(&mut self, elapsed: Duration) {
         self.phases.push(PhaseTime { phase: Phase::Mark, seconds: elapsed.as_secs_f64() });
         self.references_per_second = per_second(self.references, elapsed);
@@ -160,9 +226,19 @@ impl Report {
     pub(crate) fn note_sweep(&mut self, elapsed: Duration) {
         self.phases.push(PhaseTime { phase: Phase::Sweep, seconds: elapsed.as_secs_f64() });
         self.listed_per_second = per_second(self.listed.count, elapsed);
+        self.removed_per_second = per_second(self.removed.count, elapsed);
         if self.stored_bytes() > 0 && self.index_data_bytes > 0 {
             self.dedup_factor = self.index_data_bytes as f64 / self.stored_bytes() as f64;
         }
+    }
+
+    /// Notes how many requests of each type there were since `before`.
+    pub(crate) fn note_requests(&mut self, before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) {
+        let since = |(kind, count): (String, u64)| {
+            let count = count.saturating_sub(before.get(&kind).copied().unwrap_or(0));
+            (count > 0).then_some((kind, count))
+        };
+        self.requests = after.into_iter().filter_map(since).collect();
     }
 
     pub(crate) fn note_find_missing(&mut self, elapsed: Duration) {
@@ -197,8 +273,36 @@ impl fmt::Display for Report {
         if self.bad_kept.count + self.bad_removed.count > 0 {
             writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
         }
-        if self.temporary_removed.count > 0 {
-            writeln!(f, "left-over temporary files: {removed} {}", self.temporary_removed.count)?;
+        for (what, tally) in [
+            ("left-over temporary files", self.temporary_removed),
+            ("left-over upload markers", self.uploads_removed),
+        ] {
+            if tally.count > 0 {
+                writeln!(f, "{what}: {removed} {}", tally.count)?;
+            }
+        }
+        if self.unfinished.removed + self.unfinished.in_use > 0 {
+            writeln!(
+                f,
+                "unfinished snapshots: {removed} {}, in use {}",
+                self.unfinished.removed, self.unfinished.in_use
+            )?;
+        }
+        for failure in &self.unfinished.failures {
+            writeln!(f, "an unfinished snapshot could not be removed: {failure}")?;
+        }
+        for index in &self.unexpected_indexes {
+            writeln!(f, "an index stands where none is expected, and counts: {index}")?;
+        }
+        if self.in_limbo.count > 0 {
+            writeln!(f, "in limbo (deletes without an answer) {} chunks", self.in_limbo.count)?;
+        }
+        if self.failed.count > 0 {
+            writeln!(f, "FAILED to delete {}; the next run tries again", self.failed.count)?;
+        }
+        let Healed { markers_created, markers_removed, .. } = self.healed;
+        if markers_created + markers_removed > 0 {
+            writeln!(f, "healed: {markers_created} markers created, {markers_removed} removed")?;
         }
         if self.missing.chunks > 0 {
             writeln!(
@@ -214,6 +318,10 @@ impl fmt::Display for Report {
                     broken.index, broken.missing_references
                 )?;
             }
+        }
+        if !self.requests.is_empty() {
+            let requests = self.requests.iter().map(|(kind, count)| format!("{kind} {count}"));
+            writeln!(f, "requests: {}", requests.collect::<Vec<_>>().join(", "))?;
         }
         write!(f, "deduplication factor {:.2}", self.dedup_factor)
     }

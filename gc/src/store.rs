@@ -5,7 +5,10 @@ use std::time::Duration;
 use coldkeep_chunk_store::dir::{ChunkDir, Shard};
 use coldkeep_chunk_store::{ChunkStore, Digest, ListedEntry, Run, RunError, StoreError};
 
-use crate::target::{Description, Page, Removal, RunTimes, SweepTarget};
+use crate::target::{Agreement, Description, Page, Removal, Repair, RunTimes, SweepTarget};
+
+/// Prefix folders listed by one hop to a blocking thread.
+const FOLDERS: usize = 32;
 
 /// Why a chunk store could not be swept.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +17,7 @@ pub enum StoreSweepError {
     /// The run did not begin.
     #[error(transparent)]
     Begin(#[from] RunError),
-    /// A file operation failed.
+    /// A file operation or a request failed, or the store takes no more work.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -26,14 +29,31 @@ impl StoreSweepError {
     }
 }
 
+pub(crate) fn run_times(run: &Run) -> RunTimes {
+    RunTimes {
+        started_at: run.started_at(),
+        cutoff: run.cutoff(),
+        oldest_session_at: run.oldest_session_at(),
+    }
+}
+
 impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
     type Run = Run;
-    type Shard = Shard;
+    type Shard = Vec<Shard>;
     type Entry = ListedEntry;
     type Error = StoreSweepError;
 
+    /// A cancelled run ends after at most this many more.
+    const REMOVAL_MAX: usize = 1000;
+    const REMOVALS: usize = 4;
+    const LISTINGS: usize = 4;
+
     fn monotonic(&self) -> Duration {
         self.clock().monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.clock().sleep(duration).await;
     }
 
     async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<Run, StoreSweepError> {
@@ -41,18 +61,14 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
     }
 
     fn times(run: &Run) -> RunTimes {
-        RunTimes {
-            started_at: run.started_at(),
-            cutoff: run.cutoff(),
-            oldest_session_at: run.oldest_session_at(),
-        }
+        run_times(run)
     }
 
-    async fn shards(&self, _run: &Run) -> Result<Vec<Shard>, StoreSweepError> {
-        Ok(Self::shards(self).await?)
+    async fn shards(&self, _run: &Run) -> Result<Vec<Vec<Shard>>, StoreSweepError> {
+        Ok(Self::shards(self).await?.chunks(FOLDERS).map(<[Shard]>::to_vec).collect())
     }
 
-    async fn list(&self, _run: &Run, shard: Shard) -> Result<Page<Self>, StoreSweepError> {
+    async fn list(&self, _run: &Run, shard: Vec<Shard>) -> Result<Page<Self>, StoreSweepError> {
         Ok(Page { entries: Self::list(self, shard).await?, rest: None })
     }
 
@@ -65,13 +81,32 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
             // The file is chunk, marker and object in one: its atime says it all (DESIGN "Filesystem stores").
             upload_started_at: None,
             modified_at: None,
+            agreement: Agreement::Agrees,
         }
     }
 
-    async fn remove(&self, run: &Run, batch: Vec<ListedEntry>) -> Result<Vec<Removal>, StoreSweepError> {
+    async fn remove(
+        &self,
+        run: &Run,
+        batch: Vec<ListedEntry>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Removal>, StoreSweepError> {
+        if is_cancelled() {
+            return Ok(Vec::new());
+        }
         let names: Vec<_> = batch.iter().map(|entry| entry.name).collect();
         let gone = Self::remove(self, run, &names).await?;
         Ok(gone.into_iter().map(|gone| if gone { Removal::Removed } else { Removal::Kept }).collect())
+    }
+
+    /// The listing has just looked at the times of each file.
+    async fn preview(&self, _run: &Run, batch: &[ListedEntry]) -> Result<Vec<Removal>, StoreSweepError> {
+        Ok(vec![Removal::Removed; batch.len()])
+    }
+
+    /// Object and marker are one file.
+    async fn heal(&self, _: &Run, _: &Digest, _is_referenced: bool) -> Result<Repair, StoreSweepError> {
+        Ok(Repair::Nothing)
     }
 
     async fn is_stored(&self, digest: &Digest) -> Result<bool, StoreSweepError> {

@@ -1,21 +1,38 @@
-//! Sweep: list, judge and remove, shard by shard.
+//! Sweep: list, judge, remove and heal, many shards at once.
+//!
+//! One task drives it all, so that one seed decides a simulated run: what takes time happens inside the futures of the
+//! store. Listings go on while a batch of removals is under way, until enough is gathered for the next one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
 
 use coldkeep_chunk_store::dir::EntryKind;
-use coldkeep_chunk_store::{DigestSet, StoreTime};
+use coldkeep_chunk_store::{Digest, DigestSet, StoreTime};
 use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 
 use crate::control::{Control, Phase};
 use crate::options::Options;
-use crate::report::{Report, Tally};
-use crate::target::{Description, Removal, SweepTarget};
+use crate::report::Report;
+use crate::sweep::counts::Counts;
+use crate::target::{Agreement, Description, Page, Removal, Repair, SweepTarget};
 use crate::verdict::{Candidate, Verdict, verdict};
 
-/// Most entries given to one removal: a cancelled run ends after at most this many more.
-const REMOVE_BATCH_MAX: usize = 1000;
+mod counts;
+
+/// How long candidates are gathered for a removal that is not full.
+const GATHER_MAX: Duration = Duration::from_secs(2);
+
+/// Digests looked at again at once, in case they need to be healed.
+const HEALS: usize = 16;
+
+/// Digests waiting for that, before no more is listed.
+const HEALS_WAITING_MAX: usize = 1000;
+
+/// How long a pause for the rate of removals lasts before the run looks whether it was cancelled.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// One sweep over a store.
 pub(crate) struct Sweep<'a, T: SweepTarget> {
@@ -24,181 +41,275 @@ pub(crate) struct Sweep<'a, T: SweepTarget> {
     pub(crate) cutoff: StoreTime,
     pub(crate) options: &'a Options,
     pub(crate) control: &'a Control,
-    /// The referenced digests; visited are those whose chunk was listed. Locked for the judging of one page, never
-    /// across an await.
-    pub(crate) referenced: Mutex<DigestSet>,
-    /// A shard failed: the others end too.
-    pub(crate) failed: AtomicBool,
 }
 
-/// What one shard, or all of them, amounted to.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    listed: Tally,
-    chunks: Fates,
-    bad: Fates,
-    temporary: Fates,
+/// What a file or object is, and how large.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    digest: Digest,
+    kind: EntryKind,
+    size: u64,
 }
 
-/// What became of the files of one kind.
-#[derive(Debug, Clone, Copy, Default)]
-struct Fates {
-    kept: Tally,
-    pending: Tally,
-    removed: Tally,
+impl Facts {
+    fn of(description: &Description) -> Self {
+        Self { digest: description.digest, kind: description.kind, size: description.size }
+    }
 }
 
-/// What is left to do for a page after the judging.
-struct Plan<E> {
-    condemned: Vec<E>,
-    /// Kind and size of each of them.
-    facts: Vec<(EntryKind, u64)>,
+/// What a step of the sweep came to.
+enum Event<T: SweepTarget> {
+    Listed(Result<Page<T>, T::Error>),
+    Removed(Vec<Facts>, Result<Vec<Removal>, T::Error>),
+    Healed(Agreement, Result<Repair, T::Error>),
+    Paused,
+}
+
+type Step<'a, T> = Pin<Box<dyn Future<Output = Event<T>> + Send + 'a>>;
+
+/// How far a sweep is.
+struct Flow<'a, T: SweepTarget> {
+    sweep: &'a Sweep<'a, T>,
+    /// The referenced digests; visited are those whose chunk was listed.
+    referenced: &'a mut DigestSet,
+    steps: FuturesUnordered<Step<'a, T>>,
+    shards: VecDeque<T::Shard>,
+    listings: usize,
+    gathered: VecDeque<(T::Entry, Facts)>,
+    /// When the first of them was judged, on the monotonic clock.
+    gathered_since: Option<Duration>,
+    removals: usize,
+    /// When the rate of removals allows the next one, on the monotonic clock.
+    next_removal_at: Duration,
+    is_pausing: bool,
+    to_heal: VecDeque<(Digest, Agreement, bool)>,
+    heals: usize,
+    counts: Counts,
+    end: Result<(), T::Error>,
 }
 
 impl<T: SweepTarget> Sweep<'_, T> {
-    /// Sweeps every shard, several at once, and puts the counts into `report`; the first failure ends it.
-    pub(crate) async fn run(&self, report: &mut Report) -> Result<(), T::Error> {
-        let shards = self.target.shards(self.run).await?;
+    /// Sweeps every shard and puts the counts into `report`; the first failure ends it. What is under way then, or when the
+    /// run is cancelled, is waited for, so that it is counted.
+    pub(crate) async fn run(&self, referenced: &mut DigestSet, report: &mut Report) -> Result<(), T::Error> {
         let started = self.target.monotonic();
+        let shards: VecDeque<T::Shard> = self.target.shards(self.run).await?.into();
         self.control.begin_phase(Phase::Sweep, shards.len() as u64, started);
-        let mut swept = stream::iter(shards)
-            .map(|shard| self.sweep_shard(shard))
-            .buffer_unordered(self.options.sweep_parallel.max(1));
-        let mut counts = Counts::default();
-        let mut end = Ok(());
-        while let Some((shard_counts, outcome)) = swept.next().await {
-            counts.merge(&shard_counts);
-            self.control.note_done(self.target.monotonic());
-            if let Err(error) = outcome {
-                // Shards under way end by themselves, so that what they removed is counted.
-                self.failed.store(true, Ordering::Relaxed);
-                end = end.and(Err(error));
-            }
+        let mut flow = Flow::new(self, referenced, shards);
+        loop {
+            flow.start();
+            let Some(event) = flow.steps.next().await else { break };
+            flow.take(event);
+        }
+        let Flow { gathered, mut counts, end, .. } = flow;
+        for (_, facts) in gathered {
+            // Judged, but the run ended first.
+            counts.note_kept(facts);
         }
         counts.write(report);
         report.note_sweep(self.target.monotonic().saturating_sub(started));
         end
     }
+}
+
+impl<'a, T: SweepTarget> Flow<'a, T> {
+    fn new(sweep: &'a Sweep<'a, T>, referenced: &'a mut DigestSet, shards: VecDeque<T::Shard>) -> Self {
+        Self {
+            sweep,
+            referenced,
+            steps: FuturesUnordered::new(),
+            shards,
+            listings: 0,
+            gathered: VecDeque::new(),
+            gathered_since: None,
+            removals: 0,
+            next_removal_at: Duration::ZERO,
+            is_pausing: false,
+            to_heal: VecDeque::new(),
+            heals: 0,
+            counts: Counts::default(),
+            end: Ok(()),
+        }
+    }
 
     fn is_stopped(&self) -> bool {
-        self.control.is_cancelled() || self.failed.load(Ordering::Relaxed)
+        self.sweep.control.is_cancelled() || self.end.is_err()
     }
 
-    async fn sweep_shard(&self, shard: T::Shard) -> (Counts, Result<(), T::Error>) {
-        let mut counts = Counts::default();
-        let outcome = self.sweep_pages(shard, &mut counts).await;
-        (counts, outcome)
-    }
-
-    async fn sweep_pages(&self, shard: T::Shard, counts: &mut Counts) -> Result<(), T::Error> {
-        let mut next = Some(shard);
-        while let Some(shard) = next.take_if(|_| !self.is_stopped()) {
-            let page = self.target.list(self.run, shard).await?;
-            self.control.note_listed(page.entries.len() as u64);
-            let plan = self.judge(page.entries, counts);
-            self.carry_out(plan, counts).await?;
-            next = page.rest;
+    /// Starts whatever may start now.
+    fn start(&mut self) {
+        if self.is_stopped() {
+            return;
         }
-        Ok(())
+        self.start_heals();
+        self.start_removals();
+        let listings_max = self.sweep.options.sweep_parallel.unwrap_or(T::LISTINGS).max(1);
+        while self.listings < listings_max
+            // Back-pressure: no more is gathered than removals and looks keep up with.
+            && self.gathered.len() < 2 * T::REMOVAL_MAX
+            && self.to_heal.len() < HEALS_WAITING_MAX
+            && let Some(shard) = self.shards.pop_front()
+        {
+            self.listings += 1;
+            let Sweep { target, run, .. } = *self.sweep;
+            self.steps.push(Box::pin(async move { Event::Listed(target.list(run, shard).await) }));
+        }
+    }
+
+    fn start_heals(&mut self) {
+        while self.heals < HEALS
+            && let Some((digest, agreement, is_referenced)) = self.to_heal.pop_front()
+        {
+            self.heals += 1;
+            let Sweep { target, run, options, .. } = *self.sweep;
+            self.steps.push(Box::pin(async move {
+                let repair = if options.dry_run {
+                    Ok(Repair::Nothing)
+                } else {
+                    target.heal(run, &digest, is_referenced).await
+                };
+                Event::Healed(agreement, repair)
+            }));
+        }
+    }
+
+    fn start_removals(&mut self) {
+        let rate = self.sweep.options.delete_rate_max.filter(|_| !self.sweep.options.dry_run);
+        let most = rate.map_or(T::REMOVAL_MAX, |rate| T::REMOVAL_MAX.min(rate as usize)).max(1);
+        while self.removals < T::REMOVALS && self.is_removal_due(most) {
+            let now = self.sweep.target.monotonic();
+            if let Some(pause) = self.next_removal_at.checked_sub(now).filter(|pause| !pause.is_zero()) {
+                self.pause(pause);
+                return;
+            }
+            let count = self.gathered.len().min(most);
+            if let Some(rate) = rate {
+                self.next_removal_at = now + Duration::from_secs(count as u64) / rate;
+            }
+            let (entries, facts) = self.gathered.drain(..count).unzip();
+            self.gathered_since = (!self.gathered.is_empty()).then_some(now);
+            self.removals += 1;
+            self.steps.push(Box::pin(self.sweep.remove(entries, facts)));
+        }
+    }
+
+    fn is_removal_due(&self, most: usize) -> bool {
+        let is_all_listed = self.shards.is_empty() && self.listings == 0;
+        let has_waited = self
+            .gathered_since
+            .is_some_and(|since| self.sweep.target.monotonic().saturating_sub(since) >= GATHER_MAX);
+        !self.gathered.is_empty() && (self.gathered.len() >= most || is_all_listed || has_waited)
+    }
+
+    fn pause(&mut self, duration: Duration) {
+        if !std::mem::replace(&mut self.is_pausing, true) {
+            let target = self.sweep.target;
+            self.steps.push(Box::pin(async move {
+                target.sleep(duration.min(PAUSE_MAX)).await;
+                Event::Paused
+            }));
+        }
+    }
+
+    fn take(&mut self, event: Event<T>) {
+        match event {
+            Event::Listed(Ok(page)) => {
+                self.listings -= 1;
+                self.judge(page.entries);
+                match page.rest {
+                    // First, so that shards end one after the other.
+                    Some(rest) => self.shards.push_front(rest),
+                    None => self.sweep.control.note_done(self.sweep.target.monotonic()),
+                }
+            }
+            Event::Listed(Err(error)) => {
+                self.listings -= 1;
+                self.fail(error);
+            }
+            Event::Removed(facts, outcome) => {
+                self.removals -= 1;
+                let removals = outcome.unwrap_or_else(|error| {
+                    self.fail(error);
+                    Vec::new()
+                });
+                self.note_removed(facts, removals);
+            }
+            Event::Healed(agreement, repair) => {
+                self.heals -= 1;
+                match repair {
+                    Ok(repair) => self.counts.note_repair(agreement, repair, self.sweep.options.dry_run),
+                    Err(error) => self.fail(error),
+                }
+            }
+            Event::Paused => self.is_pausing = false,
+        }
+    }
+
+    /// The first failure is the one that is told; what is under way ends by itself.
+    fn fail(&mut self, error: T::Error) {
+        if self.end.is_ok() {
+            self.end = Err(error);
+        }
     }
 
     /// Decides about each entry of a page.
-    fn judge(&self, entries: Vec<T::Entry>, counts: &mut Counts) -> Plan<T::Entry> {
-        let mut plan = Plan { condemned: Vec::new(), facts: Vec::new() };
-        let mut referenced = self.referenced.lock().unwrap_or_else(PoisonError::into_inner);
+    fn judge(&mut self, entries: Vec<T::Entry>) {
+        self.sweep.control.note_listed(entries.len() as u64);
         for entry in entries {
             let description = T::describe(&entry);
-            let Description { digest, kind, size, used_at, upload_started_at, modified_at } = description;
-            let referenced = if kind == EntryKind::Chunk {
-                counts.listed.add(size);
-                referenced.visit(&digest)
-            } else {
-                referenced.contains(&digest)
+            let facts = Facts::of(&description);
+            let is_referenced = self.note_listed(&description);
+            let candidate = Candidate {
+                kind: description.kind,
+                referenced: is_referenced,
+                used_at: description.used_at,
+                upload_started_at: description.upload_started_at,
+                modified_at: description.modified_at,
+                agreement: description.agreement,
             };
-            let candidate = Candidate { kind, referenced, used_at, upload_started_at, modified_at };
-            match verdict(&candidate, self.cutoff) {
-                Verdict::Keep => counts.of(kind).kept.add(size),
-                Verdict::Pending => counts.of(kind).pending.add(size),
+            match verdict(&candidate, self.sweep.cutoff) {
+                Verdict::Keep => self.counts.of(facts.kind).kept.add(facts.size),
+                Verdict::Pending => self.counts.of(facts.kind).pending.add(facts.size),
                 Verdict::Condemn => {
-                    plan.condemned.push(entry);
-                    plan.facts.push((kind, size));
+                    self.gathered_since.get_or_insert_with(|| self.sweep.target.monotonic());
+                    self.gathered.push_back((entry, facts));
+                }
+                Verdict::Heal => {
+                    if description.agreement == Agreement::NoMarker {
+                        self.counts.of(facts.kind).kept.add(facts.size);
+                    }
+                    self.to_heal.push_back((facts.digest, description.agreement, is_referenced));
                 }
             }
         }
-        plan
     }
 
-    /// Removes what was condemned, or only counts it in a dry run.
-    async fn carry_out(&self, plan: Plan<T::Entry>, counts: &mut Counts) -> Result<(), T::Error> {
-        let mut facts = plan.facts.into_iter();
-        let mut condemned = plan.condemned.into_iter();
-        while condemned.len() > 0 && !self.is_stopped() {
-            let batch: Vec<T::Entry> = condemned.by_ref().take(REMOVE_BATCH_MAX).collect();
-            let batch_len = batch.len();
-            let removals = if self.options.dry_run {
-                vec![Removal::Removed; batch_len]
-            } else {
-                self.target.remove(self.run, batch).await?
-            };
-            let removals = removals.into_iter().chain(std::iter::repeat(Removal::Kept));
-            let mut removed_chunks = Tally::default();
-            for ((kind, size), removal) in facts.by_ref().take(batch_len).zip(removals) {
-                match removal {
-                    Removal::Removed => counts.of(kind).removed.add(size),
-                    Removal::Kept => counts.of(kind).pending.add(size),
-                }
-                if (kind, removal) == (EntryKind::Chunk, Removal::Removed) {
-                    removed_chunks.add(size);
-                }
-            }
-            self.control.note_removed(removed_chunks);
+    /// Counts a chunk that was listed, and notes it for the audit; returns whether an index refers to its digest. A marker
+    /// is no chunk.
+    fn note_listed(&mut self, description: &Description) -> bool {
+        if description.kind == EntryKind::Chunk && description.agreement != Agreement::NoObject {
+            self.counts.listed.add(description.size);
+            self.referenced.visit(&description.digest)
+        } else {
+            self.referenced.contains(&description.digest)
         }
-        // Condemned, but the run ended first.
-        for (kind, size) in facts {
-            counts.of(kind).pending.add(size);
-        }
-        Ok(())
+    }
+
+    fn note_removed(&mut self, facts: Vec<Facts>, removals: Vec<Removal>) {
+        let removals = removals.into_iter().chain(std::iter::repeat(Removal::Kept));
+        let removed = self.counts.note_removals(facts.into_iter().zip(removals));
+        self.sweep.control.note_removed(removed);
     }
 }
 
-impl Counts {
-    fn of(&mut self, kind: EntryKind) -> &mut Fates {
-        match kind {
-            EntryKind::Chunk => &mut self.chunks,
-            EntryKind::Bad(_) => &mut self.bad,
-            EntryKind::Temporary | EntryKind::UploadMarker => &mut self.temporary,
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.listed.merge(other.listed);
-        self.chunks.merge(&other.chunks);
-        self.bad.merge(&other.bad);
-        self.temporary.merge(&other.temporary);
-    }
-
-    fn write(&self, report: &mut Report) {
-        report.listed = self.listed;
-        report.kept = self.chunks.kept;
-        report.pending = self.chunks.pending;
-        report.removed = self.chunks.removed;
-        report.bad_kept = self.bad.stayed();
-        report.bad_removed = self.bad.removed;
-        report.temporary_kept = self.temporary.stayed();
-        report.temporary_removed = self.temporary.removed;
-    }
-}
-
-impl Fates {
-    fn merge(&mut self, other: &Self) {
-        self.kept.merge(other.kept);
-        self.pending.merge(other.pending);
-        self.removed.merge(other.removed);
-    }
-
-    fn stayed(&self) -> Tally {
-        let mut stayed = self.kept;
-        stayed.merge(self.pending);
-        stayed
+impl<T: SweepTarget> Sweep<'_, T> {
+    /// Removes a batch, or says what would go in a dry run.
+    async fn remove(&self, entries: Vec<T::Entry>, facts: Vec<Facts>) -> Event<T> {
+        let removals = if self.options.dry_run {
+            self.target.preview(self.run, &entries).await
+        } else {
+            self.target.remove(self.run, entries, &|| self.control.is_cancelled()).await
+        };
+        Event::Removed(facts, removals)
     }
 }

@@ -1,5 +1,6 @@
-//! The store that is swept, as the collector sees it.
+//! The store to be swept, as the collector sees it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use coldkeep_chunk_store::{Digest, StoreTime};
 
 /// A store of chunks that can be swept.
 ///
-/// Implemented for [`ChunkStore`](coldkeep_chunk_store::ChunkStore) and, with the feature `testing`, for a store in memory.
+/// Implemented for [`ChunkStore`](coldkeep_chunk_store::ChunkStore), for
+/// [`BucketStore`](coldkeep_chunk_store::bucket::BucketStore) and, with the feature `testing`, for a store in memory.
 /// The store alone decides what it takes to remove a chunk safely; the collector only says which ones may go.
 pub trait SweepTarget: Send + Sync {
     /// A run: holds the cutoff, and keeps other runs out until it is dropped.
@@ -17,12 +19,22 @@ pub trait SweepTarget: Send + Sync {
     /// A part of the store that is listed on its own.
     type Shard: Send;
     /// One listed file or object.
-    type Entry: Send;
+    type Entry: Send + Sync;
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;
 
+    /// Most entries of one removal. The sweep gathers as many from all shards, if there are so many.
+    const REMOVAL_MAX: usize;
+    /// Removals that may be under way at once.
+    const REMOVALS: usize;
+    /// Shards listed at once unless [`Options`](crate::Options) say otherwise.
+    const LISTINGS: usize;
+
     /// Returns the time since some fixed start, for durations in the report; never runs backwards.
     fn monotonic(&self) -> Duration;
+
+    /// Waits, by the store's clock.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 
     /// Begins a run: fixes the cutoff of R13 atomically with the registration of sessions.
     ///
@@ -55,8 +67,9 @@ pub trait SweepTarget: Send + Sync {
 
     /// Removes those entries of `batch` that were not used since the cutoff, even after they were listed.
     ///
-    /// For each entry, in order: its time of last use is looked at again under lock(d), in one step with the removal
-    /// (R7). Entries beyond the end of the answer count as kept.
+    /// For each entry its last use is looked at again under lock(d), in one step with the removal or the condemnation (R7).
+    /// Answers what became of each, in order; entries beyond the end of the answer count as kept. What can still be left
+    /// out is left out once `is_cancelled` says so.
     ///
     /// # Cancel safety
     /// Dropping the future leaves each entry removed or not, and the store whole.
@@ -64,10 +77,34 @@ pub trait SweepTarget: Send + Sync {
         &self,
         run: &Self::Run,
         batch: Vec<Self::Entry>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> impl Future<Output = Result<Vec<Removal>, Self::Error>> + Send;
+
+    /// Says what [`remove`](Self::remove) would answer now, and changes nothing: for a dry run.
+    fn preview(
+        &self,
+        run: &Self::Run,
+        batch: &[Self::Entry],
+    ) -> impl Future<Output = Result<Vec<Removal>, Self::Error>> + Send;
+
+    /// Makes object and local record of a digest agree, whichever is wrong (R14). What was listed is the reason to look,
+    /// and no more: both are looked at again under lock(d).
+    ///
+    /// Never called for entries that are described as [`Agreement::Agrees`].
+    fn heal(
+        &self,
+        run: &Self::Run,
+        digest: &Digest,
+        is_referenced: bool,
+    ) -> impl Future<Output = Result<Repair, Self::Error>> + Send;
 
     /// Returns whether the chunk is there: the second look before it is reported as missing.
     fn is_stored(&self, digest: &Digest) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
+    /// Returns how many requests of each type the store has sent so far, if it sends any.
+    fn requests(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// The instants that bound a run, all of the store clock.
@@ -82,12 +119,30 @@ pub struct RunTimes {
 }
 
 /// What became of an entry that was to be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
     /// It is gone.
     Removed,
-    /// It was used since it was listed, and stays.
+    /// It was used since it was listed, or the run was cancelled first; it stays.
     Kept,
+    /// A delete of it was sent whose outcome is not certain (R9), now or by an earlier run.
+    InLimbo,
+    /// The backend refused to delete it, for this reason; the next run tries again (hazard H18).
+    Refused(String),
+}
+
+/// What a look at a digest whose object and local record did not agree came to (R14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// They agree by now, or a delete of the object is on its way.
+    Nothing,
+    /// The local record was created.
+    MarkerCreated,
+    /// The local record was removed, so that the next backup uploads the chunk again.
+    MarkerRemoved {
+        /// Open sessions that failed because they rely on the chunk.
+        failed_sessions: u64,
+    },
 }
 
 /// Some entries of a shard.
@@ -107,10 +162,23 @@ pub struct Description {
     pub kind: EntryKind,
     /// Stored size in bytes.
     pub size: u64,
-    /// Last use, if the store knows it.
+    /// Last use, if the store knows it without a further look.
     pub used_at: Option<StoreTime>,
     /// Start of the latest upload of the digest, where there is an object backend.
     pub upload_started_at: Option<StoreTime>,
     /// Last write of the object in the store's own clock, corrected for skew, where there is an object backend.
     pub modified_at: Option<StoreTime>,
+    /// Whether object and local record agree.
+    pub agreement: Agreement,
+}
+
+/// Whether the object of a chunk and its local record agree (I2, R14). On a filesystem both are one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Agreement {
+    /// They do, or nothing is recorded of such entries.
+    Agrees,
+    /// There is an object, and no marker.
+    NoMarker,
+    /// There is a marker, and no object was listed.
+    NoObject,
 }

@@ -9,7 +9,7 @@ use coldkeep_chunk_store::dir::{EntryName, Shard};
 use coldkeep_chunk_store::{Digest, StoreTime};
 
 use crate::references::{Outcome, References, Sink};
-use crate::target::{Description, Page, Removal, RunTimes, SweepTarget};
+use crate::target::{Agreement, Description, Page, Removal, Repair, RunTimes, SweepTarget};
 
 /// A store in memory whose clock stands still unless moved; lists a few entries at a time.
 #[derive(Debug, Default)]
@@ -123,8 +123,17 @@ impl SweepTarget for MemoryStore {
     type Entry = Description;
     type Error = MemoryBusy;
 
+    const REMOVAL_MAX: usize = 1000;
+    const REMOVALS: usize = 1;
+    const LISTINGS: usize = 4;
+
     fn monotonic(&self) -> Duration {
         self.lock().now.since(StoreTime::EPOCH)
+    }
+
+    /// Every wait is over at once.
+    async fn sleep(&self, duration: Duration) {
+        self.advance(duration);
     }
 
     async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<MemoryRun, MemoryBusy> {
@@ -164,6 +173,7 @@ impl SweepTarget for MemoryStore {
                 used_at: Some(file.used_at),
                 upload_started_at: None,
                 modified_at: None,
+                agreement: Agreement::Agrees,
             }
         });
         Ok(Page { entries: entries.collect(), rest })
@@ -173,7 +183,15 @@ impl SweepTarget for MemoryStore {
         *entry
     }
 
-    async fn remove(&self, run: &MemoryRun, batch: Vec<Description>) -> Result<Vec<Removal>, MemoryBusy> {
+    async fn remove(
+        &self,
+        run: &MemoryRun,
+        batch: Vec<Description>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Removal>, MemoryBusy> {
+        if is_cancelled() {
+            return Ok(Vec::new());
+        }
         let mut shared = self.lock();
         let removals = batch.into_iter().map(|entry| {
             let name = EntryName::new(entry.digest, entry.kind);
@@ -185,6 +203,14 @@ impl SweepTarget for MemoryStore {
             Removal::Removed
         });
         Ok(removals.collect())
+    }
+
+    async fn preview(&self, _: &MemoryRun, batch: &[Description]) -> Result<Vec<Removal>, MemoryBusy> {
+        Ok(vec![Removal::Removed; batch.len()])
+    }
+
+    async fn heal(&self, _: &MemoryRun, _: &Digest, _is_referenced: bool) -> Result<Repair, MemoryBusy> {
+        Ok(Repair::Nothing)
     }
 
     async fn is_stored(&self, digest: &Digest) -> Result<bool, MemoryBusy> {

@@ -1,5 +1,6 @@
 //! A backend behind a pointer, for callers that choose one at run time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -41,6 +42,7 @@ trait DynBackend: Send + Sync {
     fn copy<'a>(&'a self, from: &'a ObjectKey, to: &'a ObjectKey) -> Outcome<'a, bool>;
     fn delete<'a>(&'a self, keys: &'a [ObjectKey], validity: Validity) -> Outcome<'a, Deletion>;
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, Page>;
+    fn request_counts(&self) -> BTreeMap<String, u64>;
 }
 
 impl<B: ObjectBackend> DynBackend for B {
@@ -75,6 +77,10 @@ impl<B: ObjectBackend> DynBackend for B {
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, Page> {
         Box::pin(ObjectBackend::list(self, prefix, after))
     }
+
+    fn request_counts(&self) -> BTreeMap<String, u64> {
+        ObjectBackend::request_counts(self)
+    }
 }
 
 impl ObjectBackend for AnyBackend {
@@ -108,5 +114,9 @@ impl ObjectBackend for AnyBackend {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Answer<Page>, BackendError> {
         self.0.list(prefix, after).await
+    }
+
+    fn request_counts(&self) -> BTreeMap<String, u64> {
+        self.0.request_counts()
     }
 }

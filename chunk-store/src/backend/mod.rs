@@ -7,6 +7,7 @@ mod fault;
 #[cfg(feature = "s3")]
 mod s3;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -17,8 +18,11 @@ pub use fault::{BackendError, Fault};
 #[cfg(feature = "s3")]
 pub use s3::{RequestBound, S3Backend};
 
-use crate::dir::EntryName;
+use crate::dir::{EntryName, Shard};
 use crate::time::StoreTime;
+
+/// What the keys of chunks start with (spec `s3-backend.md` §2).
+pub(crate) const CHUNKS: &str = ".chunks/";
 
 /// Longest key below a store's prefix, in bytes (spec `s3-backend.md` §2).
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -53,7 +57,14 @@ impl ObjectKey {
 
     /// Returns the key of a chunk or of a copy that was set aside: the one place that maps a digest to a key.
     pub fn of_entry(name: EntryName) -> Self {
-        Self(format!(".chunks/{}/{name}", name.shard()))
+        Self(format!("{CHUNKS}{}/{name}", name.shard()))
+    }
+
+    /// Returns the chunk, or the copy that was set aside, whose key this is; `None` if it is no such key.
+    pub fn entry(&self) -> Option<EntryName> {
+        let (shard, name) = self.0.strip_prefix(CHUNKS)?.split_once('/')?;
+        let name = EntryName::parse(name)?;
+        (Shard::parse(shard) == Some(name.shard())).then_some(name)
     }
 
     /// Returns the text.
@@ -241,6 +252,11 @@ pub trait ObjectBackend: Send + Sync + 'static {
         prefix: &str,
         after: Option<&str>,
     ) -> impl Future<Output = Result<Answer<Page>, BackendError>> + Send;
+
+    /// Returns how many requests of each type were sent so far, every attempt counted, where the backend counts them.
+    fn request_counts(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +269,7 @@ mod tests {
         let digest = Digest::of(b"abc");
         let key = ObjectKey::of_entry(EntryName::chunk(digest));
         assert_eq!(key.as_str(), format!(".chunks/ba78/{digest}"));
+        assert_eq!(key.entry(), Some(EntryName::chunk(digest)));
         assert_eq!(ObjectKey::new(key.as_str()), Ok(key));
     }
 

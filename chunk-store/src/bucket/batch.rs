@@ -3,6 +3,7 @@
 mod carry_out;
 mod underway;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) use underway::{Sent, Underway};
@@ -12,29 +13,22 @@ use super::journal::{OpenBatch, Standing};
 use crate::backend::ObjectBackend;
 use crate::digest::Digest;
 use crate::dir::{MarkerDir, Marks, PROBE_TIME};
+use crate::locks::DigestGuard;
 use crate::session::Run;
 use crate::store::{RunError, StoreError};
 use crate::time::StoreTime;
 
-/// Most digests of a batch: eight full requests, in parallel (R7).
-const DIGESTS_MAX: usize = 8_000;
-
-/// How long after its first digest a batch is to be carried out (R7).
-const AGE_MAX: Duration = Duration::from_secs(2);
-
 /// Most digests whose locks are held at once.
-const LOCKED_MAX: usize = 128;
-
-/// What clocks that should agree may differ by, rounding to whole seconds included (R7).
-const SKEW: Duration = Duration::from_secs(2);
+pub(super) const LOCKED_MAX: usize = 128;
 
 /// A chunk that the sweep considers: neither referenced nor, as far as it knows, in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// The chunk.
     pub digest: Digest,
-    /// Last write and date of the listing, if the object was listed; a marker or upload marker without object has none.
-    pub listed: Option<(StoreTime, StoreTime)>,
+    /// The latest instant of the store clock at which the object can have been written; `None` for a marker without
+    /// object. See [`SweepEntry`](super::SweepEntry).
+    pub written_at: Option<StoreTime>,
 }
 
 /// What the decision under lock(d) was.
@@ -52,55 +46,48 @@ pub enum Condemned {
 #[derive(Debug)]
 pub struct Batch {
     open: Option<OpenBatch>,
-    /// On the monotonic clock.
-    condemned_first_at: Option<Duration>,
     cutoff: StoreTime,
 }
 
 impl Default for Batch {
     /// Makes an empty one.
     fn default() -> Self {
-        Self { open: None, condemned_first_at: None, cutoff: StoreTime::EPOCH }
+        Self { open: None, cutoff: StoreTime::EPOCH }
     }
 }
 
 impl Batch {
+    /// Most digests of a batch: eight full requests, in parallel (R7).
+    pub const DIGESTS_MAX: usize = 8_000;
+
     /// Returns the digests that were condemned.
     pub fn digests(&self) -> &[Digest] {
         self.open.as_ref().map_or(&[], OpenBatch::digests)
     }
-
-    /// Returns whether it takes no more digests.
-    pub fn is_full(&self) -> bool {
-        self.digests().len() >= DIGESTS_MAX
-    }
-
-    /// Returns when its first digest was condemned, on the store's monotonic clock.
-    pub fn condemned_first_at(&self) -> Option<Duration> {
-        self.condemned_first_at
-    }
-
-    /// Returns whether it is to be carried out: it is full, or its first digest has waited for long enough.
-    pub fn is_due(&self, monotonic: Duration) -> bool {
-        self.is_full()
-            || self.condemned_first_at.is_some_and(|first| monotonic.saturating_sub(first) >= AGE_MAX)
-    }
 }
 
-/// What became of a batch. Every condemned digest counts once, but a refused one in limbo counts as both.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BatchOutcome {
+/// What became of a condemned digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
     /// Deleted for certain.
-    pub deleted: u64,
-    /// Taken out of the batch because somebody used them (R8).
-    pub rescued: u64,
+    Deleted,
+    /// Taken out of the batch because somebody used it (R8).
+    Rescued,
     /// In limbo (R9).
-    pub in_limbo: u64,
-    /// Not sent, because the run was cancelled or the requests had expired; they stay, without marker.
-    pub unsent: u64,
-    /// Refused by the backend, each with its reason (hazard H18); they stay, without marker.
-    pub refused: Vec<(Digest, String)>,
+    InLimbo,
+    /// Not sent, because the run was cancelled or the requests had expired; it stays, and may have lost its marker.
+    Unsent,
+    /// Refused by the backend for this reason (hazard H18); it stays, without marker, and is in limbo if `is_unclear`.
+    Refused {
+        /// What the backend said.
+        reason: String,
+        /// Another attempt of the same request ended without an answer.
+        is_unclear: bool,
+    },
 }
+
+/// What became of each digest of a batch.
+pub type BatchOutcome = BTreeMap<Digest, Fate>;
 
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Starts a run and evaluates its cutoff: the earlier of its start less `grace` and the start of the oldest open
@@ -127,7 +114,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
     /// Decides about candidates, each under lock(d) in one step; returns the decisions in the order of `candidates` (R7).
     ///
-    /// The caller has made sure that nothing references them.
+    /// The caller has made sure that nothing references them, and carries the batch out at once, with at most
+    /// [`Batch::DIGESTS_MAX`] digests.
     ///
     /// # Errors
     /// [`StoreError`]: some of them may have joined the batch.
@@ -144,42 +132,60 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         batch.cutoff = run.cutoff();
         let mut decisions = Vec::with_capacity(candidates.len());
         for group in candidates.chunks(LOCKED_MAX) {
-            let digests: Vec<Digest> = group.iter().map(|candidate| candidate.digest).collect();
-            let held = self.locks.lock_all(&digests).await;
-            let marks = self.dir.marks(&held, digests).await?;
-            let now = self.clock.now();
+            let (_held, judged) = self.judge_group(run, group).await?;
             let open = batch.open.get_or_insert_with(|| self.journal.open_batch());
-            for (candidate, marks) in group.iter().zip(marks) {
-                let decision = if self.journal.standing(&candidate.digest) == Standing::Journalled {
-                    Condemned::Journalled
-                } else if is_in_use(candidate, &marks, now, run.cutoff()) {
-                    Condemned::InUse
-                } else {
+            for (candidate, decision) in group.iter().zip(judged) {
+                if decision == Condemned::Yes {
                     // One that another listing of the same run brought into a batch stays in that.
                     open.condemn(&candidate.digest);
-                    Condemned::Yes
-                };
+                }
                 decisions.push(decision);
-            }
-            if !open.digests().is_empty() {
-                batch.condemned_first_at.get_or_insert_with(|| self.clock.monotonic());
             }
         }
         Ok(decisions)
     }
+
+    /// Says how [`Self::condemn`] would decide, and condemns nothing.
+    pub(super) async fn foretell(
+        &self,
+        run: &Run,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Condemned>, StoreError> {
+        let mut decisions = Vec::with_capacity(candidates.len());
+        for group in candidates.chunks(LOCKED_MAX) {
+            decisions.extend(self.judge_group(run, group).await?.1);
+        }
+        Ok(decisions)
+    }
+
+    /// Judges candidates; the decisions hold for as long as the guard does.
+    async fn judge_group(
+        &self,
+        run: &Run,
+        group: &[Candidate],
+    ) -> Result<(DigestGuard, Vec<Condemned>), StoreError> {
+        let digests: Vec<Digest> = group.iter().map(|candidate| candidate.digest).collect();
+        let held = self.locks.lock_all(&digests).await;
+        let marks = self.dir.marks(&held, digests).await?;
+        let judge = |(candidate, marks): (&Candidate, Marks)| {
+            if self.journal.standing(&candidate.digest) == Standing::Journalled {
+                Condemned::Journalled
+            } else if is_in_use(candidate, &marks, run.cutoff()) {
+                Condemned::InUse
+            } else {
+                Condemned::Yes
+            }
+        };
+        let decisions = group.iter().zip(marks).map(judge).collect();
+        Ok((held, decisions))
+    }
 }
 
 /// Judges a candidate by what stands for it (R7): each of marker, upload marker and object may be a sign of life.
-fn is_in_use(candidate: &Candidate, marks: &Marks, now: StoreTime, cutoff: StoreTime) -> bool {
-    if cfg!(coldkeep_off = "r7") {
-        return false;
-    }
+fn is_in_use(candidate: &Candidate, marks: &Marks, cutoff: StoreTime) -> bool {
     let marked = [marks.upload_started_at, marks.marker.map(|marker| marker.used_at)];
-    if marked.into_iter().flatten().any(|used_at| used_at >= cutoff) {
-        return true;
-    }
-    // Ages, not dates: the backend's clock need not agree with ours.
-    candidate.listed.is_some_and(|(modified_at, date)| date.since(modified_at) < now.since(cutoff) + SKEW)
+    let signs = marked.into_iter().chain([candidate.written_at]);
+    signs.flatten().any(|seen_at| seen_at >= cutoff) && !cfg!(coldkeep_off = "r7")
 }
 
 #[cfg(test)]
@@ -188,29 +194,26 @@ mod tests {
     use crate::dir::Marker;
 
     const CUTOFF: StoreTime = StoreTime::from_unix(1000, 0);
-    const NOW: StoreTime = StoreTime::from_unix(1100, 0);
 
-    fn judged(used_at: Option<i64>, upload_at: Option<i64>, age: Option<u64>) -> bool {
+    fn judged(used_at: Option<i64>, upload_at: Option<i64>, written_at: Option<i64>) -> bool {
         let at = |seconds| StoreTime::from_unix(seconds, 0);
         let marker = used_at.map(|seconds| Marker { len: 0, used_at: at(seconds), class: None });
         let marks = Marks { marker, upload_started_at: upload_at.map(at) };
-        // A backend whose clock is a year off.
-        let date = at(32_000_000);
-        let listed = age.map(|seconds| (date.minus(Duration::from_secs(seconds)), date));
-        is_in_use(&Candidate { digest: Digest::of(b"abc"), listed }, &marks, NOW, CUTOFF)
+        let candidate = Candidate { digest: Digest::of(b"abc"), written_at: written_at.map(at) };
+        is_in_use(&candidate, &marks, CUTOFF)
     }
 
     #[test]
     fn each_sign_of_life_since_the_cutoff_keeps_a_chunk() {
-        assert!(!judged(Some(999), Some(999), Some(102)));
-        assert!(judged(Some(1000), Some(999), Some(102)));
-        assert!(judged(Some(999), Some(1000), Some(102)));
-        assert!(judged(Some(999), Some(999), Some(101)));
+        assert!(!judged(Some(999), Some(999), Some(999)));
+        assert!(judged(Some(1000), Some(999), Some(999)));
+        assert!(judged(Some(999), Some(1000), Some(999)));
+        assert!(judged(Some(999), Some(999), Some(1000)));
     }
 
     #[test]
     fn what_is_left_over_without_object_or_marker_goes() {
-        assert!(!judged(None, None, Some(102)));
+        assert!(!judged(None, None, Some(999)));
         assert!(!judged(None, Some(999), None));
         assert!(!judged(Some(999), None, None));
         assert!(!judged(None, None, None));

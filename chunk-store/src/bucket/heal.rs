@@ -63,6 +63,17 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         }
     }
 
+    /// Returns whether the backend has the object of a chunk, whatever is recorded of it here.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`]: not known.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn has_object(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.look_up(digest).await?.is_some())
+    }
+
     /// Asks the backend for the object of a digest.
     pub(super) async fn look_up(&self, digest: &Digest) -> Result<Option<ObjectInfo>, StoreError> {
         let key = ObjectKey::of_entry(EntryName::chunk(*digest));

@@ -96,12 +96,13 @@ mod scan;
 mod settle_wait;
 mod shared_error;
 mod status;
+mod sweep;
 mod touch;
 mod upload;
 
 use std::sync::Arc;
 
-pub use batch::{Batch, BatchOutcome, Candidate, Condemned};
+pub use batch::{Batch, BatchOutcome, Candidate, Condemned, Fate};
 pub use closed::{Closed, CommitError};
 pub use heal::Healed;
 pub use in_use::{Holder, InUse};
@@ -111,6 +112,7 @@ pub use options::{BucketOptions, RequestLifetimes, Takeover};
 pub use paths::{PathClaim, PathError};
 pub use rebuild::{RebuildPhase, RebuildProgress};
 pub use status::BucketStatus;
+pub use sweep::{Outcome as SweepOutcome, SweepEntry, SweepPage, SweepShard};
 
 use crate::backend::{AnyBackend, ObjectBackend};
 use crate::dir::{DirError, FsChunkDir, MarkerDir};

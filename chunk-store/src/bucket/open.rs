@@ -172,8 +172,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn tick(&self) -> Result<(), StoreError> {
         let (clock, recency) = (self.save_clock().await, self.save_recency().await);
         // Whatever the disk says: a take-over must not stay unnoticed because it is full.
-        self.check_token().await?;
-        self.expire_journal().await?;
+        self.settle_expired().await?;
         if self.journal.is_stale() {
             self.save_journal().await?;
         }

@@ -128,6 +128,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         Ok(claim)
     }
 
+    /// Returns whether a [`Self::claim`] of the path would succeed now, as far as can be told without asking the backend.
+    pub fn is_path_free(&self, path: &str) -> bool {
+        self.journal.is_path_free(path)
+    }
+
     /// Waits until no request for the path, or for what lies inside or around it, can still take effect. Whether somebody
     /// works on it is another matter: [`Self::claim`] says.
     ///
@@ -190,7 +195,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.check_owned()?;
         let (mut listing, mut objects) = (Listing::of(prefix), Vec::new());
         while let Some(page) = self.next_page(&mut listing).await? {
-            objects.extend(page);
+            objects.extend(page.objects);
         }
         Ok(objects)
     }

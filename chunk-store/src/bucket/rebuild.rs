@@ -19,7 +19,7 @@ use super::listing::Listing;
 use super::{BucketStore, RequestLifetimes};
 use crate::backend::{BackendError, ObjectBackend, ObjectInfo, ObjectKey};
 use crate::digest::Digest;
-use crate::dir::{EntryKind, EntryName, MarkerDir};
+use crate::dir::{EntryKind, MarkerDir};
 use crate::store::StoreError;
 use crate::time::StoreTime;
 
@@ -288,10 +288,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Lists the chunks whose digests begin with a byte, and adds their markers.
     async fn list_chunks_of(&self, first: u8) -> Result<(u8, u64, u64), StoreError> {
         let prefix = format!(".chunks/{first:02x}");
-        let (mut listing, mut chunks, mut bytes) = (Listing::of(&prefix), 0, 0);
+        let (mut listing, mut chunks, mut bytes) = (Listing::of(prefix), 0, 0);
         while let Some(page) = self.next_page(&mut listing).await? {
-            bytes += page.iter().map(|object| object.len).sum::<u64>();
-            let digests: Vec<Digest> = page.iter().filter_map(|object| chunk_of(&object.key)).collect();
+            bytes += page.objects.iter().map(|object| object.len).sum::<u64>();
+            let digests: Vec<Digest> =
+                page.objects.iter().filter_map(|object| chunk_of(&object.key)).collect();
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
@@ -306,7 +307,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let mut listing = Listing::of("");
         while let Some(page) = self.next_page(&mut listing).await? {
             let own = |object: &ObjectInfo| matches!(object.key.as_str(), GENERATION_KEY | IN_USE_KEY);
-            if !page.iter().all(own) {
+            if !page.objects.iter().all(own) {
                 return Ok(false);
             }
         }
@@ -324,9 +325,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
 /// Returns the chunk that an object is, unless it is a copy that was set aside or not ours at all.
 fn chunk_of(key: &ObjectKey) -> Option<Digest> {
-    let (_, name) = key.as_str().rsplit_once('/')?;
-    let name = EntryName::parse(name).filter(|name| name.kind == EntryKind::Chunk)?;
-    (ObjectKey::of_entry(name) == *key).then_some(name.digest)
+    key.entry().filter(|name| name.kind == EntryKind::Chunk).map(|name| name.digest)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Compares one shard; `known` was read before the shard is listed.
     async fn scan_shard(&self, shard: Shard, mut known: BTreeMap<Digest, u64>) -> Result<(), StoreError> {
         let mut differing = Vec::new();
-        for entry in self.dir.list(shard).await? {
+        for entry in self.dir.list(vec![shard]).await? {
             if entry.name.kind == EntryKind::Chunk {
                 let known = known.remove(&entry.name.digest).unwrap_or(0);
                 if known != entry.stat.len {

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use super::reserve::Reserve;
 use super::{
     ChunkDir, DirError, Durability, Entry, EntryKind, EntryName, EntryStat, NewEntry, PROBE_TIME, Shard,
-    StateFile, fs_fresh,
+    StateFile, fs_fresh, fs_list,
 };
 use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
 use crate::durable;
@@ -320,29 +320,12 @@ impl ChunkDir for FsChunkDir {
         .await
     }
 
-    async fn list(&self, shard: Shard) -> Result<Vec<Entry>, DirError> {
-        self.run(None, move |paths| {
-            let folder = paths.shard(shard);
-            let Some(listing) = found("list", &folder, std::fs::read_dir(&folder))? else {
-                return Ok(Vec::new());
-            };
-            let mut entries = Vec::new();
-            for item in listing {
-                let item = item.map_err(|source| DirError::new("list", &folder, source))?;
-                let Some(name) = item.file_name().to_str().and_then(EntryName::parse) else { continue };
-                if name.shard() != shard {
-                    continue;
-                }
-                // A file that went since the folder was read is simply not listed.
-                let Some(metadata) = found("inspect", &item.path(), item.metadata())? else { continue };
-                if metadata.is_file() {
-                    entries.push(Entry { name, stat: stat_of(&metadata) });
-                }
-            }
-            entries.sort_unstable_by_key(|entry| entry.name);
-            Ok(entries)
-        })
-        .await
+    async fn list(&self, shards: Vec<Shard>) -> Result<Vec<Entry>, DirError> {
+        self.run(None, move |paths| fs_list::entries(paths, &shards)).await
+    }
+
+    async fn names(&self, shards: Vec<Shard>) -> Result<Vec<EntryName>, DirError> {
+        self.run(None, move |paths| fs_list::names(paths, &shards)).await
     }
 
     async fn sync(&self) -> Result<(), DirError> {
@@ -575,7 +558,7 @@ mod tests {
         std::fs::write(shard.join("notes.txt"), b"x").unwrap();
         // A digest of another shard was never put here by us.
         std::fs::write(shard.join(Digest::of(b"other").to_string()), b"x").unwrap();
-        assert_eq!(dir.list(Shard(0xba78)).await.unwrap(), []);
+        assert_eq!(dir.list(vec![Shard(0xba78)]).await.unwrap(), []);
     }
 
     #[tokio::test]

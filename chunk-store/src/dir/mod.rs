@@ -2,6 +2,7 @@
 
 mod fs;
 mod fs_fresh;
+mod fs_list;
 mod fs_markers;
 mod marker;
 mod name;
@@ -169,10 +170,15 @@ pub trait ChunkDir: Send + Sync + 'static {
     /// Lists the shards that exist, ascending.
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, DirError>> + Send;
 
-    /// Lists the files of a shard in ascending order of their names; a shard that does not exist is empty.
+    /// Lists the files of some shards, one shard after the other, each in ascending order of the names; a shard that does
+    /// not exist is empty.
     ///
-    /// Files whose names have no meaning here are left out.
-    fn list(&self, shard: Shard) -> impl Future<Output = Result<Vec<Entry>, DirError>> + Send;
+    /// Files whose names have no meaning here are left out. A file that is replaced meanwhile may be overlooked, as by any
+    /// reader of a folder.
+    fn list(&self, shards: Vec<Shard>) -> impl Future<Output = Result<Vec<Entry>, DirError>> + Send;
+
+    /// Lists what [`Self::list`] does, but the names only, which spares inspecting each file.
+    fn names(&self, shards: Vec<Shard>) -> impl Future<Output = Result<Vec<EntryName>, DirError>> + Send;
 
     /// Makes every completed change durable.
     fn sync(&self) -> impl Future<Output = Result<(), DirError>> + Send;

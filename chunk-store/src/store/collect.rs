@@ -72,12 +72,12 @@ impl<D: ChunkDir> ChunkStore<D> {
         Ok(self.dir.shards().await?)
     }
 
-    /// Lists the files of a shard, ascending by name.
+    /// Lists the files of some shards, one shard after the other, each ascending by name.
     ///
     /// # Errors
     /// [`StoreError`]: the run must stop (I6).
-    pub async fn list(&self, shard: Shard) -> Result<Vec<ListedEntry>, StoreError> {
-        let entries = self.dir.list(shard).await?;
+    pub async fn list(&self, shards: Vec<Shard>) -> Result<Vec<ListedEntry>, StoreError> {
+        let entries = self.dir.list(shards).await?;
         let listed = entries.into_iter().map(|entry| ListedEntry {
             name: entry.name,
             len: entry.stat.len,

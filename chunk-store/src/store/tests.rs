@@ -88,7 +88,7 @@ async fn insert_of_known_digest_touches_it() {
     clock.advance(10 * DAY);
     let second = store.begin_session().await.unwrap();
     assert_eq!(store.insert(&second, chunk.clone()).await.unwrap(), Inserted::Known);
-    let listed = store.list(Shard(chunk.digest().prefix())).await.unwrap();
+    let listed = store.list(vec![Shard(chunk.digest().prefix())]).await.unwrap();
     assert!(listed[0].used_at >= second.started_at());
 }
 
@@ -105,7 +105,7 @@ async fn h02_a_chunk_touched_after_the_sweep_decided_is_kept() {
         drop(session);
         fixture.clock.advance(10 * DAY);
         let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
-        let listed = store.list(Shard(chunk.digest().prefix())).await.unwrap();
+        let listed = store.list(vec![Shard(chunk.digest().prefix())]).await.unwrap();
         assert!(listed[0].used_at < run.cutoff(), "the sweep would condemn it");
         let late = store.begin_session().await.unwrap();
         if reference {
@@ -130,7 +130,7 @@ async fn unused_chunks_and_leftovers_are_removed() {
     let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
     let names = [EntryName::chunk(chunk.digest()), leftover];
     assert_eq!(store.remove(&run, &names).await.unwrap(), [true, true]);
-    assert_eq!(store.list(Shard(chunk.digest().prefix())).await.unwrap(), []);
+    assert_eq!(store.list(vec![Shard(chunk.digest().prefix())]).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -222,10 +222,17 @@ impl ChunkDir for MemoryDir {
         Ok(state.now.files.keys().map(EntryName::shard).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    async fn list(&self, shard: Shard) -> Result<Vec<Entry>, DirError> {
+    async fn list(&self, shards: Vec<Shard>) -> Result<Vec<Entry>, DirError> {
         let state = self.call("list")?;
-        let files = state.now.files.iter().filter(|(name, _)| name.shard() == shard);
-        Ok(files.map(|(name, file)| Entry { name: *name, stat: file.stat }).collect())
+        let files = shards.iter().flat_map(|shard| {
+            let files = state.now.files.iter().filter(move |(name, _)| name.shard() == *shard);
+            files.map(|(name, file)| Entry { name: *name, stat: file.stat })
+        });
+        Ok(files.collect())
+    }
+
+    async fn names(&self, shards: Vec<Shard>) -> Result<Vec<EntryName>, DirError> {
+        Ok(self.list(shards).await?.into_iter().map(|entry| entry.name).collect())
     }
 
     async fn sync(&self) -> Result<(), DirError> {

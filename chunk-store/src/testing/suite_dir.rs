@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::blob::{Blob, BlobKind, Compression};
 use crate::digest::Digest;
-use crate::dir::{ChunkDir, Durability, EntryKind, EntryName, NewEntry, StateFile};
+use crate::dir::{ChunkDir, Durability, EntryKind, EntryName, NewEntry, Shard, StateFile};
 use crate::locks::DigestLocks;
 use crate::time::StoreTime;
 
@@ -36,7 +36,7 @@ async fn check_files<D: ChunkDir>(dir: &D) {
     let content = Blob::encode(b"abc", Compression::None).expect("small blob").into_bytes();
 
     assert_eq!(dir.shards().await.expect("shards"), [], "a new directory has shards");
-    assert_eq!(dir.list(name.shard()).await.expect("list"), [], "a missing shard is not empty");
+    assert_eq!(dir.list(vec![name.shard()]).await.expect("list"), [], "a missing shard is not empty");
     assert_eq!(dir.read(name).await.expect("read"), None, "a missing file was read");
     assert_eq!(dir.stat(&held, name).await.expect("stat"), None, "a missing file has facts");
     assert_eq!(
@@ -70,9 +70,12 @@ async fn check_files<D: ChunkDir>(dir: &D) {
     assert_eq!(dir.read(name).await.expect("read"), Some(empty), "an empty marker is a file");
     let (_, kind) = dir.stat(&held, name).await.expect("stat").expect("the empty marker");
     assert_eq!(kind, None, "an empty file names no kind of blob");
-    let listed = dir.list(name.shard()).await.expect("list");
+    let listed = dir.list(vec![name.shard()]).await.expect("list");
     let names: Vec<_> = listed.iter().map(|entry| entry.name).collect();
     assert_eq!(names, [name, bad], "the listing is not complete and ascending");
+    let absent = Shard(name.shard().0 ^ 1);
+    let twice = dir.names(vec![name.shard(), absent, name.shard()]).await.expect("names");
+    assert_eq!(twice, [name, bad, name, bad], "the names are not those of the listing, shard by shard");
     assert_eq!(dir.shards().await.expect("shards"), [name.shard()]);
 }
 

@@ -115,7 +115,7 @@ async fn check_upload_markers<D: MarkerDir>(dir: &D) {
         );
     }
     let name = EntryName::new(spot.digest, EntryKind::UploadMarker);
-    let listed = dir.list(name.shard()).await.expect("list");
+    let listed = dir.list(vec![name.shard()]).await.expect("list");
     assert!(listed.iter().any(|entry| entry.name == name && entry.stat.used_at == at(20)), "not listed");
     spot.remove().await;
     assert!(spot.marks().await.upload_started_at.is_some(), "removed with the marker");

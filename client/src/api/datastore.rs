@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::types::{
-    DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
+    DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
 };
 use crate::client::Client;
 use crate::encoding::{Parameters, path_component};
@@ -180,6 +180,25 @@ impl Store {
     /// Starts a collection of the whole datastore and returns its task.
     pub async fn start_gc(&self) -> Result<String, RequestError> {
         self.client.post(&self.path("gc"), &Parameters::new()).await
+    }
+
+    /// Starts a collection as [`start_gc`](Self::start_gc) does, with what only Coldkeep servers know: a dry run, and a bound
+    /// on the chunks removed a second.
+    pub async fn start_gc_with(
+        &self,
+        dry_run: bool,
+        max_delete_rate: Option<u32>,
+    ) -> Result<String, RequestError> {
+        let parameters = Parameters::new()
+            .with_some("dry-run", dry_run.then_some(true))
+            .with_some("max-delete-rate", max_delete_rate);
+        self.client.post(&self.path("gc"), &parameters).await
+    }
+
+    /// Returns the past collections of the datastore, the newest first, or only that of a task. Coldkeep servers only; others
+    /// answer 404 ([`RequestError::is_not_found`]).
+    pub async fn gc_history(&self, upid: Option<&str>) -> Result<Vec<GcRun>, RequestError> {
+        self.get("gc-history", Parameters::new().with_some("upid", upid)).await
     }
 
     /// Returns the figures of the last collection.

@@ -9,7 +9,7 @@ mod types;
 pub use datastore::{PruneKeep, Store, VerifyScope};
 pub use task::{TaskError, TaskLine, TaskLog};
 pub use types::{
-    DatastoreItem, DeleteStats, FileItem, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,
+    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,
     StoreStatus, TaskItem, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, Version,
 };
 

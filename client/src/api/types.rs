@@ -76,6 +76,21 @@ pub struct TypeCount {
     pub snapshots: u64,
 }
 
+/// A past collection of a datastore, however it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GcRun {
+    /// Its task.
+    pub upid: String,
+    /// When it ended, in Unix seconds.
+    pub ended_at: i64,
+    /// `OK`, `stopped`, or what went wrong.
+    pub state: String,
+    /// The whole report, as `coldkeep-gc` defines it; null if the run failed.
+    #[serde(default)]
+    pub report: serde_json::Value,
+}
+
 /// The last collection of a datastore; all zero before the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]

@@ -55,6 +55,21 @@ impl Parts {
         cleared
     }
 
+    /// Returns those snapshots that [`Self::clear_unfinished`] would clear now.
+    pub(crate) async fn list_unfinished(
+        &self,
+        bucket: &BucketStore,
+        objects: Vec<ObjectInfo>,
+    ) -> Result<BTreeSet<(Namespace, SnapshotName)>, TreeError> {
+        let mut found = self.blocking(move |_| Ok(unfinished(&objects))).await?;
+        found.retain(|(ns, snapshot)| {
+            let path = self.tree.layout.snapshot(ns, snapshot);
+            let is_free = bucket.is_path_free(self.tree.layout.key(&path).as_str());
+            is_free && self.tree.lock_snapshot(ns, snapshot).is_ok()
+        });
+        Ok(found)
+    }
+
     /// Returns whether there was something to clear.
     async fn clear_one(
         &self,

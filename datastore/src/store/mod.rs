@@ -7,6 +7,7 @@ mod references;
 mod snapshots;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coldkeep_chunk_store::AnyStore;
@@ -87,6 +88,19 @@ impl Datastore {
         let Some(bucket) = self.chunks.as_bucket() else { return Ok(Cleared::default()) };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         Ok(self.parts().clear_unfinished(bucket, objects).await)
+    }
+
+    /// Lists what [`Self::clear_unfinished`] would clear now, and changes nothing.
+    ///
+    /// # Errors
+    /// [`TreeError::Bucket`] if the bucket cannot be listed.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn unfinished(&self) -> Result<BTreeSet<(Namespace, SnapshotName)>, TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else { return Ok(BTreeSet::new()) };
+        let objects = bucket.list_objects(Layout::CONTENT).await?;
+        self.parts().list_unfinished(bucket, objects).await
     }
 
     /// Returns what changes of the tree work with.

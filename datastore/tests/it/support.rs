@@ -163,7 +163,7 @@ impl Fixture {
         let referenced = self.references().await;
         let mut removed = 0;
         for shard in chunks.shards().await.unwrap() {
-            let listed = chunks.list(shard).await.unwrap();
+            let listed = chunks.list(vec![shard]).await.unwrap();
             let names: Vec<_> = listed
                 .iter()
                 .map(|entry| entry.name)

@@ -10,7 +10,7 @@ use coldkeep_chunk_store::dir::{EntryKind, EntryName};
 use coldkeep_chunk_store::testing::ManualClock;
 use coldkeep_chunk_store::{CheckedChunk, ChunkStore, Digest, Session, StoreOptions, StoreTime};
 use coldkeep_gc::testing::MemoryStore;
-use coldkeep_gc::{Description, Options, Page, Removal, RunTimes, SweepTarget};
+use coldkeep_gc::{Description, Options, Page, Removal, Repair, RunTimes, SweepTarget};
 use tempfile::TempDir;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
@@ -34,6 +34,8 @@ pub(crate) fn digest(number: u32) -> Digest {
 /// A store that a test fills.
 pub(crate) trait Fixture {
     type Target: SweepTarget;
+    /// The call from which on a listing fails that is to fail late.
+    const LISTS_FAIL_FROM: usize;
 
     async fn new() -> Self;
     fn target(&self) -> &Self::Target;
@@ -53,6 +55,7 @@ pub(crate) struct InMemory {
 
 impl Fixture for InMemory {
     type Target = MemoryStore;
+    const LISTS_FAIL_FROM: usize = 7;
 
     async fn new() -> Self {
         Self { store: MemoryStore::at(START) }
@@ -117,6 +120,7 @@ impl OnDisk {
 
 impl Fixture for OnDisk {
     type Target = ChunkStore;
+    const LISTS_FAIL_FROM: usize = 0;
 
     async fn new() -> Self {
         // Memory where there is such a disk: it keeps times as any other and costs no syncs.
@@ -206,6 +210,11 @@ impl<'a, T: SweepTarget, F> Meddle<'a, T, F> {
     pub(crate) fn new(target: &'a T, hook: F) -> Self {
         Self { target, hook, calls: AtomicUsize::new(0) }
     }
+
+    /// Returns how many moments there were so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
 }
 
 impl<T, F, R> Meddle<'_, T, F>
@@ -231,8 +240,16 @@ where
     type Entry = T::Entry;
     type Error = MeddleError<T::Error>;
 
+    const REMOVAL_MAX: usize = T::REMOVAL_MAX;
+    const REMOVALS: usize = T::REMOVALS;
+    const LISTINGS: usize = T::LISTINGS;
+
     fn monotonic(&self) -> Duration {
         self.target.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.target.sleep(duration).await;
     }
 
     async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<T::Run, Self::Error> {
@@ -258,9 +275,22 @@ where
         T::describe(entry)
     }
 
-    async fn remove(&self, run: &T::Run, batch: Vec<T::Entry>) -> Result<Vec<Removal>, Self::Error> {
+    async fn remove(
+        &self,
+        run: &T::Run,
+        batch: Vec<T::Entry>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Removal>, Self::Error> {
         self.at(Moment::Remove).await?;
-        self.target.remove(run, batch).await.map_err(MeddleError::Target)
+        self.target.remove(run, batch, is_cancelled).await.map_err(MeddleError::Target)
+    }
+
+    async fn preview(&self, run: &T::Run, batch: &[T::Entry]) -> Result<Vec<Removal>, Self::Error> {
+        self.target.preview(run, batch).await.map_err(MeddleError::Target)
+    }
+
+    async fn heal(&self, run: &T::Run, digest: &Digest, is_referenced: bool) -> Result<Repair, Self::Error> {
+        self.target.heal(run, digest, is_referenced).await.map_err(MeddleError::Target)
     }
 
     async fn is_stored(&self, digest: &Digest) -> Result<bool, Self::Error> {

@@ -1,7 +1,7 @@
 //! Chunks that an index refers to and the store does not have.
 
 use coldkeep_gc::testing::{MemoryReferences, ReadFault};
-use coldkeep_gc::{Control, End, MISSING_SAMPLE_MAX, collect};
+use coldkeep_gc::{Control, End, MISSING_SAMPLE_MAX, Phase, collect};
 
 use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_both, options};
 
@@ -38,7 +38,7 @@ async fn missing_chunks_are_named_with_the_indexes_they_break<F: Fixture>() {
 async fn a_whole_store_is_not_read_twice<F: Fixture>() {
     let (fixture, references) = filled::<F>().await;
     let report = collect(fixture.target(), &references, &options(), &Control::new()).await.unwrap();
-    assert_eq!(report.phases.len(), 2);
+    assert!(report.phases.iter().all(|time| time.phase != Phase::FindMissing));
     assert_eq!(report.missing.chunks, 0);
 }
 

@@ -142,7 +142,7 @@ async fn a_cancelled_mark_removes_nothing<F: Fixture>() {
 
 async fn a_cancelled_sweep_reports_what_it_did<F: Fixture>() {
     // Goal: cancelling between two calls of the store leaves true counts. Method: cancel before each call in turn.
-    for at in 0..12 {
+    for at in 0.. {
         let (fixture, references) = filled::<F>().await;
         let control = Control::new();
         let target = Meddle::new(fixture.target(), |_, call| {
@@ -152,6 +152,10 @@ async fn a_cancelled_sweep_reports_what_it_did<F: Fixture>() {
             async { true }
         });
         let report = collect(&target, &references, &options(), &control).await.unwrap();
+        if target.calls() <= at {
+            assert!(at > 2 && report.end == End::Completed);
+            break;
+        }
         assert_eq!(report.end, End::Cancelled, "cancelled before call {at}");
         let mut stored = 0;
         for number in 0..20 {
@@ -169,9 +173,13 @@ async fn a_cancelled_sweep_reports_what_it_did<F: Fixture>() {
 async fn a_failed_sweep_says_what_was_removed_and_the_next_run_goes_on<F: Fixture>() {
     for failing in [Moment::Shards, Moment::List, Moment::Remove] {
         let (fixture, references) = filled::<F>().await;
-        let target = Meddle::new(fixture.target(), |moment, call| async move {
-            !(moment == failing && (call > 6 || failing == Moment::Shards))
-        });
+        // Late enough that something was removed before, where there are several calls of a kind.
+        let first = if failing == Moment::List { F::LISTS_FAIL_FROM } else { 0 };
+        let target =
+            Meddle::new(
+                fixture.target(),
+                |moment, call| async move { !(moment == failing && call >= first) },
+            );
         let error = collect(&target, &references, &options(), &Control::new()).await.unwrap_err();
         let CollectError::Sweep { removed, .. } = error else { panic!("{error}") };
         let mut stored = 0;
@@ -196,7 +204,7 @@ async fn one_run_at_a_time<F: Fixture>() {
 
 async fn dropping_a_run_ends_it<F: Fixture>() {
     // Goal: dropping the future at any call loses nothing and lets the next run begin. Method: the store never answers.
-    for at in 0..12 {
+    for at in 0.. {
         let (fixture, references) = filled::<F>().await;
         let target = Meddle::new(fixture.target(), |_, call| async move {
             if call >= at {
@@ -207,11 +215,19 @@ async fn dropping_a_run_ends_it<F: Fixture>() {
         let (options, control) = (options(), Control::new());
         let mut run = Box::pin(collect(&target, &references, &options, &control));
         // Enough for everything up to the call that hangs.
+        let mut is_over = false;
         for _ in 0..1000 {
-            assert!(futures_util::poll!(&mut run).is_pending());
+            is_over = is_over || futures_util::poll!(&mut run).is_ready();
+            if is_over {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         drop(run);
+        if is_over {
+            assert!(at > 2 && target.calls() == at);
+            break;
+        }
         // Work that a dropped run left on another thread may go on for a moment.
         let report = collect_all(&fixture, &references, &options).await;
         assert_eq!((report.end, report.kept.count), (End::Completed, 8), "dropped at call {at}");
@@ -255,6 +271,17 @@ async fn the_report_is_json_with_stable_names() {
         "vanished_indexes",
         "references",
         "distinct_chunks",
+        "failed",
+        "failures",
+        "healed",
+        "in_limbo",
+        "removed_per_second",
+        "requests",
+        "unexpected_indexes",
+        "unexpected_indexes_unnamed",
+        "unfinished",
+        "uploads_kept",
+        "uploads_removed",
         "index_data_bytes",
         "dedup_factor",
         "set_memory_bytes",
@@ -278,7 +305,7 @@ async fn the_report_is_json_with_stable_names() {
     assert_eq!(found, expected);
     assert_eq!(json["end"], "completed");
     assert_eq!(json["removed"]["count"], 12);
-    assert_eq!(json["phases"][0]["phase"], "mark");
+    assert_eq!(json["phases"][1]["phase"], "mark");
     let text = report.to_string();
     assert!(text.contains("removed 12 chunks") && !text.contains("MISSING"), "{text}");
 }

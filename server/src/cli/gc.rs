@@ -4,17 +4,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use coldkeep_client::GcStatus;
+use coldkeep_client::{GcRun, GcStatus, Store};
+use coldkeep_gc::{Report, Tally};
+use serde::Serialize;
 
 use super::human;
 use super::shell::Shell;
-use super::table::facts;
+use super::table::{Align, Table, facts};
 use super::target::{Missing, Target, embedded_limits};
 use super::task::follow;
+
+/// Broken indexes that are named; the report has more.
+const NAMES_MAX: usize = 5;
 
 /// The arguments of `coldkeep gc`.
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
+    /// Only tell what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove so many chunks a second at most.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_delete_rate: Option<u32>,
+    /// List past collections, and start none.
+    #[arg(long, conflicts_with_all = ["dry_run", "max_delete_rate", "grace", "margin"])]
+    history: bool,
     /// Seconds that chunks that nothing refers to stay after their last use; default 24 h 5 min. Only for a folder: a
     /// server has its own, and so may a datastore.
     #[arg(long, value_name = "SECONDS")]
@@ -26,8 +40,24 @@ pub(crate) struct Gc {
     target: Target,
 }
 
+/// What a collection came to.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    /// As Coldkeep servers tell it.
+    Full { upid: String, report: Box<Report> },
+    /// As all servers do.
+    Stock(Box<GcStatus>),
+}
+
 impl Gc {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
+        if self.history {
+            let list =
+                async |store: Store| store.gc_history(None).await.context("cannot get the past collections");
+            let runs = self.target.run(shell, Missing::Refuse, list).await?;
+            return shell.show(&runs, |runs| history_table(runs));
+        }
         if (self.grace.is_some() || self.margin.is_some()) && !self.target.is_local(shell)? {
             bail!(
                 "--grace and --margin are for a folder; a server has its own (`coldkeep serve --gc-grace`)"
@@ -36,14 +66,115 @@ impl Gc {
         let mut limits = embedded_limits();
         limits.gc_grace = self.grace.map_or(limits.gc_grace, Duration::from_secs);
         limits.gc_margin = self.margin.map_or(limits.gc_margin, Duration::from_secs);
-        let collect = async |store: coldkeep_client::Store| {
-            let upid = store.start_gc().await.context("cannot start the collection")?;
-            follow(store.client(), &upid).await.context("the collection failed")?;
-            store.gc_status().await.context("cannot get the result of the collection")
-        };
-        let status = self.target.run_within(shell, Missing::Refuse, limits, collect).await?;
-        shell.show(&status, describe)
+        let (dry_run, rate) = (self.dry_run, self.max_delete_rate);
+        let collect = async |store: Store| collect(&store, dry_run, rate).await;
+        let outcome = self.target.run_within(shell, Missing::Refuse, limits, collect).await?;
+        shell.show(&outcome, |outcome| match outcome {
+            Outcome::Full { report, .. } => describe_report(report),
+            Outcome::Stock(status) => describe(status),
+        })
     }
+}
+
+async fn collect(store: &Store, dry_run: bool, rate: Option<u32>) -> Result<Outcome> {
+    let upid = store.start_gc_with(dry_run, rate).await.context("cannot start the collection")?;
+    follow(store.client(), &upid).await.context("the collection failed")?;
+    let runs = match store.gc_history(Some(&upid)).await {
+        // Another server than ours.
+        Err(error) if error.is_not_found() => Vec::new(),
+        runs => runs.context("cannot get the report of the collection")?,
+    };
+    let report = runs.into_iter().next().map(|run| serde_json::from_value(run.report));
+    Ok(match report.transpose().context("the report of the collection is damaged")? {
+        Some(report) => Outcome::Full { upid, report: Box::new(report) },
+        None => {
+            let status = store.gc_status().await.context("cannot get the result of the collection")?;
+            Outcome::Stock(Box::new(status))
+        }
+    })
+}
+
+fn history_table(runs: &[GcRun]) -> String {
+    let mut table = Table::new([
+        ("ended", Align::Left),
+        ("state", Align::Left),
+        ("removed", Align::Right),
+        ("kept", Align::Right),
+        ("pending", Align::Right),
+        ("missing", Align::Right),
+    ]);
+    for run in runs {
+        // What is damaged, or of a run that failed, shows nothing.
+        let report: Option<Report> = serde_json::from_value(run.report.clone()).ok();
+        let count = |of: fn(&Report) -> u64| report.as_ref().map_or_else(String::new, |r| of(r).to_string());
+        let is_dry = report.as_ref().is_some_and(|report| report.dry_run);
+        table.push([
+            human::time(run.ended_at),
+            if is_dry { format!("{} (dry run)", run.state) } else { run.state.clone() },
+            count(|report| report.removed.count),
+            count(|report| report.kept.count),
+            count(|report| report.pending.count),
+            count(|report| report.missing.chunks),
+        ]);
+    }
+    table.render("no collection has ended yet")
+}
+
+/// Writes what a collection found and did.
+fn describe_report(report: &Report) -> String {
+    let tally =
+        |tally: &Tally, noun| format!("{} in {}", human::bytes(tally.bytes), human::count(tally.count, noun));
+    let removed = if report.dry_run { "would be removed" } else { "removed" };
+    let mut lines = vec![
+        ("indexes", format!("{}, {}", report.indexes, human::bytes(report.index_data_bytes))),
+        ("references", format!("{} to {}", report.references, human::count(report.distinct_chunks, "chunk"))),
+        ("kept", tally(&report.kept, "chunk")),
+        (removed, tally(&report.removed, "chunk")),
+        ("unused but too young", tally(&report.pending, "chunk")),
+    ];
+    let left_over = report.temporary_removed.count + report.uploads_removed.count;
+    let healed = report.healed.markers_created + report.healed.markers_removed;
+    let bad = report.bad_removed.count + report.bad_kept.count;
+    let unfinished = report.unfinished.removed + report.unfinished.in_use;
+    let rare = [
+        ("in limbo", report.in_limbo.count, tally(&report.in_limbo, "chunk")),
+        ("not deleted", report.failed.count, tally(&report.failed, "object")),
+        ("MISSING", report.missing.chunks, missing(report)),
+        ("damaged", bad, format!("{} {removed}, {} left", report.bad_removed.count, report.bad_kept.count)),
+        ("left-over files", left_over, format!("{left_over} {removed}")),
+        (
+            "unfinished snapshots",
+            unfinished,
+            format!("{} {removed}, {} in use", report.unfinished.removed, report.unfinished.in_use),
+        ),
+        ("healed", healed, human::count(healed, "marker")),
+    ];
+    lines.extend(rare.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, _, text)| (name, text)));
+    let requests: Vec<_> = report.requests.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    if !requests.is_empty() {
+        lines.push(("requests", requests.join(", ")));
+    }
+    let seconds = report.phases.iter().map(|time| time.seconds).sum::<f64>();
+    lines.push(("duration", human::duration(Duration::from_secs_f64(seconds.max(0.0)))));
+    lines.push(("deduplication", format!("{:.2} times", report.dedup_factor)));
+    facts(&lines)
+}
+
+fn missing(report: &Report) -> String {
+    let missing = &report.missing;
+    let broken = missing.broken_indexes.len() as u64 + missing.broken_indexes_unnamed;
+    let names = missing.broken_indexes.iter().take(NAMES_MAX).map(|broken| broken.index.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    format!(
+        "{}; broken: {} ({names}{})",
+        human::count(missing.chunks, "chunk"),
+        broken_count(broken),
+        if broken > NAMES_MAX as u64 { ", …" } else { "" }
+    )
+}
+
+fn broken_count(broken: u64) -> String {
+    if broken == 1 { "1 index".to_owned() } else { format!("{broken} indexes") }
 }
 
 /// Writes the figures of a collection.
@@ -70,7 +201,30 @@ pub(crate) fn describe(status: &GcStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use coldkeep_gc::BrokenIndex;
+
     use super::*;
+
+    #[test]
+    fn a_report_is_shown_with_what_is_out_of_the_ordinary() {
+        let mut report = Report::default();
+        report.kept = Tally { count: 1, bytes: 4 << 20 };
+        let text = describe_report(&report);
+        assert!(text.contains("4.00 MiB in 1 chunk") && text.contains("removed:"), "{text}");
+        assert!(
+            !text.contains("MISSING") && !text.contains("in limbo") && !text.contains("requests"),
+            "{text}"
+        );
+        report.dry_run = true;
+        report.missing.chunks = 2;
+        report.missing.broken_indexes =
+            vec![BrokenIndex { index: "host/a/1/x.didx".to_owned(), missing_references: 3 }];
+        report.requests.insert("ListObjectsV2".to_owned(), 7);
+        let text = describe_report(&report);
+        assert!(text.contains("would be removed:"), "{text}");
+        assert!(text.contains("2 chunks; broken: 1 index (host/a/1/x.didx)"), "{text}");
+        assert!(text.contains("ListObjectsV2 7"), "{text}");
+    }
 
     #[test]
     fn figures_are_shown() {

@@ -169,15 +169,25 @@ fn round_trip(place: &Place, collect: &[&str]) {
 
     place.text(&["forget", snapshot]);
     let collected = place.json(&[&["gc"], collect].concat());
-    assert_eq!((number(&collected["index-file-count"]), number(&collected["removed-chunks"])), (2, 0));
+    let report = &collected["report"];
+    assert_eq!((number(&report["indexes"]), number(&report["removed"]["count"])), (2, 0));
     let target = place.path("after.restored").display().to_string();
     place.text(&["restore", "host/h1", "d.img", &target]);
     assert_same(&place.path("disk"), &place.path("after.restored"));
     let rest = second["snapshot"].as_str().unwrap();
     assert_eq!(place.json(&["forget", rest])["removed-snapshots"], 1);
-    let collected = place.json(&[&["gc"], collect].concat());
-    assert_eq!(number(&collected["disk-chunks"]), 0, "{collected}");
-    assert!(number(&collected["removed-bytes"]) > 9_000_000, "{collected}");
+    let dry = place.json(&[&["gc", "--dry-run"], collect].concat());
+    let collected = place.json(&[&["gc", "--max-delete-rate", "100000"], collect].concat());
+    assert_eq!((&dry["report"]["dry_run"], &dry["report"]["end"]), (&json!(true), &json!("completed")));
+    assert_eq!(dry["report"]["removed"], collected["report"]["removed"]);
+    assert_eq!(number(&collected["report"]["kept"]["count"]), 0, "{collected}");
+    assert!(number(&collected["report"]["removed"]["bytes"]) > 9_000_000, "{collected}");
+    let history = place.json(&["gc", "--history"]);
+    assert_eq!(history.as_array().unwrap().len(), 3);
+    assert_eq!((&history[0]["upid"], &history[0]["report"]), (&collected["upid"], &collected["report"]));
+    assert_eq!(history[1]["report"]["dry_run"], true);
+    assert!(place.text(&["gc", "--history"]).contains("OK (dry run)"));
+    assert_eq!(number(&place.json(&["status"])["gc-status"]["disk-chunks"]), 0);
     assert_eq!(place.json(&["snapshots"]), json!([]));
 }
 

@@ -3,6 +3,7 @@
 mod failure;
 mod subject;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -325,6 +326,12 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
             objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
             Page { objects, next: page.next.map(|token| token.as_str().to_owned()) }
         }))
+    }
+
+    /// As the trait says, by the names of the S3 API.
+    fn request_counts(&self) -> BTreeMap<String, u64> {
+        let operations = self.client.stats().operations.into_iter();
+        operations.map(|(operation, stats)| (operation.to_string(), stats.attempts)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 
 use super::underway::{Sent, Underway};
-use super::{Batch, BatchOutcome};
+use super::{Batch, BatchOutcome, Fate};
 use crate::backend::{DELETE_KEYS_MAX, ObjectBackend};
 use crate::bucket::BucketStore;
 use crate::digest::Digest;
@@ -32,26 +32,26 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<BatchOutcome, StoreError> {
         self.check_open()?;
-        let condemned = batch.digests().len() as u64;
+        let all = |fate: Fate| batch.digests().iter().map(|digest| (*digest, fate.clone())).collect();
         if is_cancelled() {
-            return Ok(BatchOutcome { unsent: condemned, ..BatchOutcome::default() });
+            return Ok(all(Fate::Unsent));
         }
-        let Some(mut underway) = self.enter(batch.digests()) else {
-            return Ok(BatchOutcome { rescued: condemned, ..BatchOutcome::default() });
-        };
+        let mut outcome: BatchOutcome = all(Fate::Rescued);
+        let Some(mut underway) = self.enter(batch.digests()) else { return Ok(outcome) };
         let cutoff = batch.cutoff;
         // Its digests are in the journal now.
         drop(batch);
-        let rescued = condemned - underway.digests().len() as u64;
         underway.announce(Some(cutoff)).await?;
-        let mut outcome = BatchOutcome { rescued, ..BatchOutcome::default() };
         let mut unclear = BTreeSet::new();
         if is_cancelled() || underway.has_expired() {
-            outcome.unsent = underway.digests().len() as u64;
+            outcome.extend(underway.digests().iter().map(|digest| (*digest, Fate::Unsent)));
         } else {
             underway.begin_sending();
             for (digests, sent) in send(&underway, is_cancelled).await {
-                outcome.count(digests, sent, &mut unclear);
+                if matches!(sent, Sent::Unclear { .. }) {
+                    unclear.extend(&digests);
+                }
+                outcome.extend(fates(digests, sent));
             }
         }
         underway.finish(&unclear).await?;
@@ -77,20 +77,14 @@ async fn send<D: MarkerDir, B: ObjectBackend>(
     futures_util::stream::iter(requests).buffered(PARALLEL_MAX).collect().await
 }
 
-impl BatchOutcome {
-    fn count(&mut self, digests: Vec<Digest>, sent: Sent, unclear: &mut BTreeSet<Digest>) {
-        let count = digests.len() as u64;
-        match sent {
-            Sent::Certain { refused } => {
-                self.deleted += count - refused.len() as u64;
-                self.refused.extend(refused);
-            }
-            Sent::Unclear { refused } => {
-                self.in_limbo += count;
-                self.refused.extend(refused);
-                unclear.extend(digests);
-            }
-            Sent::Nothing => self.unsent += count,
-        }
-    }
+/// Tells the fate of each digest of a request.
+fn fates(digests: Vec<Digest>, sent: Sent) -> BatchOutcome {
+    let (fate, is_unclear, refused) = match sent {
+        Sent::Certain { refused } => (Fate::Deleted, false, refused),
+        Sent::Unclear { refused } => (Fate::InLimbo, true, refused),
+        Sent::Nothing => (Fate::Unsent, false, Vec::new()),
+    };
+    let mut fates: BatchOutcome = digests.into_iter().map(|digest| (digest, fate.clone())).collect();
+    fates.extend(refused.into_iter().map(|(digest, reason)| (digest, Fate::Refused { reason, is_unclear })));
+    fates
 }

@@ -60,6 +60,20 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         Some(Underway { store: self, id, digests, validity, entered_at, token, stage: Stage::Unsent })
     }
 
+    /// Settles what has expired of unclear deletes and opens the paths whose requests have, by the backend's present date
+    /// (R9, R19). Also finds out whether the bucket is still ours (R10). One request.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]: another server has the bucket. Else nothing was settled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest to a later call.
+    pub async fn settle_expired(&self) -> Result<(), StoreError> {
+        self.check_token().await?;
+        self.expire_journal().await?;
+        Ok(())
+    }
+
     /// Settles the entries in limbo, and opens the paths, whose expiry has passed by the latest date (R9, R19); returns
     /// whether there were any.
     pub(in crate::bucket) async fn expire_journal(&self) -> Result<bool, StoreError> {
@@ -123,8 +137,7 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
         let result = self.store.backend.delete(&keys, self.validity).await;
         match self.store.backend_clock.noted(result, &self.store.clock) {
             Ok(answer) => {
-                let digest_of =
-                    |key: &ObjectKey| keys.iter().position(|sent| sent == key).map(|at| digests[at]);
+                let digest_of = |key: &ObjectKey| key.entry().map(|name| name.digest);
                 let refused = answer.value.refused.into_iter();
                 let refused = refused.filter_map(|(key, reason)| Some((digest_of(&key)?, reason))).collect();
                 if answer.value.is_unclear && !cfg!(coldkeep_off = "r9") {

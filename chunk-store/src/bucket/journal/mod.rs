@@ -325,15 +325,16 @@ impl Journal {
     /// saves before it sends anything.
     pub(crate) fn claim_path(&self, path: &str) -> Result<(), (String, PathState)> {
         let mut state = lock(&self.state);
-        if !cfg!(coldkeep_off = "r19") {
-            for (other, path_state) in &state.paths {
-                if meets(path, other) {
-                    return Err((other.clone(), *path_state));
-                }
-            }
+        if let Some((other, path_state)) = state.in_the_way(path).filter(|_| !cfg!(coldkeep_off = "r19")) {
+            return Err((other.clone(), *path_state));
         }
         state.paths.insert(path.to_owned(), PathState::Claimed);
         Ok(())
+    }
+
+    /// Returns whether [`Self::claim_path`] would succeed.
+    pub(crate) fn is_path_free(&self, path: &str) -> bool {
+        lock(&self.state).in_the_way(path).is_none()
     }
 
     /// Returns until when a path, or one around or inside it, is closed, and which one is so for the longest time.
@@ -393,6 +394,11 @@ fn meets(one: &str, other: &str) -> bool {
 }
 
 impl State {
+    /// Returns the first path that meets `path`, and how it stands (R19).
+    fn in_the_way(&self, path: &str) -> Option<(&String, &PathState)> {
+        self.paths.iter().find(|(other, _)| meets(path, other))
+    }
+
     fn add(&mut self, entry: Entry) -> EntryId {
         let id = self.next_id;
         self.next_id += 1;

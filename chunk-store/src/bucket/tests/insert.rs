@@ -77,9 +77,9 @@ impl Scene {
     async fn condemned(&self, store: &Store, digest: Digest) -> (Batch, Condemned) {
         let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
         let answer = self.backend.inner().head(&key_of(&digest)).await.unwrap();
-        let listed = answer.value.map(|object| (object.modified_at, answer.date));
+        let written_at = answer.value.map(|object| object.modified_at);
         let mut batch = Batch::default();
-        let decisions = store.condemn(&run, &mut batch, &[Candidate { digest, listed }]).await.unwrap();
+        let decisions = store.condemn(&run, &mut batch, &[Candidate { digest, written_at }]).await.unwrap();
         (batch, decisions[0])
     }
 }

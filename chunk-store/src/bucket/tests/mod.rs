@@ -187,8 +187,7 @@ async fn has_marker(store: &Store, digest: &Digest) -> bool {
 /// Returns the digests that have markers, ascending.
 async fn marked(dir: &MemoryDir) -> Vec<Digest> {
     let mut digests = Vec::new();
-    for shard in dir.shards().await.unwrap() {
-        digests.extend(dir.list(shard).await.unwrap().iter().map(|entry| entry.name.digest));
-    }
+    let shards = dir.shards().await.unwrap();
+    digests.extend(dir.list(shards).await.unwrap().iter().map(|entry| entry.name.digest));
     digests
 }

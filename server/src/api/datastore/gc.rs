@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use super::params::STORE;
 use crate::Server;
 use crate::api::nodes::is_on_store;
-use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Method, Reply};
+use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
-use crate::collect;
-use crate::tasks::{TaskInfo, TaskSpec};
+use crate::collect::{self, PastRun};
+use crate::tasks::{TaskInfo, TaskSpec, Upid};
+
+/// A run removes at most a batch at once, so higher rates are no limits.
+const RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 
 /// The worker type of collections.
 const WORKER_TYPE: &str = "garbage_collection";
@@ -28,10 +31,27 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
         method: Method::Post,
         path: "/admin/datastore/{store}/gc",
         doc: "Starts a collection and returns the id of its task. One at a time runs in a datastore.",
-        params: &[STORE],
+        params: &[
+            STORE,
+            Param::with_default("dry-run", Kind::Boolean, "false", "Only tell what would be removed."),
+            Param::optional("max-delete-rate", RATE, "Remove so many chunks a second at most."),
+        ],
         body: BodyKind::Params,
         access: Access::Datastore { full: Privileges::DATASTORE_MODIFY, own: Privileges::NONE },
         handler: |call| Box::pin(start(call)),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/admin/datastore/{store}/gc-history",
+        doc: "Lists the collections of the datastore, the newest first: how each ended, with its whole report.",
+        params: &[
+            STORE,
+            Param::with_default("limit", Kind::Integer { min: 1, max: 1000 }, "50", "List so many at most."),
+            Param::optional("upid", Kind::name::<Upid>("task id"), "List only the run of this task."),
+        ],
+        body: BodyKind::Params,
+        access: Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::NONE },
+        handler: |call| Box::pin(history(call)),
     },
 ];
 
@@ -50,7 +70,9 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
         worker_id: Some(name.to_string()),
         auth_id: call.caller.auth_id().clone(),
     };
-    let options = call.state.collect_options(&name);
+    let rate: Option<u32> = call.params.find("max-delete-rate")?;
+    let dry_run: bool = call.params.get("dry-run")?;
+    let options = call.state.collect_options(&name).with_dry_run(dry_run).with_delete_rate_max(rate);
     let work = |task| async move { collect::run(&store, &options, &task).await };
     let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Reply::json(&upid)
@@ -68,6 +90,16 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
         status["last-run-state"] = finished.status.into();
     }
     Reply::json(&status)
+}
+
+async fn history(call: Call<Server>) -> Result<Reply, ApiError> {
+    let store = call.state.datastore(&call.params.get("store")?)?;
+    let limit: usize = call.params.get("limit")?;
+    let upid: Option<String> = call.params.find("upid")?;
+    let mut runs: Vec<PastRun> = collect::history(&store).await;
+    runs.retain(|run| upid.as_ref().is_none_or(|upid| run.upid == *upid));
+    runs.truncate(limit);
+    Reply::json(&runs)
 }
 
 /// Returns the result of the last complete collection as stock clients know it; zeros if there was none.

@@ -111,7 +111,13 @@ fn run_verbs(terminal: &mut Terminal<'_>, endpoint: &str) -> String {
     assert!(same("disk", "out"));
     let status = terminal.text(&[&["status"], &repository[..]].concat());
     assert!(status.contains("state:") && status.contains("PutObject"), "{status}");
-    assert!(terminal.failure(&[&["gc"], &repository[..]].concat()).contains("cannot be collected"));
+    let collect = ["gc", "--grace", "0", "--margin", "0"];
+    let kept = terminal.json(&[&collect[..], &repository[..]].concat());
+    assert_eq!(kept["report"]["removed"]["count"], 0, "{kept}");
+    assert!(kept["report"]["requests"]["ListObjectsV2"].as_u64().unwrap() > 0, "{kept}");
+    terminal.json(&[&["forget", "host/h1", "--group"], &repository[..]].concat());
+    let gone = terminal.text(&[&collect[..], &repository[..]].concat());
+    assert!(gone.contains("removed:") && !gone.contains("removed:              0 B"), "{gone}");
     assert!(terminal.failure(&["datastore", "refresh", "default"]).contains("not in a bucket"));
 
     assert!(terminal.failure(&["datastore", "destroy-data", "tank"]).contains("--yes"));

@@ -138,8 +138,8 @@ async fn sweep(store: Arc<Store>, backend: StagedBackend) {
     for data in DATA {
         let digest = Digest::of(data);
         let answer = backend.inner().head(&key_of(&digest)).await.unwrap();
-        let listed = answer.value.map(|object| (object.modified_at, answer.date));
-        candidates.push(Candidate { digest, listed });
+        let written_at = answer.value.map(|object| object.modified_at);
+        candidates.push(Candidate { digest, written_at });
         tokio::task::yield_now().await;
     }
     let mut batch = Batch::default();

@@ -1,0 +1,98 @@
+//! The runs of a datastore, kept in its folder: what each found and how it ended.
+
+use std::path::PathBuf;
+
+use coldkeep_chunk_store::dir::DirError;
+use coldkeep_chunk_store::durable::replace_file;
+use coldkeep_datastore::Datastore;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// File below the store's state folder: one JSON object a line, the oldest run first.
+const HISTORY_FILE: &str = ".coldkeep/collections";
+
+/// Most runs that are kept.
+const RUNS_MAX: usize = 100;
+
+/// Most bytes that are kept, whatever number of runs that is; the newest run always is.
+const BYTES_MAX: usize = 1 << 20;
+
+/// One run, however it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PastRun {
+    /// Its task.
+    pub(crate) upid: String,
+    /// When it ended, in Unix seconds of the store clock.
+    pub(crate) ended_at: i64,
+    /// `OK`, `stopped`, or what went wrong.
+    pub(crate) state: String,
+    /// The whole report; absent if the run failed.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(crate) report: Value,
+}
+
+/// Reads the runs of a datastore, the newest first. Lines that are damaged are left out.
+pub(crate) async fn read(store: &Datastore) -> Vec<PastRun> {
+    let path = path(store);
+    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path));
+    let text = read.await.ok().and_then(Result::ok).unwrap_or_default();
+    text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Adds a run. One collection of a store ends at a time, so nobody else writes.
+pub(super) async fn add(store: &Datastore, run: &PastRun) -> Result<(), DirError> {
+    let path = path(store);
+    let line = serde_json::to_string(run).unwrap_or_default();
+    let added = tokio::task::spawn_blocking(move || {
+        let before = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            // A damaged history is started over: nothing depends on it.
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) =>
+            {
+                String::new()
+            }
+            Err(source) => return Err(DirError::new("read", path, source)),
+        };
+        replace_file(&path, with_line(&before, &line).as_bytes(), 0o640)
+    });
+    // The thread ends early only while the process shuts down.
+    added.await.unwrap_or(Ok(()))
+}
+
+fn path(store: &Datastore) -> PathBuf {
+    store.folder().join(HISTORY_FILE)
+}
+
+/// Adds a line and drops the oldest ones beyond the bounds.
+fn with_line(before: &str, line: &str) -> String {
+    let (mut kept, mut bytes) = (vec![line], line.len() + 1);
+    for earlier in before.lines().rev().take(RUNS_MAX - 1) {
+        bytes += earlier.len() + 1;
+        if bytes > BYTES_MAX {
+            break;
+        }
+        kept.push(earlier);
+    }
+    kept.iter().rev().flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_runs_are_kept_within_the_bounds() {
+        let mut text = String::new();
+        for number in 0..RUNS_MAX + 5 {
+            text = with_line(&text, &number.to_string());
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[RUNS_MAX - 1]), (RUNS_MAX, "5", "104"));
+        let long = "x".repeat(BYTES_MAX / 2);
+        text = with_line(&with_line(&text, &long), &long);
+        assert_eq!(text.lines().count(), 1, "two of them and their line ends are too much");
+        assert_eq!(with_line(&text, &"y".repeat(2 * BYTES_MAX)).lines().count(), 1);
+    }
+}

@@ -1,0 +1,109 @@
+//! Garbage collection of a datastore as a task: what it reads, what it tells, and what it leaves behind.
+
+mod history;
+mod log;
+mod references;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coldkeep_chunk_store::AnyStore;
+use coldkeep_datastore::{Datastore, ReferenceError, TreeError};
+use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, SweepTarget, collect};
+pub(crate) use history::{PastRun, read as history};
+use log::Watch;
+pub use references::StoreReferences;
+use references::chain;
+pub(crate) use status::stored_status;
+use status::{GcStatus, StatusFile};
+
+use crate::tasks::TaskHandle;
+
+/// How often progress is looked at.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a collection failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CollectTaskError {
+    #[error(transparent)]
+    Collect(#[from] CollectError<StoreSweepError, ReferenceError>),
+    #[error("stopped by request; what was removed until then was garbage")]
+    Stopped,
+    #[error("could not save the result")]
+    Save(#[from] coldkeep_chunk_store::dir::DirError),
+    #[error("could not save how much is stored")]
+    Usage(#[source] TreeError),
+}
+
+/// Collects the garbage of a datastore; the result is logged and stored, and so is how a failed run ended.
+pub(crate) async fn run(
+    store: &Arc<Datastore>,
+    options: &Options,
+    task: &TaskHandle,
+) -> Result<(), CollectTaskError> {
+    let mode = if options.dry_run { " (dry run)" } else { "" };
+    task.log(format!("starting garbage collection{mode} on store {}", store.name()));
+    let collected = match store.chunks() {
+        AnyStore::Folder(chunks) => drive(&**chunks, store, options, task).await,
+        AnyStore::Bucket(chunks) => drive(&**chunks, store, options, task).await,
+    };
+    let (state, report) = match &collected {
+        Ok(report) if report.end == End::Cancelled => ("stopped".to_owned(), Some(report)),
+        Ok(report) => ("OK".to_owned(), Some(report)),
+        Err(error) => (chain(error), None),
+    };
+    let past = PastRun {
+        upid: task.upid().to_string(),
+        ended_at: store.chunks().now().unix_seconds(),
+        state,
+        report: report.map(|report| serde_json::to_value(report).unwrap_or_default()).unwrap_or_default(),
+    };
+    let remembered = history::add(store, &past).await;
+    let report = collected?;
+    log::log_report(&report, task);
+    if report.end == End::Cancelled {
+        return Err(CollectTaskError::Stopped);
+    }
+    remembered?;
+    if !report.dry_run {
+        let status = GcStatus::of(&report, task.upid().to_string());
+        status::save(store, &StatusFile { status, report: past.report }).await?;
+        note_usage(store, &report).await?;
+    }
+    Ok(())
+}
+
+/// Runs the collection, tells of its progress, and cancels it if the task is to stop.
+async fn drive<T: SweepTarget<Error = StoreSweepError>>(
+    target: &T,
+    store: &Arc<Datastore>,
+    options: &Options,
+    task: &TaskHandle,
+) -> Result<Report, CollectError<StoreSweepError, ReferenceError>> {
+    let control = Control::new();
+    let references = StoreReferences::new(Arc::clone(store));
+    let mut collection = std::pin::pin!(collect(target, &references, options, &control));
+    let mut watch = Watch::default();
+    loop {
+        tokio::select! {
+            report = &mut collection => {
+                watch.look(control.progress(), task);
+                return report;
+            }
+            // The run then ends by itself, between two removals.
+            () = task.cancelled(), if !control.is_cancelled() => control.cancel(),
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => watch.look(control.progress(), task),
+        }
+    }
+}
+
+/// A bucket does not tell how full it is: what the collection listed and left is what counts from now on.
+async fn note_usage(store: &Datastore, report: &Report) -> Result<(), CollectTaskError> {
+    if store.chunks().as_bucket().is_none() {
+        return Ok(());
+    }
+    let left = [report.kept, report.pending, report.in_limbo, report.failed, report.bad_kept];
+    let bytes = left.iter().map(|tally| tally.bytes).sum();
+    store.set_stored_bytes(bytes).await.map_err(CollectTaskError::Usage)
+}

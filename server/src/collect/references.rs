@@ -1,0 +1,89 @@
+//! The references of a datastore, as the collector reads them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use coldkeep_datastore::{
+    Datastore, IndexFile, IndexPlace, IndexRead, Namespace, ReferenceError, SnapshotName,
+};
+use coldkeep_gc::{Outcome, References, Sink, Tidied};
+
+/// The indexes of a datastore, as `coldkeep-gc` wants them.
+///
+/// This is all that a store of references has to say to be collected: what there is, what each refers to, and what nobody
+/// will ever need.
+pub struct StoreReferences {
+    store: Arc<Datastore>,
+    /// Unfinished snapshots that a dry run leaves out.
+    left_out: OnceLock<BTreeSet<(Namespace, SnapshotName)>>,
+}
+
+impl StoreReferences {
+    /// Takes the indexes of a datastore, for one run.
+    pub fn new(store: Arc<Datastore>) -> Self {
+        Self { store, left_out: OnceLock::new() }
+    }
+
+    fn is_left_out(&self, index: &IndexFile) -> bool {
+        let IndexPlace::Snapshot(ns, snapshot) = index.place() else { return false };
+        self.left_out.get().is_some_and(|left_out| left_out.contains(&(ns.clone(), snapshot.clone())))
+    }
+}
+
+impl References for StoreReferences {
+    type Index = IndexFile;
+    type Error = ReferenceError;
+
+    async fn list(&self) -> Result<Vec<IndexFile>, ReferenceError> {
+        let mut indexes = self.store.index_files().await?;
+        indexes.retain(|index| !self.is_left_out(index));
+        Ok(indexes)
+    }
+
+    fn is_unexpected(&self, index: &IndexFile) -> bool {
+        *index.place() == IndexPlace::Unexpected
+    }
+
+    async fn tidy(&self, dry_run: bool) -> Tidied {
+        let mut tidied = Tidied::default();
+        if dry_run {
+            match self.store.unfinished().await {
+                Ok(unfinished) => {
+                    tidied.removed = unfinished.len() as u64;
+                    // Once a run; a second call would find the same.
+                    let _ = self.left_out.set(unfinished);
+                }
+                Err(error) => tidied.failures.push(chain(&error)),
+            }
+            return tidied;
+        }
+        match self.store.clear_unfinished().await {
+            Ok(cleared) => {
+                tidied.removed = cleared.snapshots;
+                tidied.in_use = cleared.in_use;
+                tidied.failures.extend(cleared.errors.iter().map(|error| chain(error)));
+            }
+            Err(error) => tidied.failures.push(chain(&error)),
+        }
+        tidied
+    }
+
+    async fn read(&self, index: &IndexFile, mut sink: Sink) -> Result<Outcome, ReferenceError> {
+        Ok(match self.store.read_index(index, move |digests| sink.push(digests)).await? {
+            IndexRead::Read { references, data_bytes } => Outcome::Read { references, data_bytes },
+            IndexRead::Gone => Outcome::Gone,
+        })
+    }
+}
+
+/// Writes an error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
