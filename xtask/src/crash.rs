@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: SIGKILL at random moments under load.
+//! `cargo xtask crash`: SIGKILL at random moments under load, and collections cut short.
 
 use crate::flags::CrashFlags;
 use crate::report::Report;
@@ -11,10 +11,13 @@ pub(crate) fn run(workspace: &Workspace, flags: &CrashFlags, report: &mut Report
         report.step("prerequisites", || Err(error));
         return;
     }
-    report.counted(&format!("{} kills of a loaded server", flags.rounds), || {
-        let mut command = shell::cargo();
-        command.args(["test", "--workspace", "--test", "it", "--", "kill::", "--nocapture"]);
-        command.current_dir(&workspace.root).env("COLDKEEP_KILL_ROUNDS", flags.rounds.to_string());
-        shell::tests_pass(&mut command)
-    });
+    let campaigns = [("kills of a loaded server", "kill::"), ("collections cut short", "interrupted::")];
+    for (what, tests) in campaigns {
+        report.counted(&format!("{} {what}", flags.rounds), || {
+            let mut command = shell::cargo();
+            command.args(["test", "--workspace", "--test", "it", "--", tests, "--nocapture"]);
+            command.current_dir(&workspace.root).env("COLDKEEP_KILL_ROUNDS", flags.rounds.to_string());
+            shell::tests_pass(&mut command)
+        });
+    }
 }

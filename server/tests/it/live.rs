@@ -10,7 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coldkeep_s3_client::ops::{CreateBucket, HeadBucket};
+use coldkeep_s3_client::ops::{CreateBucket, HeadBucket, ListObjectsV2};
 use coldkeep_s3_client::{Addressing, Client, Config, Credentials, Quirk};
 use coldkeep_s3_testbed::{FaultProxy, MemoryS3};
 use tokio::runtime::Runtime;
@@ -35,6 +35,7 @@ static IN_MEMORY: LazyLock<(MemoryS3, Live)> = LazyLock::new(|| {
         secret_key: "a secret key for tests".to_owned(),
         is_path_style: true,
         lacks: BTreeSet::new(),
+        quirks: BTreeSet::new(),
     };
     server.create_bucket(&live.bucket);
     (server, live)
@@ -50,6 +51,7 @@ pub(crate) struct Live {
     pub(crate) secret_key: String,
     pub(crate) is_path_style: bool,
     lacks: BTreeSet<String>,
+    quirks: BTreeSet<Quirk>,
 }
 
 impl Live {
@@ -97,28 +99,49 @@ impl Live {
             secret_key: needed("SECRET_KEY"),
             is_path_style: set("ADDRESSING").is_none_or(|addressing| addressing == "path"),
             lacks: list("LACKS"),
+            quirks: list("QUIRKS").iter().map(|name| name.parse::<Quirk>().unwrap()).collect(),
         };
-        let quirks = list("QUIRKS").iter().map(|name| name.parse::<Quirk>().unwrap()).collect();
+        block_on(prepare(live.client(), set("BUCKET").is_none()));
+        Some(live)
+    }
+
+    fn client(&self) -> Client {
         let mut config = Config::new(
-            live.endpoint.parse().unwrap(),
-            live.region.parse().unwrap(),
-            live.bucket.parse().unwrap(),
-            Credentials::new(&live.access_key, &live.secret_key).unwrap(),
+            self.endpoint.parse().unwrap(),
+            self.region.parse().unwrap(),
+            self.bucket.parse().unwrap(),
+            Credentials::new(&self.access_key, &self.secret_key).unwrap(),
         )
         .unwrap()
-        .with_quirks(quirks);
-        if live.is_path_style {
+        .with_quirks(self.quirks.iter().copied().collect());
+        if self.is_path_style {
             config = config.with_addressing(Addressing::Path).unwrap();
         }
-        block_on(prepare(config, set("BUCKET").is_none()));
-        Some(live)
+        Client::builder(config).build().unwrap()
+    }
+
+    /// The keys of all objects whose keys start with `prefix`.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
+        let client = self.client();
+        let (mut keys, mut token) = (Vec::new(), None);
+        loop {
+            let mut list = ListObjectsV2::new().with_prefix(prefix);
+            if let Some(token) = token {
+                list = list.with_token(token);
+            }
+            let page = client.send(&list).await.unwrap().into_value();
+            keys.extend(page.objects.iter().map(|object| object.key.as_str().to_owned()));
+            token = page.next;
+            if token.is_none() {
+                return keys;
+            }
+        }
     }
 }
 
 /// Makes the bucket, or looks whether it is there.
-async fn prepare(config: Config, is_new: bool) {
-    let region = config.region().clone();
-    let client = Client::builder(config).build().unwrap();
+async fn prepare(client: Client, is_new: bool) {
+    let region = client.config().region().clone();
     if !is_new {
         client.send(&HeadBucket::new()).await.unwrap();
         return;

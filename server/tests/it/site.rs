@@ -1,5 +1,6 @@
 //! A data folder in memory, the real binary on it, and clients of the library that reach it over TLS.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,8 +40,13 @@ impl Site {
     pub(crate) fn new() -> Self {
         match Live::named() {
             Some(live) => Self::in_bucket(live, CACHE_BYTES),
-            None => Self::in_memory(|_| {}),
+            None => Self::on_filesystem(),
         }
+    }
+
+    /// A new data folder in memory, whatever the environment names.
+    pub(crate) fn on_filesystem() -> Self {
+        Self::in_memory(|_| {})
     }
 
     /// A new data folder, whose store is at a place of its own in this bucket, with a cache of so many bytes.
@@ -128,6 +134,20 @@ impl Site {
 
     pub(crate) fn store(&self) -> Store {
         self.client().store("default".parse().unwrap(), Namespace::root())
+    }
+
+    /// The digests of all chunks that are stored, in the bucket `live` if the store is in one.
+    pub(crate) async fn stored_chunks(&self, live: Option<&Live>) -> BTreeSet<String> {
+        let names = match live {
+            Some(live) => {
+                let stores = std::fs::read(self.folder.join("config/datastores.json")).unwrap();
+                let stores: serde_json::Value = serde_json::from_slice(&stores).unwrap();
+                let prefix = stores[0]["backend"]["prefix"].as_str().unwrap();
+                live.keys(&format!("{prefix}/.chunks/")).await
+            }
+            None => chunk_files(self).iter().map(|path| path.display().to_string()).collect(),
+        };
+        names.iter().filter_map(|name| Some(name.rsplit_once('/')?.1.to_owned())).collect()
     }
 
     /// The folder of the store `default`.

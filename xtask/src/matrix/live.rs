@@ -14,7 +14,8 @@ use crate::shell::{self, Tally, TestRun};
 /// All of them.
 const TARGETS: [&Target; 2] = [&CLIENT, &END_TO_END];
 
-/// Longest run of the suite on one server; each test has a shorter limit of its own.
+/// Longest run of the suite on one server, beside what the stress scenarios are told to take; each test has a shorter limit
+/// of its own.
 const SUITE_WITHIN: Duration = Duration::from_mins(20);
 
 /// The programs that are the suites.
@@ -79,13 +80,16 @@ impl Live {
             ("COLDKEEP_LIVE_LACKS", &target.lacks),
             ("COLDKEEP_LIVE_QUIRKS", &target.quirks),
         ]);
-        verdict(&shell::run_tests(&mut command, Some(SUITE_WITHIN))?, &target.lacks)
+        // Three scenarios take that long, two of them at a time.
+        let stress = Duration::from_secs(3 * u64::from(self.stress_seconds.unwrap_or(0)));
+        let within = SUITE_WITHIN + stress;
+        verdict(&shell::run_tests(&mut command, Some(within))?, within, &target.lacks)
     }
 }
 
-fn verdict(run: &TestRun, lacks: &str) -> Result<String> {
+fn verdict(run: &TestRun, within: Duration, lacks: &str) -> Result<String> {
     match run {
-        TestRun::TimedOut => bail!("not done within {} s", SUITE_WITHIN.as_secs()),
+        TestRun::TimedOut => bail!("not done within {} s", within.as_secs()),
         TestRun::Ended { tally, .. } if tally.failed > 0 => bail!("{} tests failed", tally.failed),
         TestRun::Ended { ok: false, .. } => bail!("the suite failed"),
         TestRun::Ended { tally: Tally { passed: 0, .. }, .. } => bail!("no test ran"),
@@ -131,11 +135,14 @@ mod tests {
     fn what_did_not_run_is_no_pass() {
         let ended =
             |passed, failed, ignored, ok| TestRun::Ended { tally: Tally { passed, failed, ignored }, ok };
-        assert_eq!(verdict(&ended(3, 0, 0, true), "").unwrap(), "3 tests");
-        assert_eq!(verdict(&ended(3, 0, 2, true), "a,b").unwrap(), "3 tests, 2 not run for lack of a,b");
-        verdict(&ended(0, 0, 2, true), "a").unwrap_err();
-        verdict(&ended(3, 1, 0, false), "").unwrap_err();
-        verdict(&ended(3, 0, 0, false), "").unwrap_err();
-        verdict(&TestRun::TimedOut, "").unwrap_err();
+        assert_eq!(verdict(&ended(3, 0, 0, true), SUITE_WITHIN, "").unwrap(), "3 tests");
+        assert_eq!(
+            verdict(&ended(3, 0, 2, true), SUITE_WITHIN, "a,b").unwrap(),
+            "3 tests, 2 not run for lack of a,b"
+        );
+        verdict(&ended(0, 0, 2, true), SUITE_WITHIN, "a").unwrap_err();
+        verdict(&ended(3, 1, 0, false), SUITE_WITHIN, "").unwrap_err();
+        verdict(&ended(3, 0, 0, false), SUITE_WITHIN, "").unwrap_err();
+        verdict(&TestRun::TimedOut, SUITE_WITHIN, "").unwrap_err();
     }
 }

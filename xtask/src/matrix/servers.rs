@@ -54,15 +54,13 @@ pub(super) struct Target {
 /// The S3 client.
 pub(super) const CLIENT: Target = Target { package: "coldkeep-s3-client", name: "live", arguments: &[] };
 
-/// Backups into a bucket and back, through the binary. Stores in buckets cannot be collected yet.
+/// Backups into a bucket and back, and collections, through the binary.
 pub(super) const END_TO_END: Target = Target {
     package: "coldkeep-server",
     name: "it",
     arguments: &[
         "on_server::",
         "roundtrip::",
-        "--skip",
-        "collections_",
         // Two gibibytes through a gateway written in Python add minutes and nothing else.
         "--skip",
         "a_gibibyte_",

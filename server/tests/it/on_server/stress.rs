@@ -1,17 +1,20 @@
-//! Many writers of the same chunks, for a while.
+//! Many writers of the same chunks, for a while, with and without collections.
 //!
-//! Goal: uploads of one chunk by many sessions at once, aborted ones and such without cache among them, and evictions all
-//! the while, lose nothing. Method: eight writers that share most of their chunks, half of whose sessions end in the middle,
-//! and readers, on a cache that holds a fraction; then the cache is deleted, and all that was committed is verified and
-//! restored from the bucket alone. `COLDKEEP_STRESS_SECONDS` says for how long they write.
+//! Goal: uploads of one chunk by many sessions at once, aborted ones and such without cache among them, evictions, prunes
+//! and collections all the while, lose nothing. Method: eight writers that share most of their chunks, half of whose
+//! sessions end in the middle, and readers, on a cache that holds a fraction; beside them prunes, and collections without
+//! grace or margin, one after the other. Then the cache is deleted, all that was committed is verified and restored from the
+//! bucket alone, and one more collection leaves exactly what the snapshots refer to. `COLDKEEP_STRESS_SECONDS` says for how
+//! long they write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use coldkeep_client::Store;
+use coldkeep_client::{PruneKeep, ReaderSession, Store};
 use coldkeep_datastore::SnapshotName;
+use tokio::sync::RwLock;
 
 use super::{TIME, lose_folder};
 use crate::kill::{Choices, setting};
@@ -19,7 +22,7 @@ use crate::live::Live;
 use crate::material::{
     BACKUP, Chunk, Listed, append, backup_path, dynamic_csum, finish, noise, offsets, open_dynamic,
 };
-use crate::site::{Site, archive, assert_verifies, small, snapshot};
+use crate::site::{Site, archive, assert_verifies, collect, group, small, snapshot};
 use crate::wire::{Session, Wire};
 
 const WRITERS: u64 = 8;
@@ -33,6 +36,8 @@ const CHUNKS: usize = 40;
 const COMMON: usize = 60;
 /// After so many sessions there are new chunks for all writers to meet at.
 const SESSIONS_AN_EPOCH: u64 = 6;
+/// Snapshots of each writer that a prune keeps.
+const SNAPSHOTS_KEPT: u64 = 1;
 /// Snapshots that are restored in the end.
 const SAMPLES: usize = 30;
 
@@ -43,10 +48,28 @@ struct Shared {
     sessions: AtomicU64,
     aborted: AtomicUsize,
     restored: AtomicUsize,
+    collections: AtomicUsize,
+    pruned: AtomicUsize,
     until: Instant,
+    /// Held by a reader until it has a snapshot open, and by a prune: what is open is not removed.
+    pruning: RwLock<()>,
 }
 
 impl Shared {
+    fn for_seconds(seconds: u64) -> Arc<Self> {
+        Arc::new(Self {
+            committed: Mutex::default(),
+            next_time: AtomicI64::new(0),
+            sessions: AtomicU64::new(0),
+            aborted: AtomicUsize::new(0),
+            restored: AtomicUsize::new(0),
+            collections: AtomicUsize::new(0),
+            pruned: AtomicUsize::new(0),
+            until: Instant::now() + Duration::from_secs(seconds),
+            pruning: RwLock::default(),
+        })
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
     }
@@ -89,8 +112,12 @@ async fn write(wire: Wire, shared: Arc<Shared>, writer: u64, mut choices: Choice
             shared.aborted.fetch_add(1, Ordering::Relaxed);
         } else {
             let listed = uploading.await;
-            finish(&session, &id, time, &[listed]).await.ok();
-            shared.committed.lock().unwrap().insert(snapshot(&id, time), numbers);
+            {
+                // Known to be committed before a prune can remove it.
+                let _nobody_prunes = shared.pruning.read().await;
+                finish(&session, &id, time, &[listed]).await.ok();
+                shared.committed.lock().unwrap().insert(snapshot(&id, time), numbers);
+            }
             session.drop_connection().await;
         }
         if shared.is_over() {
@@ -138,35 +165,69 @@ async fn read(store: Store, shared: Arc<Shared>, mut choices: Choices) {
             tokio::time::sleep(Duration::from_millis(25)).await;
             continue;
         }
-        let (name, numbers) = committed.iter().nth(choices.below(committed.len())).unwrap();
-        assert_restores(&store, name, numbers).await;
+        let choice = choices.below(committed.len());
+        let pruning = shared.pruning.read().await;
+        // What a prune removed meanwhile is no longer there.
+        let committed = shared.committed();
+        let Some((name, numbers)) = committed.iter().nth(choice) else { continue };
+        let reader = store.open_snapshot(name, small()).await.unwrap();
+        drop(pruning);
+        assert_content(&reader, numbers).await;
         shared.restored.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 async fn assert_restores(store: &Store, name: &SnapshotName, numbers: &[u64]) {
-    let reader = store.open_snapshot(name, small()).await.unwrap();
+    assert_content(&store.open_snapshot(name, small()).await.unwrap(), numbers).await;
+}
+
+async fn assert_content(reader: &ReaderSession, numbers: &[u64]) {
+    let name = reader.snapshot();
     let content = reader.restore_to_writer(&archive(ARCHIVE), Vec::new()).await;
     let content = content.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     let expected: Vec<u8> = numbers.iter().flat_map(|number| chunk(*number).plain).collect();
     assert!(content == expected, "{name} came back other than it was");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_committed_under_stress_is_in_the_bucket() {
+/// Collects, one run after the other.
+async fn collect_again_and_again(store: Store, shared: Arc<Shared>) {
+    while !shared.is_over() {
+        collect(&store).await.unwrap();
+        shared.collections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps the newest snapshots of each writer.
+async fn prune_again_and_again(store: Store, shared: Arc<Shared>, mut choices: Choices) {
+    let keep = PruneKeep { keep_last: Some(SNAPSHOTS_KEPT), ..PruneKeep::default() };
+    while !shared.is_over() {
+        let writer = group(&format!("w{}", choices.below(WRITERS as usize)));
+        {
+            let _no_reader_opens = shared.pruning.write().await;
+            // A writer that has nothing yet has no group.
+            let verdicts = store.prune(&writer, &keep, false).await.unwrap_or_default();
+            let mut committed = shared.committed.lock().unwrap();
+            for verdict in verdicts.iter().filter(|verdict| !verdict.keep) {
+                let name = SnapshotName::new(verdict.group.clone(), verdict.backup_time);
+                shared.pruned.fetch_add(usize::from(committed.remove(&name).is_some()), Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether prunes and collections go on beside the writers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cleaning {
+    No,
+    Yes,
+}
+
+/// Lets all of them work for as long as the environment says, and returns what they know.
+async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shared> {
     let seconds = setting("COLDKEEP_STRESS_SECONDS").unwrap_or(5);
-    let seed = setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe);
-    println!("COLDKEEP_STRESS_SECONDS={seconds} COLDKEEP_STRESS_SEED={seed}");
-    let mut choices = Choices(seed);
-    let mut site = Site::in_bucket(Live::any(), CACHE_BYTES);
-    let shared = Arc::new(Shared {
-        committed: Mutex::default(),
-        next_time: AtomicI64::new(0),
-        sessions: AtomicU64::new(0),
-        aborted: AtomicUsize::new(0),
-        restored: AtomicUsize::new(0),
-        until: Instant::now() + Duration::from_secs(seconds),
-    });
+    println!("COLDKEEP_STRESS_SECONDS={seconds} COLDKEEP_STRESS_SEED={}", choices.0);
+    let shared = Shared::for_seconds(seconds);
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let wire = site.wire().await;
@@ -175,22 +236,32 @@ async fn what_was_committed_under_stress_is_in_the_bucket() {
     for _ in 0..READERS {
         tasks.spawn(read(site.store(), Arc::clone(&shared), Choices(choices.next())));
     }
+    if cleaning == Cleaning::Yes {
+        tasks.spawn(collect_again_and_again(site.store(), Arc::clone(&shared)));
+        let pruning = Choices(choices.next());
+        tasks.spawn(prune_again_and_again(site.store(), Arc::clone(&shared), pruning));
+    }
     tasks.join_all().await;
-
-    let committed = shared.committed();
-    let status = site.store().status().await.unwrap().bucket.unwrap();
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "{} committed, {} aborted, {} restored, cache {}",
-        committed.len(),
-        shared.aborted.load(Ordering::Relaxed),
-        shared.restored.load(Ordering::Relaxed),
-        status["cache"]
+        "{} committed, {} pruned, {} aborted, {} restored, {} collections",
+        shared.committed().len() + count(&shared.pruned),
+        count(&shared.pruned),
+        count(&shared.aborted),
+        count(&shared.restored),
+        count(&shared.collections),
     );
-    assert!(shared.aborted.load(Ordering::Relaxed) > 0 && !committed.is_empty());
-    assert!(status["cache"]["bytes"].as_u64() <= status["cache"]["bytes-max"].as_u64(), "{status}");
+    assert!(count(&shared.aborted) > 0 && !shared.committed().is_empty());
+    shared
+}
 
-    lose_folder(&mut site);
-    let store = site.store();
+fn seed() -> Choices {
+    Choices(setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe))
+}
+
+/// Compares the store with what was committed, and the data with what it was made of.
+async fn assert_whole(site: &Site, shared: &Shared, choices: &mut Choices) {
+    let (store, committed) = (site.store(), shared.committed());
     let listed = store.snapshots(None, None).await.unwrap();
     assert!(
         listed.iter().all(coldkeep_client::SnapshotItem::is_finished),
@@ -204,4 +275,60 @@ async fn what_was_committed_under_stress_is_in_the_bucket() {
         let (name, numbers) = committed.iter().nth(choices.below(committed.len())).unwrap();
         assert_restores(&store, name, numbers).await;
     }
+}
+
+/// One more collection leaves exactly what the snapshots refer to (I5).
+async fn assert_nothing_is_left_over(site: &Site, live: Option<&Live>, shared: &Shared) {
+    let store = site.store();
+    // Objects are dated in whole seconds, and what was written less than three of them ago may be in use.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    collect(&store).await.unwrap();
+    let runs = store.gc_history(None).await.unwrap();
+    let last = &runs[0].report;
+    for (what, expected) in [("pending", 0), ("in_limbo", 0), ("failed", 0)] {
+        assert_eq!(last[what]["count"], expected, "{what}: {last}");
+    }
+    // Of all collections: each looked at the whole store.
+    assert!(runs.iter().all(|run| run.report["missing"]["chunks"] == 0), "{runs:?}");
+    let numbers: BTreeSet<u64> = shared.committed().into_values().flatten().collect();
+    let wanted: BTreeSet<String> = numbers.iter().map(|number| chunk(*number).digest.to_string()).collect();
+    let stored = site.stored_chunks(live).await;
+    assert_eq!(stored.len(), wanted.len());
+    assert!(stored == wanted, "{:?} are left over", stored.difference(&wanted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_under_stress_is_in_the_bucket() {
+    let mut choices = seed();
+    let mut site = Site::in_bucket(Live::any(), CACHE_BYTES);
+    let shared = run(&site, Cleaning::No, &mut choices).await;
+    let status = site.store().status().await.unwrap().bucket.unwrap();
+    assert!(status["cache"]["bytes"].as_u64() <= status["cache"]["bytes-max"].as_u64(), "{status}");
+    lose_folder(&mut site);
+    assert_whole(&site, &shared, &mut choices).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_under_stress_take_nothing_from_a_bucket_that_is_needed_and_leave_nothing_else() {
+    let mut choices = seed();
+    let mut site = Site::in_bucket(Live::any(), CACHE_BYTES);
+    let shared = run(&site, Cleaning::Yes, &mut choices).await;
+    assert!(shared.collections.load(Ordering::Relaxed) > 0 && shared.pruned.load(Ordering::Relaxed) > 0);
+    lose_folder(&mut site);
+    assert_whole(&site, &shared, &mut choices).await;
+    assert_nothing_is_left_over(&site, Some(Live::any()), &shared).await;
+    assert_whole(&site, &shared, &mut choices).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_under_stress_take_nothing_from_a_filesystem_that_is_needed_and_leave_nothing_else() {
+    let mut choices = seed();
+    let mut site = Site::on_filesystem();
+    let shared = run(&site, Cleaning::Yes, &mut choices).await;
+    assert!(shared.collections.load(Ordering::Relaxed) > 0 && shared.pruned.load(Ordering::Relaxed) > 0);
+    site.stop();
+    site.start();
+    assert_whole(&site, &shared, &mut choices).await;
+    assert_nothing_is_left_over(&site, None, &shared).await;
+    assert_whole(&site, &shared, &mut choices).await;
 }
