@@ -6,4 +6,5 @@ mod fixture;
 mod hazards;
 mod interleave;
 mod missing;
+mod rate;
 mod runs;

@@ -331,6 +331,43 @@ async fn collection_spares_what_an_open_session_was_told() {
     assert_eq!((&gc["pending-chunks"], &gc["removed-chunks"]), (&json!(1), &json!(0)));
 }
 
+/// Goal: what a collection finds out of the ordinary is in its report, which outlives the server.
+/// Method: an index in an odd place, a chunk that is lost, a dry run, and bad requests.
+#[tokio::test]
+async fn the_report_of_a_collection_tells_what_is_out_of_the_ordinary() {
+    let server = TestServer::with_grace(Duration::ZERO).await;
+    let root = server.root().await;
+    let (kept, lost) = (Chunk::of(noise(1, 5000)), Chunk::of(noise(2, 5000)));
+    crate::material::backup(&root, "h1", TIME, &[&kept, &lost]).await;
+    let store = server.store_folder();
+    let snapshot = store.join("host/h1/2023-11-14T22:13:20Z");
+    std::fs::create_dir(store.join("stray")).unwrap();
+    std::fs::copy(snapshot.join("a.bin.didx"), store.join("stray/copy.didx")).unwrap();
+    let digest = lost.digest.to_string();
+    std::fs::remove_file(store.join(".chunks").join(&digest[..4]).join(&digest)).unwrap();
+
+    root.post(&format!("{STORE}/gc?max-delete-rate=0")).await.refused(400, "max-delete-rate");
+    root.post(&format!("{STORE}/gc?dry-run=perhaps")).await.refused(400, "dry-run");
+    let dry = root.post(&format!("{STORE}/gc?dry-run=1")).await.data();
+    assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "WARNINGS: 4");
+    let status = root.get(&format!("{STORE}/gc")).await.data();
+    assert_eq!(status["upid"], json!(null), "a dry run is no result");
+    root.post(&format!("{STORE}/gc")).await.ok();
+    assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "WARNINGS: 4");
+
+    let history = root.get(&format!("{STORE}/gc-history")).await.data();
+    let runs = history.as_array().unwrap();
+    assert_eq!((runs.len(), &runs[1]["upid"], &runs[1]["report"]["dry_run"]), (2, &dry, &json!(true)));
+    let report = &runs[0]["report"];
+    assert_eq!(report["unexpected_indexes"][0], store.join("stray/copy.didx").display().to_string());
+    assert_eq!((&report["missing"]["chunks"], &report["missing"]["sample"][0]), (&json!(1), &json!(digest)));
+    assert_eq!(report["missing"]["broken_indexes"].as_array().unwrap().len(), 2);
+    let only = root.get(&format!("{STORE}/gc-history?limit=1")).await.data();
+    assert_eq!(only, json!([runs[0]]));
+    let upid = dry.as_str().unwrap().replace(':', "%3A").replace('@', "%40");
+    assert_eq!(root.get(&format!("{STORE}/gc-history?upid={upid}")).await.data(), json!([runs[1]]));
+}
+
 #[tokio::test]
 async fn verify_finds_damage_and_notes_it() {
     let server = TestServer::start().await;

@@ -1,6 +1,7 @@
 //! A prefix of a bucket on an S3 server.
 
 mod failure;
+mod listing;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coldkeep_s3_client::ops::{
-    ContinuationToken, CopyObject, DeleteReport, DeleteTarget, HeadBucket, ListObjectsV2, ListedObject,
+    ContinuationToken, CopyObject, DeleteReport, DeleteTarget, HeadBucket, ListObjectsV2,
 };
 use coldkeep_s3_client::{
     CallOptions, Client, DefaultTransport, GetObject, HeadObject, ObjectMeta, PutObject, Quirk, RequestError,
@@ -101,12 +102,6 @@ impl<T: Transport> S3Backend<T> {
         FullKey::new(format!("{}{key}", self.prefix)).map_err(|error| subject.invalid(error))
     }
 
-    /// Returns the key below the prefix; `None` for what is no key of a store, such as the placeholders that some tools
-    /// make for folders.
-    fn own_key(&self, key: &FullKey) -> Option<ObjectKey> {
-        ObjectKey::new(key.as_str().strip_prefix(&self.prefix)?).ok()
-    }
-
     /// Returns how a request with this validity is signed.
     fn options(&self, validity: Option<Validity>) -> CallOptions {
         let Some(Validity { signed_at, lasts }) = validity else { return CallOptions::new() };
@@ -152,16 +147,6 @@ impl<T: Transport> S3Backend<T> {
         self.client.send_with(&HeadObject::new(key.clone()), &once).await.ok()?.date
     }
 
-    fn listed(&self, object: &ListedObject, date: StoreTime) -> Option<ObjectInfo> {
-        Some(ObjectInfo {
-            key: self.own_key(&object.key)?,
-            len: object.size_bytes,
-            etag: tag(object.etag.as_ref()),
-            // Where the server does not tell, the object counts as new: when in doubt, leak.
-            modified_at: object.last_modified.map_or(date, store_time),
-        })
-    }
-
     /// Sums up what became of the keys of a batch.
     fn deletion(&self, report: DeleteReport, is_unclear: bool) -> Deletion {
         let is_unclear = is_unclear || !report.unreported.is_empty();
@@ -170,9 +155,16 @@ impl<T: Transport> S3Backend<T> {
         // as deleted (I5: the next run comes back to it).
         let silent =
             report.unreported.into_iter().map(|target| (target, "it was not reported on".to_owned()));
-        let own = |(target, reason): (DeleteTarget, String)| Some((self.own_key(&target.key)?, reason));
+        let own =
+            |(target, reason): (DeleteTarget, String)| Some((own_key(&self.prefix, &target.key)?, reason));
         Deletion { refused: refused.chain(silent).filter_map(own).collect(), is_unclear }
     }
+}
+
+/// Returns the key below the prefix; `None` for what is no key of a store, such as the placeholders that some tools make for
+/// folders.
+fn own_key(prefix: &str, key: &FullKey) -> Option<ObjectKey> {
+    ObjectKey::new(key.as_str().strip_prefix(prefix)?).ok()
 }
 
 fn info(key: ObjectKey, meta: &ObjectMeta, len: u64, date: StoreTime) -> ObjectInfo {
@@ -316,16 +308,7 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
         if let Some(token) = after {
             op = op.with_token(ContinuationToken::new(token));
         }
-        let reply = self.client.send(&op).await.map_err(|error| subject.failed(error))?;
-        let answer = subject.answer(reply)?;
-        let date = answer.date;
-        Ok(answer.map(|page| {
-            let mut objects: Vec<_> =
-                page.objects.iter().filter_map(|object| self.listed(object, date)).collect();
-            // Servers are free to order a page as they like.
-            objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-            Page { objects, next: page.next.map(|token| token.as_str().to_owned()) }
-        }))
+        listing::fetch(self.client.clone(), op, self.prefix.clone(), subject).await
     }
 
     /// As the trait says, by the names of the S3 API.

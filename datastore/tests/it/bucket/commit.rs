@@ -85,6 +85,7 @@ async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
     fixture.backend().clear_rules();
     assert!(!fixture.path(FIRST).exists(), "gone on disk at once");
 
+    assert!(fixture.store.unfinished().await.unwrap().is_empty(), "its path is closed (R19)");
     let cleared = fixture.store.clear_unfinished().await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (0, 1), "its path is closed (R19)");
     assert!(fixture.references().await.contains(&Digest::of(b"two")));
@@ -109,6 +110,11 @@ async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     assert_eq!(late.land().await.unwrap_err().fault, Fault::Expired);
     let running = fixture.begin(SECOND).await;
     upload_stream(&running, "a.didx", &[b"two"]).await;
+    // The path is open as soon as the backend's date was seen.
+    fixture.store.chunks().as_bucket().unwrap().settle_expired().await.unwrap();
+    let foreseen: Vec<_> = fixture.store.unfinished().await.unwrap().into_iter().collect();
+    assert_eq!(foreseen, [(Namespace::root(), snapshot(FIRST))]);
+    assert!(!fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty(), "it only looked");
     let cleared = fixture.store.clear_unfinished().await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (1, 1), "a session that runs is left alone");
     assert!(fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty());
