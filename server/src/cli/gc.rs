@@ -85,13 +85,11 @@ async fn collect(store: &Store, dry_run: bool, rate: Option<u32>) -> Result<Outc
         runs => runs.context("cannot get the report of the collection")?,
     };
     let report = runs.into_iter().next().map(|run| serde_json::from_value(run.report));
-    Ok(match report.transpose().context("the report of the collection is damaged")? {
-        Some(report) => Outcome::Full { upid, report: Box::new(report) },
-        None => {
-            let status = store.gc_status().await.context("cannot get the result of the collection")?;
-            Outcome::Stock(Box::new(status))
-        }
-    })
+    if let Some(report) = report.transpose().context("the report of the collection is damaged")? {
+        return Ok(Outcome::Full { upid, report: Box::new(report) });
+    }
+    let status = store.gc_status().await.context("cannot get the result of the collection")?;
+    Ok(Outcome::Stock(Box::new(status)))
 }
 
 fn history_table(runs: &[GcRun]) -> String {

@@ -29,7 +29,7 @@ const SKEW: Duration = Duration::from_secs(2);
 /// Prefix folders of a store.
 const FOLDERS: u32 = 1 << 16;
 
-/// Objects of a full page (S3 API reference, ListObjectsV2, `max-keys`).
+/// Objects of a full page (S3 API reference, `ListObjectsV2`, `max-keys`).
 const PAGE_OBJECTS: u64 = 1000;
 
 /// One thing that a sweep comes upon: an object, a local file, or both under one name.
