@@ -112,11 +112,12 @@ fn apply_rule(
     count: u64,
     bucket: impl Fn(&PruneCandidate) -> i64,
 ) {
-    // A period that an earlier rule keeps a snapshot of is served already; a protected snapshot serves none.
+    // A period that an earlier rule keeps a snapshot of is served already. What no rule chose serves none: neither a
+    // protected snapshot nor an unfinished one, which may never be finished.
     let kept = newest_first
         .iter()
         .zip(verdicts.iter())
-        .filter(|(candidate, verdict)| **verdict == Some(true) && !candidate.protected);
+        .filter(|(candidate, verdict)| **verdict == Some(true) && !candidate.protected && candidate.finished);
     let served: BTreeSet<i64> = kept.map(|(candidate, _)| bucket(candidate)).collect();
     let mut chosen = BTreeSet::new();
     for (candidate, verdict) in newest_first.iter().zip(verdicts) {
@@ -283,5 +284,14 @@ mod tests {
             [unfinished(MONDAY), finished(MONDAY + 1), unfinished(MONDAY + 2), unfinished(MONDAY + 3)];
         assert_eq!(kept(&snapshots, keep), [MONDAY + 1, MONDAY + 3]);
         assert_eq!(kept(&[unfinished(MONDAY), finished(MONDAY + 1)], keep), [MONDAY + 1]);
+    }
+
+    #[test]
+    fn an_unfinished_snapshot_takes_no_part_in_the_rules() {
+        // It lies on the day of the newest finished one, which must stay all the same (calendar.md §4, step 2).
+        let unfinished = PruneCandidate { finished: false, ..finished(MONDAY + DAY + 7_200) };
+        let snapshots = [finished(MONDAY), finished(MONDAY + DAY), unfinished];
+        let keep = KeepOptions { daily: Some(1), ..Default::default() };
+        assert_eq!(kept(&snapshots, keep), [MONDAY + DAY, MONDAY + DAY + 7_200]);
     }
 }
