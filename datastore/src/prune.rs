@@ -1,8 +1,9 @@
-//! Decides which snapshots of one group a retention rule keeps.
+//! Decides which snapshots of one group a retention rule keeps, and says which rule decided.
 //!
-//! Pure: snapshots and counts in, a verdict for each snapshot out. Forgetting what is not kept is the caller's business.
+//! Pure: snapshots and counts in, a decision on each snapshot out. Forgetting what is not kept is the caller's business.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::BackupTime;
 use crate::name::date_of_days;
@@ -30,19 +31,38 @@ pub struct KeepOptions {
 impl KeepOptions {
     /// Whether no rule is given at all; then everything is kept.
     pub fn is_empty(&self) -> bool {
-        self.rules().into_iter().all(|(_, count)| count.is_none())
+        self.given().next().is_none()
     }
 
-    fn rules(&self) -> [(Period, Option<u64>); 6] {
-        [
-            (Period::Snapshot, self.last),
-            (Period::Hour, self.hourly),
-            (Period::Day, self.daily),
-            (Period::Week, self.weekly),
-            (Period::Month, self.monthly),
-            (Period::Year, self.yearly),
-        ]
+    /// Returns the rules that are given with their counts, in the order in which they apply.
+    pub fn given(&self) -> impl Iterator<Item = (KeepRule, u64)> + use<> {
+        let all = [
+            (KeepRule::Last, self.last),
+            (KeepRule::Hourly, self.hourly),
+            (KeepRule::Daily, self.daily),
+            (KeepRule::Weekly, self.weekly),
+            (KeepRule::Monthly, self.monthly),
+            (KeepRule::Yearly, self.yearly),
+        ];
+        all.into_iter().filter_map(|(rule, count)| Some((rule, count?)))
     }
+}
+
+/// A rule of [`KeepOptions`]; shown as the option is called, `keep-daily`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeepRule {
+    /// Each snapshot is a period of its own.
+    Last,
+    /// Periods are hours.
+    Hourly,
+    /// Periods are days.
+    Daily,
+    /// Periods are ISO weeks.
+    Weekly,
+    /// Periods are months.
+    Monthly,
+    /// Periods are years.
+    Yearly,
 }
 
 /// What the decision needs to know of one snapshot.
@@ -56,20 +76,75 @@ pub struct PruneCandidate {
     pub protected: bool,
 }
 
-/// The verdict on one snapshot.
+/// The decision on one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneDecision {
     /// The snapshot that was judged.
     pub candidate: PruneCandidate,
-    /// Whether it stays.
-    pub keep: bool,
+    /// Why it stays or goes.
+    pub reason: Reason,
 }
 
-/// Judges all snapshots of one group, oldest first.
+impl PruneDecision {
+    /// Tells whether the snapshot stays.
+    pub const fn keeps(&self) -> bool {
+        self.reason.keeps()
+    }
+}
+
+/// Why a snapshot stays or goes; shown as one word, rules as their option is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It stays: no rule is given.
+    NoRuleGiven,
+    /// It stays: it is protected.
+    Protected,
+    /// It stays: it is unfinished and the newest of all, so it may be a backup that is running.
+    MayBeRunning,
+    /// It goes: it is unfinished, and something newer says that nobody is going to finish it.
+    LeftUnfinished,
+    /// It stays: this rule chose it as the newest of its period.
+    Chosen(KeepRule),
+    /// It goes: this rule chose a newer one of the same period.
+    Superseded(KeepRule),
+    /// It goes: no rule is left that would keep it.
+    NoRuleLeft,
+}
+
+impl Reason {
+    /// Tells whether a snapshot stays for this reason.
+    pub const fn keeps(self) -> bool {
+        match self {
+            Self::NoRuleGiven | Self::Protected | Self::MayBeRunning | Self::Chosen(_) => true,
+            Self::LeftUnfinished | Self::Superseded(_) | Self::NoRuleLeft => false,
+        }
+    }
+
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRuleGiven => "no-rule-given",
+            Self::Protected => "protected",
+            Self::MayBeRunning => "may-be-running",
+            Self::LeftUnfinished => "left-unfinished",
+            Self::Chosen(rule) | Self::Superseded(rule) => rule.as_str(),
+            Self::NoRuleLeft => "no-rule-left",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Judges all snapshots of one group, oldest first (spec `calendar.md` §4).
 ///
 /// `offset_at` gives the offset of local time from UTC in seconds at a Unix time: periods are those of the operator's calendar.
 /// Protected snapshots always stay and count towards no rule. Of unfinished ones only the newest stays, and only if it is newer
-/// than every finished one (it may be a backup that is running). Without any rule everything stays (rest-api.md §4.5).
+/// than every finished one; it counts towards no rule either. Without any rule everything stays.
 pub fn plan(
     snapshots: &[PruneCandidate],
     keep: &KeepOptions,
@@ -77,221 +152,105 @@ pub fn plan(
 ) -> Vec<PruneDecision> {
     let mut sorted: Vec<PruneCandidate> = snapshots.to_vec();
     sorted.sort_by_key(|candidate| std::cmp::Reverse(candidate.time));
-    let mut verdicts: Vec<Option<bool>> =
-        sorted.iter().map(|candidate| (keep.is_empty() || candidate.protected).then_some(true)).collect();
-    decide_unfinished(&sorted, &mut verdicts);
-    for (period, count) in keep.rules() {
-        let Some(count) = count else { continue };
-        let bucket = |candidate: &PruneCandidate| {
+    let mut reasons: Vec<Option<Reason>> = sorted
+        .iter()
+        .map(|candidate| match () {
+            () if candidate.protected => Some(Reason::Protected),
+            () if keep.is_empty() => Some(Reason::NoRuleGiven),
+            () => None,
+        })
+        .collect();
+    decide_unfinished(&sorted, &mut reasons);
+    for (rule, count) in keep.given() {
+        let period = |candidate: &PruneCandidate| {
             let unix_seconds = candidate.time.unix_seconds();
-            period.bucket(unix_seconds, offset_at(unix_seconds))
+            rule.period(unix_seconds, offset_at(unix_seconds))
         };
-        apply_rule(&sorted, &mut verdicts, count, bucket);
+        apply_rule(&sorted, &mut reasons, (rule, count), period);
     }
-    let decided = sorted.into_iter().zip(verdicts);
+    let decided = sorted.into_iter().zip(reasons);
     let mut plan: Vec<PruneDecision> = decided
-        .map(|(candidate, verdict)| PruneDecision { candidate, keep: verdict.unwrap_or(false) })
+        .map(|(candidate, reason)| PruneDecision { candidate, reason: reason.unwrap_or(Reason::NoRuleLeft) })
         .collect();
     plan.reverse();
     plan
 }
 
-fn decide_unfinished(newest_first: &[PruneCandidate], verdicts: &mut [Option<bool>]) {
-    let mut may_be_running = true;
-    for (candidate, verdict) in newest_first.iter().zip(verdicts) {
-        if !candidate.finished && verdict.is_none() {
-            *verdict = Some(may_be_running);
+fn decide_unfinished(newest_first: &[PruneCandidate], reasons: &mut [Option<Reason>]) {
+    let mut is_newest = true;
+    for (candidate, reason) in newest_first.iter().zip(reasons) {
+        if !candidate.finished && reason.is_none() {
+            *reason = Some(if is_newest { Reason::MayBeRunning } else { Reason::LeftUnfinished });
         }
-        may_be_running = false;
+        is_newest = false;
     }
 }
 
 fn apply_rule(
     newest_first: &[PruneCandidate],
-    verdicts: &mut [Option<bool>],
-    count: u64,
-    bucket: impl Fn(&PruneCandidate) -> i64,
+    reasons: &mut [Option<Reason>],
+    (rule, count): (KeepRule, u64),
+    period: impl Fn(&PruneCandidate) -> i64,
 ) {
-    // A period that an earlier rule keeps a snapshot of is served already. What no rule chose serves none: neither a
+    // A period that an earlier rule chose a snapshot of is served already. What no rule chose serves none: neither a
     // protected snapshot nor an unfinished one, which may never be finished.
-    let kept = newest_first
-        .iter()
-        .zip(verdicts.iter())
-        .filter(|(candidate, verdict)| **verdict == Some(true) && !candidate.protected && candidate.finished);
-    let served: BTreeSet<i64> = kept.map(|(candidate, _)| bucket(candidate)).collect();
-    let mut chosen = BTreeSet::new();
-    for (candidate, verdict) in newest_first.iter().zip(verdicts) {
-        let id = bucket(candidate);
-        if verdict.is_some() || served.contains(&id) {
+    let chosen = newest_first.iter().zip(reasons.iter());
+    let chosen = chosen.filter(|(_, reason)| matches!(reason, Some(Reason::Chosen(_))));
+    let served: BTreeSet<i64> = chosen.map(|(candidate, _)| period(candidate)).collect();
+    let mut used = BTreeSet::new();
+    for (candidate, reason) in newest_first.iter().zip(reasons) {
+        let id = period(candidate);
+        if reason.is_some() || served.contains(&id) {
             continue;
         }
-        if chosen.contains(&id) {
-            *verdict = Some(false);
-        } else if chosen.len() as u64 >= count {
+        if used.contains(&id) {
+            *reason = Some(Reason::Superseded(rule));
+        } else if used.len() as u64 >= count {
             break;
         } else {
-            chosen.insert(id);
-            *verdict = Some(true);
+            used.insert(id);
+            *reason = Some(Reason::Chosen(rule));
         }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Period {
-    Snapshot,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Year,
-}
+impl KeepRule {
+    /// Returns the name of its option.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "keep-last",
+            Self::Hourly => "keep-hourly",
+            Self::Daily => "keep-daily",
+            Self::Weekly => "keep-weekly",
+            Self::Monthly => "keep-monthly",
+            Self::Yearly => "keep-yearly",
+        }
+    }
 
-impl Period {
     /// A number that two instants share exactly if they lie in the same period of local time.
-    fn bucket(self, unix_seconds: i64, offset_seconds: i64) -> i64 {
+    fn period(self, unix_seconds: i64, offset_seconds: i64) -> i64 {
         let local_seconds = unix_seconds.saturating_add(offset_seconds);
         let day = local_seconds.div_euclid(86_400);
         match self {
-            Period::Snapshot => unix_seconds,
-            Period::Hour => local_seconds.div_euclid(3_600),
-            Period::Day => day,
+            Self::Last => unix_seconds,
+            Self::Hourly => local_seconds.div_euclid(3_600),
+            Self::Daily => day,
             // 1970-01-01 was a Thursday: three days later a week of the ISO calendar begins.
-            Period::Week => (day + 3).div_euclid(7),
-            Period::Month => {
+            Self::Weekly => (day + 3).div_euclid(7),
+            Self::Monthly => {
                 let (year, month, _) = date_of_days(day);
                 year * 12 + month
             }
-            Period::Year => date_of_days(day).0,
+            Self::Yearly => date_of_days(day).0,
         }
+    }
+}
+
+impl fmt::Display for KeepRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: i64 = 86_400;
-    /// 2023-11-13 00:00:00 UTC, a Monday.
-    const MONDAY: i64 = 1_699_833_600;
-
-    fn finished(unix_seconds: i64) -> PruneCandidate {
-        PruneCandidate {
-            time: BackupTime::from_unix(unix_seconds).unwrap(),
-            finished: true,
-            protected: false,
-        }
-    }
-
-    fn kept(snapshots: &[PruneCandidate], keep: KeepOptions) -> Vec<i64> {
-        let plan = plan(snapshots, &keep, |_| 0);
-        assert_eq!(plan.len(), snapshots.len());
-        plan.iter()
-            .filter(|decision| decision.keep)
-            .map(|decision| decision.candidate.time.unix_seconds())
-            .collect()
-    }
-
-    #[test]
-    fn without_a_rule_everything_stays() {
-        let unfinished = PruneCandidate { finished: false, ..finished(MONDAY) };
-        assert_eq!(kept(&[unfinished, finished(MONDAY + 1)], KeepOptions::default()), [MONDAY, MONDAY + 1]);
-    }
-
-    #[test]
-    fn keep_last_keeps_the_newest_and_lists_oldest_first() {
-        let snapshots: Vec<_> = (0..5).map(|n| finished(MONDAY + n)).collect();
-        assert_eq!(
-            kept(&snapshots, KeepOptions { last: Some(2), ..Default::default() }),
-            [MONDAY + 3, MONDAY + 4]
-        );
-    }
-
-    #[test]
-    fn a_day_keeps_its_newest_snapshot() {
-        let snapshots = [
-            finished(MONDAY),
-            finished(MONDAY + 3_600),
-            finished(MONDAY + DAY),
-            finished(MONDAY + DAY + 7_200),
-        ];
-        let keep = KeepOptions { daily: Some(7), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY + 3_600, MONDAY + DAY + 7_200]);
-    }
-
-    #[test]
-    fn a_later_rule_skips_periods_an_earlier_one_serves() {
-        // keep-last takes today's, so keep-daily takes the days before.
-        let snapshots: Vec<_> = (0..4).map(|n| finished(MONDAY + n * DAY)).collect();
-        let keep = KeepOptions { last: Some(1), daily: Some(2), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY + DAY, MONDAY + 2 * DAY, MONDAY + 3 * DAY]);
-    }
-
-    #[test]
-    fn a_snapshot_removed_by_one_rule_is_not_kept_by_the_next() {
-        let snapshots = [finished(MONDAY), finished(MONDAY + 3_600)];
-        let keep = KeepOptions { daily: Some(1), yearly: Some(5), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY + 3_600]);
-    }
-
-    #[test]
-    fn weeks_begin_on_monday() {
-        let snapshots = [finished(MONDAY - 1), finished(MONDAY), finished(MONDAY + 6 * DAY)];
-        let keep = KeepOptions { weekly: Some(9), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY - 1, MONDAY + 6 * DAY]);
-    }
-
-    #[test]
-    fn months_and_years_follow_the_calendar() {
-        // 2024-02-29 23:59:59 and 2024-03-01, 2023-12-31 23:59:59 and 2024-01-01.
-        let (leap_day, march) = (1_709_251_199, 1_709_251_200);
-        let (old_year, new_year) = (1_704_067_199, 1_704_067_200);
-        let snapshots: Vec<_> = [old_year, new_year, leap_day, march].map(finished).to_vec();
-        let monthly = KeepOptions { monthly: Some(9), ..Default::default() };
-        assert_eq!(kept(&snapshots, monthly), [old_year, new_year, leap_day, march]);
-        let yearly = KeepOptions { yearly: Some(9), ..Default::default() };
-        assert_eq!(kept(&snapshots, yearly), [old_year, march]);
-    }
-
-    #[test]
-    fn periods_are_those_of_local_time() {
-        let snapshots = [finished(MONDAY - 1), finished(MONDAY + 1)];
-        let keep = KeepOptions { daily: Some(9), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY - 1, MONDAY + 1]);
-        let east: Vec<_> =
-            plan(&snapshots, &keep, |_| 7_200).into_iter().map(|decision| decision.keep).collect();
-        assert_eq!(east, [false, true]);
-    }
-
-    #[test]
-    fn protected_snapshots_stay_and_use_up_nothing() {
-        let protected = PruneCandidate { protected: true, ..finished(MONDAY + 9) };
-        let snapshots = [finished(MONDAY), finished(MONDAY + 1), protected];
-        assert_eq!(
-            kept(&snapshots, KeepOptions { last: Some(1), ..Default::default() }),
-            [MONDAY + 1, MONDAY + 9]
-        );
-        assert_eq!(
-            kept(&snapshots, KeepOptions { daily: Some(1), ..Default::default() }),
-            [MONDAY + 1, MONDAY + 9]
-        );
-    }
-
-    #[test]
-    fn only_an_unfinished_snapshot_newer_than_all_finished_ones_stays() {
-        let unfinished = |unix_seconds| PruneCandidate { finished: false, ..finished(unix_seconds) };
-        let keep = KeepOptions { last: Some(1), ..Default::default() };
-        let snapshots =
-            [unfinished(MONDAY), finished(MONDAY + 1), unfinished(MONDAY + 2), unfinished(MONDAY + 3)];
-        assert_eq!(kept(&snapshots, keep), [MONDAY + 1, MONDAY + 3]);
-        assert_eq!(kept(&[unfinished(MONDAY), finished(MONDAY + 1)], keep), [MONDAY + 1]);
-    }
-
-    #[test]
-    fn an_unfinished_snapshot_takes_no_part_in_the_rules() {
-        // It lies on the day of the newest finished one, which must stay all the same (calendar.md §4, step 2).
-        let unfinished = PruneCandidate { finished: false, ..finished(MONDAY + DAY + 7_200) };
-        let snapshots = [finished(MONDAY), finished(MONDAY + DAY), unfinished];
-        let keep = KeepOptions { daily: Some(1), ..Default::default() };
-        assert_eq!(kept(&snapshots, keep), [MONDAY + DAY, MONDAY + DAY + 7_200]);
-    }
-}
+mod tests;

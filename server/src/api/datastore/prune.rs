@@ -136,7 +136,7 @@ async fn judge(
     let verdicts = prune::plan(&candidates, keep, offset_of_local_time).into_iter().map(|decision| Verdict {
         group: group.clone(),
         time: decision.candidate.time,
-        keep: decision.keep,
+        keep: decision.keeps(),
         protected: decision.candidate.protected,
         ns: None,
     });
