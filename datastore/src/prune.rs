@@ -253,4 +253,6 @@ impl fmt::Display for KeepRule {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
