@@ -43,6 +43,7 @@ pub mod http;
 mod limits;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
+mod prune;
 mod server;
 pub mod state;
 pub mod tasks;

@@ -3,6 +3,7 @@
 use super::Datastore;
 use crate::mirror::detached;
 use crate::name::{GroupName, Namespace, Owner};
+use crate::prune::PruneCandidate;
 use crate::tree::{self, Change, DeleteStats, GroupInfo, TreeError};
 
 impl Datastore {
@@ -25,6 +26,44 @@ impl Datastore {
                 }
             }
             Ok(infos)
+        })
+        .await
+    }
+
+    /// Lists what [`prune::plan`](crate::prune::plan) has to know of a group's snapshots, oldest first.
+    ///
+    /// No manifest is read: one that is damaged makes its snapshot no unfinished one, because only the operator may decide
+    /// that it is worth nothing.
+    ///
+    /// # Errors
+    /// [`TreeError::NoNamespace`], [`TreeError::File`]. An unknown group gives an empty list.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn prune_candidates(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+    ) -> Result<Vec<PruneCandidate>, TreeError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        self.blocking(move |tree| {
+            tree::check_namespace(&tree.layout, &ns)?;
+            let snapshots = match tree::snapshots(&tree.layout, &ns, &group) {
+                Err(TreeError::NoGroup { .. }) => Vec::new(),
+                snapshots => snapshots?,
+            };
+            let mut candidates = Vec::new();
+            for snapshot in snapshots {
+                let finished = tree::is_finished(&tree.layout, &ns, &snapshot)?;
+                let protected = tree::is_protected(&tree.layout, &ns, &snapshot)?;
+                match tree::check_snapshot(&tree.layout, &ns, &snapshot) {
+                    // Removed since the folder was listed.
+                    Err(error) if error.is_not_found() => continue,
+                    checked => checked?,
+                }
+                candidates.push(PruneCandidate { time: snapshot.time, finished, protected });
+            }
+            Ok(candidates)
         })
         .await
     }

@@ -15,6 +15,7 @@ mod live;
 mod material;
 mod on_server;
 mod process;
+mod prune;
 mod reader_protocol;
 mod rest;
 mod roundtrip;

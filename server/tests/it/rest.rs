@@ -14,14 +14,14 @@ use crate::wire::Wire;
 const TIME: i64 = 1_700_000_000;
 const STORE: &str = "/api2/json/admin/datastore/default";
 
-fn vector(name: &str) -> Value {
+pub(crate) fn vector(name: &str) -> Value {
     let path = format!("{}/../docs/vectors/json/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// Panics unless both values have the same keys with values of the same types; keys in `optional` may be missing.
 #[track_caller]
-fn assert_same_shape(got: &Value, vector: &Value, optional: &[&str]) {
+pub(crate) fn assert_same_shape(got: &Value, vector: &Value, optional: &[&str]) {
     match (got, vector) {
         (Value::Object(got), Value::Object(vector)) => {
             let keys: BTreeSet<&String> = got.keys().chain(vector.keys()).collect();
@@ -180,48 +180,6 @@ async fn the_client_log_is_uploaded_once() {
     assert_eq!(files.as_array().unwrap().last().unwrap(), &json!({ "filename": "client.log.blob" }));
     let reader = open(&root, "h1", TIME).await;
     assert_eq!(reader.get("/download?file-name=client.log.blob").await.body, log);
-}
-
-#[tokio::test]
-async fn prune_keeps_what_the_rules_say() {
-    let server = TestServer::start().await;
-    let root = server.root().await;
-    let chunk = Chunk::of(noise(1, 100));
-    for time in [TIME, TIME + 1, TIME + 2, TIME + 3] {
-        backup(&root, "h1", time, &[&chunk]).await;
-    }
-    let prune = async |more: Value| {
-        let mut body = json!({ "backup-id": "h1", "backup-type": "host" });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        root.post_json(&format!("{STORE}/prune"), &body).await
-    };
-    let keeps = |answer: &Value| {
-        answer.as_array().unwrap().iter().map(|item| item["keep"] == true).collect::<Vec<_>>()
-    };
-    prune(json!({ "keep-last": 0 })).await.refused(400, "keep-last");
-    assert_eq!(keeps(&prune(json!({})).await.data()), [true; 4]);
-    let dry = prune(json!({ "dry-run": true, "keep-last": 2 })).await;
-    assert_same_shape(&dry.json(), &vector("prune"), &["ns"]);
-    assert_eq!(keeps(&dry.data()), [false, false, true, true]);
-    assert_eq!(dry.data()[0]["backup-time"], TIME);
-    assert_eq!(root.get(&format!("{STORE}/groups")).await.data()[0]["backup-count"], 4);
-    root.put(&format!("{STORE}/protected?{}&protected=true", triple("h1", TIME))).await.ok();
-    // A session builds on the newest one: it stays although no rule keeps it (R5).
-    let session = begin(&root, "h1", TIME + 9).await;
-    let pruned = prune(json!({ "keep-last": 1 })).await;
-    assert_eq!(
-        pruned.data()[0],
-        json!({ "backup-id": "h1", "backup-time": TIME, "backup-type": "host", "keep": true, "protected": true })
-    );
-    session.drop_connection().await;
-    let left = eventually(&root, &format!("{STORE}/snapshots"), |answer| {
-        answer.data().as_array().unwrap().len() == 2
-    })
-    .await;
-    let mut times: Vec<i64> =
-        left.data().as_array().unwrap().iter().map(|s| s["backup-time"].as_i64().unwrap()).collect();
-    times.sort_unstable();
-    assert_eq!(times, [TIME, TIME + 3]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod files;
 mod gc;
 mod groups;
+mod keep;
 mod namespaces;
 mod notes;
 pub(crate) mod params;
