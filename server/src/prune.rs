@@ -1,7 +1,9 @@
-//! Pruning: what the rules do with the snapshots of a group, and why.
+//! Pruning: what the rules do with the snapshots of a group and why; a task does it for all groups of some namespaces.
+
+use std::sync::Arc;
 
 use coldkeep_datastore::prune::{self, KeepOptions, PruneDecision, Reason};
-use coldkeep_datastore::{BackupTime, Datastore, GroupName, Namespace, SnapshotName, TreeError};
+use coldkeep_datastore::{BackupTime, Datastore, GroupName, Namespace, Owner, SnapshotName, TreeError};
 use serde::{Serialize, Serializer};
 
 use crate::api::chain;
@@ -38,6 +40,17 @@ enum Cause {
     InUse,
 }
 
+/// The groups that a task prunes, and how.
+#[derive(Debug)]
+pub(crate) struct PruneJob {
+    pub(crate) store: Arc<Datastore>,
+    /// Each namespace; where there is an owner, only with what belongs to them.
+    pub(crate) namespaces: Vec<(Namespace, Option<Owner>)>,
+    pub(crate) keep: KeepOptions,
+    /// Whether to tell only what would be removed.
+    pub(crate) dry_run: bool,
+}
+
 /// Why a prune failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PruneError {
@@ -53,8 +66,81 @@ pub(crate) enum PruneError {
         #[source]
         source: TreeError,
     },
+    #[error("{failed} groups or namespaces could not be pruned; the log names them")]
+    Failed { failed: u64 },
     #[error("stopped by request")]
     Stopped,
+}
+
+/// What a task did so far.
+#[derive(Debug, Default)]
+struct Tally {
+    groups: u64,
+    kept: usize,
+    removed: usize,
+    failed: u64,
+}
+
+/// Prunes what the job names, group by group; what fails is logged and does not keep the rest from being pruned.
+pub(crate) async fn run(job: &PruneJob, task: &TaskHandle) -> Result<(), PruneError> {
+    task.log(rules(&job.keep));
+    let mut tally = Tally::default();
+    for (ns, owner) in &job.namespaces {
+        let groups = match job.store.group_names(ns).await {
+            // Removed since it was listed.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => {
+                task.log(format!("could not prune namespace {ns}: {}", chain(&error)));
+                tally.failed += 1;
+                continue;
+            }
+            Ok(groups) => groups,
+        };
+        for group in groups {
+            if !is_of(owner.as_ref(), &job.store, ns, &group).await {
+                continue;
+            }
+            match job.prune_group(ns, &group, task).await {
+                Ok(plan) => tally.add(&plan),
+                Err(PruneError::Stopped) => return Err(PruneError::Stopped),
+                Err(error) => {
+                    task.log(format!("could not prune {}: {}", place(ns, &group), chain(&error)));
+                    tally.failed += 1;
+                }
+            }
+        }
+    }
+    let Tally { groups, kept, removed, failed } = tally;
+    let would = if job.dry_run { "would be " } else { "" };
+    task.log(format!("{groups} groups: {removed} snapshots {would}removed, {kept} {would}kept"));
+    if failed > 0 { Err(PruneError::Failed { failed }) } else { Ok(()) }
+}
+
+/// Tells whether a group belongs to an owner, if there is one; a group whose owner cannot be read is nobody's.
+async fn is_of(owner: Option<&Owner>, store: &Datastore, ns: &Namespace, group: &GroupName) -> bool {
+    let Some(owner) = owner else { return true };
+    store.owner(ns, group).await.is_ok_and(|of_group| of_group.is_owned_by(owner))
+}
+
+impl PruneJob {
+    async fn prune_group(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+        task: &TaskHandle,
+    ) -> Result<GroupPlan, PruneError> {
+        if task.is_cancelled() {
+            return Err(PruneError::Stopped);
+        }
+        task.log(format!("prune {}", place(ns, group)));
+        let mut plan = GroupPlan::make(&self.store, ns, group, &self.keep).await?;
+        if self.dry_run {
+            plan.log(task);
+        } else {
+            plan.carry_out(&self.store, task).await?;
+        }
+        Ok(plan)
+    }
 }
 
 impl GroupPlan {
@@ -81,6 +167,14 @@ impl GroupPlan {
     /// Returns the verdicts.
     pub(crate) fn into_verdicts(self) -> Vec<Verdict> {
         self.verdicts
+    }
+
+    /// Logs what would become of each snapshot.
+    fn log(&self, task: &TaskHandle) {
+        for verdict in &self.verdicts {
+            let action = if verdict.keep { "keep" } else { "remove" };
+            task.log(format!("would {action} {}: {}", verdict.snapshot(), verdict.reason.as_str()));
+        }
     }
 
     /// Removes what is not to be kept, oldest first, and logs what became of each snapshot; what stays all the same is kept
@@ -182,16 +276,33 @@ impl Serialize for Cause {
     }
 }
 
+impl Tally {
+    fn add(&mut self, plan: &GroupPlan) {
+        let kept = plan.verdicts.iter().filter(|verdict| verdict.keep).count();
+        self.groups += 1;
+        self.kept += kept;
+        self.removed += plan.verdicts.len() - kept;
+    }
+}
+
 /// Returns how far the operator's clock is ahead of UTC at a Unix time, in seconds.
 fn offset_of_local_time(unix_seconds: i64) -> i64 {
     let instant = jiff::Timestamp::from_second(unix_seconds);
     instant.map_or(0, |instant| i64::from(jiff::tz::TimeZone::system().to_offset(instant).seconds()))
 }
 
+/// Writes the rules as options.
+fn rules(keep: &KeepOptions) -> String {
+    let given: Vec<String> = keep.given().map(|(rule, count)| format!("{rule}={count}")).collect();
+    if given.is_empty() { "no rule is given: everything is kept".to_owned() } else { given.join(" ") }
+}
+
+fn place(ns: &Namespace, group: &GroupName) -> String {
+    if ns.is_root() { format!("group {group}") } else { format!("group {group} in namespace {ns}") }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use coldkeep_chunk_store::blob::{Blob, Compression};
     use coldkeep_chunk_store::{Digest, StoreOptions, SystemClock};
     use coldkeep_datastore::manifest::{CryptMode, FileInfo};

@@ -30,6 +30,18 @@ impl Datastore {
         .await
     }
 
+    /// Lists the names of the groups of a namespace, in order, without a look into them.
+    ///
+    /// # Errors
+    /// [`TreeError::NoNamespace`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn group_names(&self, ns: &Namespace) -> Result<Vec<GroupName>, TreeError> {
+        let ns = ns.clone();
+        self.blocking(move |tree| tree::groups(&tree.layout, &ns)).await
+    }
+
     /// Lists what [`prune::plan`](crate::prune::plan) has to know of a group's snapshots, oldest first.
     ///
     /// No manifest is read: one that is damaged makes its snapshot no unfinished one, because only the operator may decide

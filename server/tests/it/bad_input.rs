@@ -109,6 +109,7 @@ async fn names_lead_nowhere_over_rest() {
         ask(Method::GET, &format!("download?{of_file}"), "file-name").await;
         ask(Method::GET, &format!("download-decoded?{of_file}"), "file-name").await;
         ask(Method::GET, &format!("groups?ns={trick}"), "ns").await;
+        ask(Method::POST, &format!("prune-datastore?ns={trick}&keep-last=1"), "ns").await;
         ask(Method::DELETE, &format!("namespace?ns={trick}&delete-groups=true"), "ns").await;
         ask(Method::POST, &format!("namespace?name={trick}"), "name").await;
         ask(Method::POST, &format!("namespace?name=a&parent={trick}"), "parent").await;

@@ -1,10 +1,14 @@
-//! Pruning over REST: what stays and why.
+//! Pruning over REST: what stays and why, of one group and of all groups of a datastore.
 
+use coldkeep_server::auth::AclEntry;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::harness::TestServer;
-use crate::material::{Chunk, backup, begin, eventually, finish, noise, open, triple, write_dynamic};
+use crate::material::{
+    BACKUP, Chunk, backup, backup_path, begin, eventually, finish, noise, open, triple, write_blob,
+    write_dynamic,
+};
 use crate::rest::{assert_same_shape, vector};
 use crate::wire::{Answer, Wire};
 
@@ -52,6 +56,15 @@ fn named(snapshots: &[(&str, i64)]) -> Vec<(String, i64)> {
 async fn settle(root: &Wire) {
     let is_idle = |answer: &Answer| answer.data() == json!({ "read": 0, "write": 0 });
     eventually(root, &format!("{STORE}/active-operations"), is_idle).await;
+}
+
+/// A backup of one small file in a namespace.
+async fn backup_in(wire: &Wire, ns: &str, id: &str, time: i64) {
+    let path = backup_path(id, time, &format!("&ns={}", ns.replace('/', "%2F")));
+    let session = wire.upgrade(&path, BACKUP).await.unwrap();
+    let listed = write_blob(&session, "y.conf.blob", b"x").await;
+    finish(&session, id, time, &[listed]).await.ok();
+    session.drop_connection().await;
 }
 
 /// Waits for the end of a task that an answer names; returns its log without the times, and its exit status.
@@ -195,4 +208,141 @@ async fn prune_keeps_a_running_backup() {
     ];
     assert_eq!(verdicts(&prune(&root, &json!({ "keep-daily": 1 })).await), expected);
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn prune_datastore_goes_through_all_groups_and_namespaces() {
+    let server = TestServer::start().await;
+    let root = server.root().await;
+    for name in ["a", "b"] {
+        root.post_json(&format!("{STORE}/namespace"), &json!({ "name": name })).await.ok();
+    }
+    root.post_json(&format!("{STORE}/namespace"), &json!({ "name": "c", "parent": "a" })).await.ok();
+    for time in [TIME, TIME + 1] {
+        for (ns, id) in [("", "h1"), ("", "h2"), ("a", "h1"), ("a/c", "h1"), ("b", "h1")] {
+            backup_in(&root, ns, id, time).await;
+        }
+    }
+    settle(&root).await;
+    let path = format!("{STORE}/prune-datastore");
+    for (body, named) in [
+        (json!({ "keep-last": 0 }), "keep-last"),
+        (json!({ "keep-last": "x" }), "keep-last"),
+        (json!({ "keep-last": 1, "max-depth": 8 }), "max-depth"),
+        (json!({ "keep-last": 1, "ns": "no/such" }), "no/such"),
+        (json!({ "keep-last": 1, "backup-id": "h1" }), "backup-id"),
+    ] {
+        root.post_json(&path, &body).await.refused(400, named);
+    }
+    root.post_json(&path.replace("default", "tank"), &json!({})).await.refused(400, "tank");
+    let run = async |body: Value| {
+        let answer = root.post_json(&path, &body).await;
+        let (log, status) = ended(&root, &answer).await;
+        assert_eq!(status, "OK", "{log:#?}");
+        (answer.data().as_str().unwrap().to_owned(), log)
+    };
+    let both = |id: &'static str| named(&[(id, 0), (id, 1)]);
+
+    let (_, log) = run(json!({})).await;
+    assert_says(&log, &["no rule is given", "kept host/h1/2023-11-14T22:13:20Z: no-rule-given"]);
+    let (upid, log) = run(json!({ "keep-last": 1, "keep-weekly": 4, "dry-run": true })).await;
+    assert!(upid.contains(":prune:default:root@pam:"), "{upid}");
+    assert_says(
+        &log,
+        &[
+            "keep-last=1 keep-weekly=4",
+            "prune group host/h1 in namespace a/c",
+            "would remove host/h1/2023-11-14T22:13:20Z: no-rule-left",
+            "would keep host/h1/2023-11-14T22:13:21Z: keep-last",
+            "5 groups: 5 snapshots would be removed, 5 would be kept",
+        ],
+    );
+    assert_eq!(snapshots(&root, "a").await, both("h1"));
+
+    let (upid, _) = run(json!({ "keep-last": 1, "ns": "a", "max-depth": 0 })).await;
+    assert!(upid.contains(":prune:default\\x3aa:root@pam:"), "{upid}");
+    assert_eq!(snapshots(&root, "a").await, named(&[("h1", 1)]));
+    for ns in ["", "b", "a%2Fc"] {
+        assert_eq!(snapshots(&root, ns).await.iter().filter(|(id, _)| id == "h1").count(), 2, "{ns}");
+    }
+    let (_, log) = run(json!({ "keep-last": 1 })).await;
+    assert_says(&log, &["5 groups: 4 snapshots removed, 5 kept"]);
+    assert_eq!(snapshots(&root, "").await, named(&[("h1", 1), ("h2", 1)]));
+    assert_eq!(snapshots(&root, "a%2Fc").await, named(&[("h1", 1)]));
+}
+
+#[tokio::test]
+async fn prune_datastore_goes_on_after_a_group_that_fails() {
+    let server = TestServer::start().await;
+    let root = server.root().await;
+    for time in [TIME, TIME + 1] {
+        for id in ["h1", "h2", "h3"] {
+            backup(&root, id, time, &[&Chunk::of(noise(1, 100))]).await;
+        }
+    }
+    settle(&root).await;
+    // Where the manifest should be lies a folder: nobody knows what that is, so it is not removed.
+    let manifest = server.store_folder().join("host/h1/2023-11-14T22:13:20Z/index.json.blob");
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    let reader = open(&root, "h2", TIME).await;
+    let path = format!("{STORE}/prune-datastore");
+    let (log, status) = ended(&root, &root.post_json(&path, &json!({ "keep-last": 1 })).await).await;
+    assert!(status.starts_with("1 groups or namespaces could not be pruned"), "{status}");
+    assert_says(
+        &log,
+        &[
+            "could not prune group host/h1: cannot remove snapshot host/h1/2023-11-14T22:13:20Z: ",
+            "WARNING: kept host/h2/2023-11-14T22:13:20Z: ",
+            "removed host/h3/2023-11-14T22:13:20Z: no-rule-left",
+        ],
+    );
+    std::fs::remove_dir(&manifest).unwrap();
+    let left = named(&[("h1", 0), ("h1", 1), ("h2", 0), ("h2", 1), ("h3", 1)]);
+    assert_eq!(snapshots(&root, "").await, left);
+    let (log, status) = ended(&root, &root.post_json(&path, &json!({ "keep-last": 1 })).await).await;
+    assert_eq!(status, "WARNINGS: 1", "{log:#?}");
+    assert_says(&log, &["removed host/h1/2023-11-14T22:13:20Z: left-unfinished"]);
+    reader.drop_connection().await;
+}
+
+#[tokio::test]
+async fn prune_datastore_does_no_more_than_its_caller_may() {
+    let server = TestServer::start().await;
+    let root = server.root().await;
+    for name in ["secret", "handed"] {
+        root.post_json(&format!("{STORE}/namespace"), &json!({ "name": name })).await.ok();
+    }
+    let al = server.user("al@pbs", "DatastorePowerUser").await;
+    let bo = server.user("bo@pbs", "DatastoreAdmin").await;
+    for (place, who, role) in [("handed", "al@pbs", "DatastoreAdmin"), ("secret", "bo@pbs", "NoAccess")] {
+        let path = format!("/datastore/default/{place}").parse().unwrap();
+        let (who, role) = (who.parse().unwrap(), role.parse().unwrap());
+        server.server.identities().grant(AclEntry { path, who, role, propagate: true }).await.unwrap();
+    }
+    for time in [TIME, TIME + 1] {
+        backup_in(&al, "", "own", time).await;
+        for ns in ["", "secret", "handed"] {
+            backup_in(&root, ns, "theirs", time).await;
+        }
+    }
+    settle(&root).await;
+    let path = format!("{STORE}/prune-datastore");
+    let rule = json!({ "keep-last": 1 });
+    for role in ["DatastoreBackup", "DatastoreReader"] {
+        let user = server.user(&format!("{}@pbs", role.to_lowercase()), role).await;
+        user.post_json(&path, &rule).await.refused(403, "/datastore/default");
+    }
+    bo.post_json(&path, &json!({ "keep-last": 1, "ns": "secret" })).await.refused(403, "secret");
+
+    let both = named(&[("theirs", 0), ("theirs", 1)]);
+    let (log, status) = ended(&al, &al.post_json(&path, &rule).await).await;
+    assert_eq!(status, "OK");
+    assert!(!log.iter().any(|line| line == "prune group host/theirs"), "{log:#?}");
+    assert_eq!(snapshots(&root, "").await, named(&[("own", 1), ("theirs", 0), ("theirs", 1)]));
+    assert_eq!(snapshots(&root, "handed").await, named(&[("theirs", 1)]));
+    assert_eq!(snapshots(&root, "secret").await, both);
+    ended(&bo, &bo.post_json(&path, &rule).await).await;
+    assert_eq!(snapshots(&root, "").await, named(&[("own", 1), ("theirs", 1)]));
+    assert_eq!(snapshots(&root, "secret").await, both);
 }

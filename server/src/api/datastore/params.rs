@@ -36,6 +36,13 @@ pub(crate) const FILE_NAME: Param = Param::required(
     Kind::name::<ArchiveName>("archive name"),
     "Name of the file, with its suffix `.fidx`, `.didx` or `.blob`.",
 );
+/// How far a call goes down into namespaces.
+pub(crate) const MAX_DEPTH: Param = Param::with_default(
+    "max-depth",
+    Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 },
+    "7",
+    "How many levels of namespaces below `ns` are included.",
+);
 /// Times, in seconds since the Unix epoch.
 pub(crate) const UNIX_TIME: Kind = Kind::Integer { min: 1, max: 253_402_300_799 };
 

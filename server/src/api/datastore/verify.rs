@@ -1,8 +1,8 @@
 //! Verification: start it.
 
-use coldkeep_datastore::{BackupId, BackupTime, BackupType, GroupName, Namespace};
+use coldkeep_datastore::{BackupId, BackupTime, BackupType, GroupName};
 
-use super::params::{BACKUP_ID_OPTIONAL, BACKUP_TYPE_OPTIONAL, NS, STORE, UNIX_TIME};
+use super::params::{BACKUP_ID_OPTIONAL, BACKUP_TYPE_OPTIONAL, MAX_DEPTH, NS, STORE, UNIX_TIME};
 use super::place::{self, Place};
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply, Scope};
@@ -30,12 +30,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[Endpoint {
             "Skip snapshots that were verified before.",
         ),
         Param::optional("outdated-after", DAYS, "Days after which a verification no longer counts."),
-        Param::with_default(
-            "max-depth",
-            Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 },
-            "7",
-            "How many levels of namespaces below `ns` are included.",
-        ),
+        MAX_DEPTH,
         Param::optional("read-threads", THREADS, "Taken and ignored: the server decides by its cores."),
         Param::optional("verify-threads", THREADS, "Taken and ignored: the server decides by its cores."),
     ],
