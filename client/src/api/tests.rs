@@ -64,6 +64,10 @@ fn namespaces_prune_and_removals_decode() {
     assert_eq!(namespaces.iter().map(|item| item.ns.depth()).collect::<Vec<_>>(), [0, 1, 2]);
     let prune: Vec<PruneItem> = data("prune");
     assert_eq!(prune.iter().map(|item| item.keep).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(prune[0].reason, None);
+    let ours = r#"{"backup-type":"host","backup-id":"demo","backup-time":1,"keep":false,"protected":false,"reason":"keep-daily"}"#;
+    let ours: PruneItem = serde_json::from_str(ours).unwrap();
+    assert_eq!(ours.reason.as_deref(), Some("keep-daily"));
     let stats: Option<DeleteStats> = data("delete-stats");
     assert_eq!(
         stats.unwrap(),

@@ -251,6 +251,9 @@ pub struct PruneItem {
     /// Whether it is protected.
     #[serde(default)]
     pub protected: bool,
+    /// What decided, as a Coldkeep server tells it: a rule by the name of its option, `keep-daily`, or another word, `protected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A task in a list.

@@ -390,8 +390,20 @@ fn notes_protection_namespaces_and_pruning() {
     let plan = place.json(&["prune", "host/h1", "--keep-last", "1", "--dry-run"]);
     let kept: Vec<bool> = plan.as_array().unwrap().iter().map(|one| one["keep"].as_bool().unwrap()).collect();
     assert_eq!(kept, [true, false, true]);
+    assert_eq!((&plan[0]["reason"], &plan[2]["reason"]), (&json!("protected"), &json!("keep-last")));
     assert_eq!(place.json(&["snapshots"]).as_array().unwrap().len(), 3);
-    place.text(&["prune", "--keep-last", "1"]);
+    let pruned = place.text(&["prune", "--keep-last", "1"]);
+    let words: Vec<Vec<&str>> =
+        pruned.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+    assert_eq!(
+        words,
+        [
+            ["verdict", "decided", "by"].as_slice(),
+            &["kept", "protected"],
+            &["removed", "no-rule-left"],
+            &["kept", "keep-last"]
+        ]
+    );
     assert_eq!(place.json(&["snapshots"]).as_array().unwrap().len(), 2);
     place.text(&["protect", &oldest, "--off"]);
     assert_eq!(place.json(&["forget", "host/h1", "--group"])["removed-snapshots"], 2);
@@ -406,6 +418,33 @@ fn notes_protection_namespaces_and_pruning() {
     assert_eq!(names, ["", "a", "a/b"]);
     place.failure(&["namespace", "delete", "a/b"]);
     assert_eq!(place.json(&["namespace", "delete", "a", "--delete-groups"])["removed-snapshots"], 1);
+}
+
+#[test]
+fn pruning_goes_on_after_a_group_that_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::start(&folder.path().join("data"));
+    let place = Place::server(&serve);
+    place.write("x", b"x");
+    for group in ["h1", "h2", "h3"] {
+        for time in ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"] {
+            place.json(&["backup", "--backup-id", group, "--backup-time", time, "a.conf:x"]);
+        }
+    }
+    for group in ["h1", "h2"] {
+        let snapshot = folder.path().join(format!("data/stores/default/host/{group}/2026-01-01T00:00:00Z"));
+        std::fs::remove_file(snapshot.join("index.json.blob")).unwrap();
+        std::fs::create_dir(snapshot.join("index.json.blob")).unwrap();
+    }
+    let error = place.failure(&["prune", "host/h1", "--keep-last", "1"]);
+    assert!(error.contains("cannot prune host/h1\n"), "{error}");
+    let Output { status, stdout, stderr } = place.output(&["prune", "--keep-last", "1", "--output", "json"]);
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(FAILURE), "{stderr}");
+    assert!(stderr.contains("cannot prune host/h1 and 1 other\n"), "{stderr}");
+    let pruned: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(pruned[0]["snapshot"], "host/h3/2026-01-01T00:00:00Z");
+    assert_eq!((pruned.as_array().unwrap().len(), &pruned[0]["keep"]), (2, &json!(false)));
 }
 
 #[test]
