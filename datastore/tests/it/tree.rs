@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
+use coldkeep_datastore::prune::PruneCandidate;
 use coldkeep_datastore::{ArchiveName, BackupType, Datastore, Manifest, Namespace, SnapshotInfo, TreeError};
 
 use crate::support::{options, request, snapshot};
@@ -112,6 +113,31 @@ async fn unknown_files_names_and_links_are_passed_over() {
     let linked = snapshot(&FIRST.replace("/x/", "/linked/"));
     assert!(fixture.store.forget(&root, &linked).await.is_err(), "nothing is removed through a link");
     assert!(fixture.store.manifest(&root, &made).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_prune_learns_what_it_needs_without_reading_manifests() {
+    let fixture = super::fixture().await;
+    let (store, root) = (&fixture.store, Namespace::root());
+    let damaged = fixture.backup(FIRST, &[b"one"]).await;
+    let protected = fixture.backup(SECOND, &[b"one"]).await;
+    store.set_protected(&root, &protected, true).await.unwrap();
+    let open = fixture.begin("host/x/2026-01-03T00:00:00Z").await;
+    std::fs::write(fixture.path(FIRST).join(ArchiveName::MANIFEST), "no manifest").unwrap();
+    let candidate = |time, finished, protected| PruneCandidate { time, finished, protected };
+    assert_eq!(
+        store.prune_candidates(&root, &damaged.group).await.unwrap(),
+        [
+            // Nobody but the operator may take it for worthless.
+            candidate(damaged.time, true, false),
+            candidate(protected.time, true, true),
+            candidate(open.snapshot().time, false, false),
+        ]
+    );
+    assert_eq!(store.group_names(&root).await.unwrap(), [damaged.group]);
+    assert_eq!(store.prune_candidates(&root, &"vm/9".parse().unwrap()).await.unwrap(), []);
+    let error = store.prune_candidates(&ns("z"), &protected.group).await.unwrap_err();
+    assert!(matches!(error, TreeError::NoNamespace { .. }), "{error}");
 }
 
 #[tokio::test]
