@@ -14,10 +14,10 @@ use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, 
 pub(crate) use history::{PastRun, read as history};
 use log::Watch;
 pub use references::StoreReferences;
-use references::chain;
 pub(crate) use status::stored_status;
 use status::{GcStatus, StatusFile};
 
+use crate::api::chain;
 use crate::tasks::TaskHandle;
 
 /// How often progress is looked at.

@@ -8,6 +8,8 @@ use coldkeep_datastore::{
 };
 use coldkeep_gc::{Outcome, References, Sink, Tidied};
 
+use crate::api::chain;
+
 /// The indexes of a datastore, as `coldkeep-gc` wants them.
 ///
 /// This is all that a store of references has to say to be collected: what there is, what each refers to, and what nobody
@@ -74,16 +76,4 @@ impl References for StoreReferences {
             IndexRead::Gone => Outcome::Gone,
         })
     }
-}
-
-/// Writes an error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
