@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::chunks;
+use crate::chunks::{self, Chunks, OLD};
 use crate::coldkeep::{Coldkeep, IMAGE, Running, STREAM, store};
 use crate::data::Data;
 use crate::flags::Flags;
@@ -166,16 +166,14 @@ impl Bench<'_> {
         fs::write(&seed, "seed").context("cannot write the seed file")?;
         self.client(self.coldkeep.backup_embedded(&data_dir, &seed))?;
         let store = store(&data_dir)?;
+        let chunks = Chunks { count: flags.chunks, garbage_percent: 50 };
         for _ in 0..flags.runs {
-            chunks::fill(&store, flags.chunks)?;
+            chunks.fill(&store, OLD)?;
             let before = chunks::count(&store)?;
             let usage = self.client(self.coldkeep.collect_embedded(&data_dir))?;
             let removed = before - chunks::count(&store)?;
-            ensure!(
-                removed == flags.chunks / 2,
-                "{removed} of {} unused chunks were removed",
-                flags.chunks / 2
-            );
+            let garbage = chunks.garbage();
+            ensure!(removed == garbage, "{removed} of {garbage} unused chunks were removed");
             self.add(case, Metric::WallSeconds, usage.wall_seconds);
             self.add(case, Metric::ObjectsPerSecond, flags.chunks as f64 / usage.wall_seconds);
             self.add(case, Metric::ObjectsPerCpuSecond, flags.chunks as f64 / usage.cpu_seconds);
