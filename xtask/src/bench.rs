@@ -26,6 +26,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report
     match flags.bench.as_str() {
         "s3" => s3(workspace, flags, report),
         "store" => store(workspace, flags, report),
+        "gc" => gc(workspace, flags, report),
         _ => e2e(workspace, flags, report),
     }
 }
@@ -56,7 +57,17 @@ fn e2e(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
 
 /// A store in a bucket beside one on a filesystem, which is its peer.
 fn store(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
-    report.step("release build", || build_store(workspace));
+    report.step("release build", || {
+        build_programs(
+            workspace,
+            &[
+                ("coldkeep-server", "coldkeep"),
+                ("coldkeep-bench", "coldkeep-bench"),
+                ("coldkeep-s3-testbed", "s3-origin"),
+                ("coldkeep-s3-testbed", "s3-delay"),
+            ],
+        )
+    });
     if !report.has_failed() {
         let release = workspace.target.join("release");
         let programs = [("--coldkeep", "coldkeep"), ("--origin", "s3-origin"), ("--delay", "s3-delay")];
@@ -66,13 +77,28 @@ fn store(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
     }
 }
 
-fn build_store(workspace: &Workspace) -> Result<()> {
+/// One cargo call for all programs (package and binary), so that they share one build of their dependencies.
+fn build_programs(workspace: &Workspace, programs: &[(&str, &str)]) -> Result<()> {
     let mut command = shell::cargo();
     command.current_dir(&workspace.root).args(["build", "--release"]);
-    command.args(["--package", "coldkeep-server", "--bin", "coldkeep"]);
-    command.args(["--package", "coldkeep-bench", "--bin", "coldkeep-bench"]);
-    command.args(["--package", "coldkeep-s3-testbed", "--bin", "s3-origin", "--bin", "s3-delay"]);
+    for (package, binary) in programs {
+        command.args(["--package", package, "--bin", binary]);
+    }
     shell::run(&mut command)
+}
+
+/// The collector, linked into a program of its own; its peers are a plain listing by the same program, and `find`.
+fn gc(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
+    report.step("release build", || {
+        build_programs(
+            workspace,
+            &[("coldkeep-bench", "coldkeep-bench"), ("coldkeep-bench-gc", "coldkeep-bench-gc-worker")],
+        )
+    });
+    if !report.has_failed() {
+        let worker = workspace.target.join("release/coldkeep-bench-gc-worker");
+        report.step(&flags.bench, || measure(workspace, flags, &program("--worker", &worker), &[]));
+    }
 }
 
 /// The peers here are crates: they are built with our client into one program, in a workspace of its own.
@@ -82,7 +108,12 @@ fn s3(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
         peers.push(AWS_SDK);
     }
     let build_folder = workspace.target.join("bench-s3");
-    report.step("release build", || build_s3(workspace));
+    report.step("release build", || {
+        build_programs(
+            workspace,
+            &[("coldkeep-bench", "coldkeep-bench"), ("coldkeep-s3-testbed", "s3-origin")],
+        )
+    });
     report.step("release build of the clients", || build_clients(workspace, &build_folder, flags.aws_sdk));
     if !report.has_failed() {
         let release = workspace.target.join("release");
@@ -91,14 +122,6 @@ fn s3(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
             [program("--worker", &worker), program("--origin", &release.join("s3-origin"))].concat();
         report.step(&flags.bench, || measure(workspace, flags, &programs, &peers));
     }
-}
-
-fn build_s3(workspace: &Workspace) -> Result<()> {
-    let mut command = shell::cargo();
-    command.current_dir(&workspace.root).args(["build", "--release"]);
-    command.args(["--package", "coldkeep-bench", "--bin", "coldkeep-bench"]);
-    command.args(["--package", "coldkeep-s3-testbed", "--bin", "s3-origin"]);
-    shell::run(&mut command)
 }
 
 fn build_clients(workspace: &Workspace, build_folder: &Path, aws_sdk: bool) -> Result<()> {

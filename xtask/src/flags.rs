@@ -28,6 +28,9 @@ Usage: cargo xtask VERB
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
                                     whole processes: wall time, CPU time, memory
   bench store [--json] [--size 4GiB] [--delay-ms 30] [--runs 1] [--case NAME]
+  bench gc [--json] [--runs 3] [--case NAME] [--quick] [--mark-chunks 50000000] [--chunks 1000000]
+           [--objects 10000000] [--delay-ms 30] [--parallel 32] [--folder PATH]
+                                    the collector on synthetic stores, on a filesystem and in a bucket
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
            [--endpoint URL --bucket NAME --access-key KEY --secret-key-env VARIABLE [--region NAME]]
                                     our S3 client beside others, one process a case";
@@ -196,7 +199,7 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
             Long("quick") => pass_on.push("--quick".into()),
             Long(
                 name @ ("size" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket" | "access-key"
-                | "secret-key-env" | "delay-ms"),
+                | "secret-key-env" | "delay-ms" | "mark-chunks" | "objects" | "parallel" | "folder"),
             ) => {
                 let name = OsString::from(format!("--{name}"));
                 let value = args.value()?;
@@ -206,11 +209,12 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
         }
     }
     let bench = match bench.as_deref() {
-        Some("e2e") if aws_sdk => bail!("--aws-sdk is a flag of `bench s3`"),
+        Some(name) if aws_sdk && name != "s3" => bail!("--aws-sdk is a flag of `bench s3`"),
+        Some("gc") if peers != Peers::Use => bail!("the peers of `bench gc` come with it"),
         Some("s3") if peers == Peers::Install => bail!("the peers of `bench s3` are built, not installed"),
-        Some(name @ ("e2e" | "s3" | "store")) => name.to_owned(),
-        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e`, `s3` and `store`"),
-        None => bail!("which benchmark? There are `e2e`, `s3` and `store`"),
+        Some(name @ ("e2e" | "gc" | "s3" | "store")) => name.to_owned(),
+        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e`, `gc`, `s3` and `store`"),
+        None => bail!("which benchmark? There are `e2e`, `gc`, `s3` and `store`"),
     };
     Ok(BenchFlags { bench, json, peers, aws_sdk, pass_on })
 }
@@ -265,6 +269,18 @@ mod tests {
         assert_eq!((flags.bench.as_str(), flags.aws_sdk, flags.json), ("s3", true, false));
         assert_eq!(flags.pass_on, ["--quick", "--runs", "5"]);
         for line in ["bench e2e --aws-sdk", "bench s3 --peers install", "bench s3 --secret-key s"] {
+            parse(line).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn bench_gc_passes_its_sizes_on() {
+        let Verb::Bench(flags) = parse("bench gc --json --quick --objects 5000 --folder f").unwrap() else {
+            panic!("another verb")
+        };
+        assert_eq!((flags.bench.as_str(), flags.json), ("gc", true));
+        assert_eq!(flags.pass_on, ["--quick", "--objects", "5000", "--folder", "f"]);
+        for line in ["bench gc --aws-sdk", "bench gc --peers none"] {
             parse(line).unwrap_err();
         }
     }

@@ -52,7 +52,12 @@ impl Chunks {
     }
 
     /// Writes some of the chunks, on all processors.
-    fn write(&self, base: &Path, garbage_age: Duration, is_wanted: impl Fn(usize) -> bool + Sync) -> Result<()> {
+    fn write(
+        &self,
+        base: &Path,
+        garbage_age: Duration,
+        is_wanted: impl Fn(usize) -> bool + Sync,
+    ) -> Result<()> {
         let now = SystemTime::now();
         let write = |numbers: Range<usize>| {
             let mut folders = vec![false; 1 << 16];
@@ -66,8 +71,7 @@ impl Chunks {
         let part = |thread: usize| self.count * thread / threads..self.count * (thread + 1) / threads;
         std::thread::scope(|scope| {
             let (write, part) = (&write, &part);
-            let parts: Vec<_> =
-                (0..threads).map(|thread| scope.spawn(move || write(part(thread)))).collect();
+            let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(move || write(part(thread)))).collect();
             parts.into_iter().try_for_each(|part| match part.join() {
                 Ok(written) => written,
                 Err(panic) => std::panic::resume_unwind(panic),

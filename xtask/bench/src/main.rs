@@ -8,6 +8,7 @@ mod coldkeep;
 mod data;
 mod e2e;
 mod flags;
+mod gc;
 mod machine;
 mod output;
 mod peers;
@@ -47,8 +48,12 @@ fn run() -> Result<()> {
             let flags = store::Flags::parse(&mut args)?;
             ("store", store::run(&flags)?, flags.json)
         }
+        Some(Value(bench)) if bench == "gc" => {
+            let flags = gc::Flags::parse(&mut args)?;
+            ("gc", gc::run(&flags)?, flags.json)
+        }
         _ => bail!(
-            "expected a benchmark's name, `e2e`, `s3` or `store`; start this through `cargo xtask bench`"
+            "expected a benchmark's name, `e2e`, `gc`, `s3` or `store`; start this through `cargo xtask bench`"
         ),
     };
     output::print(&output::Report { bench, machine: machine::describe()?, rows }, json)

@@ -141,7 +141,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn shown(command: &Command) -> String {
+/// Writes a command as it is started.
+pub(crate) fn shown(command: &Command) -> String {
     let args = command.get_args().map(|arg| format!(" {}", arg.display()));
     format!("{}{}", Path::new(command.get_program()).display(), args.collect::<String>())
 }
