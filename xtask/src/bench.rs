@@ -45,12 +45,21 @@ fn e2e(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
             report.skip(program, "not installed (`--peers install` does it on Debian)");
         }
     }
-    report.step("release build", || build(workspace));
+    report.step("release build", || {
+        build_programs(
+            workspace,
+            &[
+                ("coldkeep-server", "coldkeep"),
+                ("coldkeep-bench", "coldkeep-bench"),
+                ("coldkeep-bench-gc", "coldkeep-bench-gc-worker"),
+            ],
+        )
+    });
     if !report.has_failed() {
         let release = workspace.target.join("release");
         let coldkeep = program("--coldkeep", &release.join("coldkeep"));
-        let mark_rate = program("--mark-rate", &release.join("examples/mark_rate"));
-        let programs = [coldkeep, mark_rate].concat();
+        let worker = program("--gc-worker", &release.join("coldkeep-bench-gc-worker"));
+        let programs = [coldkeep, worker].concat();
         report.step(&flags.bench, || measure(workspace, flags, &programs, &peers));
     }
 }
@@ -131,16 +140,6 @@ fn build_clients(workspace: &Workspace, build_folder: &Path, aws_sdk: bool) -> R
         command.args(["--features", "aws-sdk"]);
     }
     shell::run(command.env("CARGO_TARGET_DIR", build_folder))
-}
-
-/// One cargo call for all programs of `e2e` that are measured, so that they share one build of their dependencies.
-fn build(workspace: &Workspace) -> Result<()> {
-    let mut command = shell::cargo();
-    command.current_dir(&workspace.root).args(["build", "--release"]);
-    command.args(["--package", "coldkeep-server", "--bin", "coldkeep"]);
-    command.args(["--package", "coldkeep-bench", "--bin", "coldkeep-bench"]);
-    command.args(["--package", "coldkeep-gc", "--example", "mark_rate"]);
-    shell::run(&mut command)
 }
 
 fn measure(workspace: &Workspace, flags: &BenchFlags, programs: &[OsString], peers: &[&str]) -> Result<()> {

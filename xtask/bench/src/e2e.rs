@@ -12,22 +12,17 @@ use crate::chunks::{self, Chunks, OLD};
 use crate::coldkeep::{Coldkeep, IMAGE, Running, STREAM, store};
 use crate::data::Data;
 use crate::flags::Flags;
+use crate::gc::Indexes;
 use crate::output::{Metric, Row, Samples};
 use crate::peers::{Peer, repository};
 use crate::process::{Measured, Usage, measure};
-
-/// What the example `mark_rate` of `coldkeep-gc` prints.
-#[derive(serde::Deserialize)]
-struct MarkRate {
-    references_per_second_per_core: f64,
-    bytes_per_chunk: f64,
-}
 
 const FIRST: &str = "first backup";
 const UNCHANGED: &str = "unchanged backup";
 const RESTORE: &str = "restore";
 const FOUR: &str = "four backups at once";
 const MARK: &str = "mark";
+const MARKED: Indexes = Indexes { chunks: 4_000_000, generations: 8 };
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Runs the cases that were asked for.
@@ -62,10 +57,8 @@ pub(crate) fn run(flags: &Flags) -> Result<Vec<Row>> {
     if flags.wants(&collect) {
         bench.collect(&collect, flags)?;
     }
-    if let Some(program) = flags.mark_rate.as_deref().filter(|_| flags.wants(MARK)) {
-        for _ in 0..flags.runs {
-            bench.mark(program)?;
-        }
+    if let Some(worker) = flags.gc_worker.as_deref().filter(|_| flags.wants(MARK)) {
+        bench.mark(worker, flags.runs)?;
     }
     Ok(bench.samples.into_rows())
 }
@@ -182,16 +175,14 @@ impl Bench<'_> {
         remove(&folder)
     }
 
-    /// The collector's own measurement of its mark, which prints references per second of one core.
-    fn mark(&mut self, program: &Path) -> Result<()> {
-        let output =
-            Command::new(program).output().with_context(|| format!("cannot start {}", program.display()))?;
-        ensure!(output.status.success(), "mark_rate failed: {}", String::from_utf8_lossy(&output.stderr));
-        let rate: MarkRate = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("mark_rate printed {}", String::from_utf8_lossy(&output.stdout)))?;
-        self.add(MARK, Metric::ReferencesPerSecondPerCore, rate.references_per_second_per_core);
-        self.add(MARK, Metric::BytesPerChunk, rate.bytes_per_chunk);
-        Ok(())
+    /// The smaller mark of `bench gc`.
+    fn mark(&mut self, worker: &Path, runs: usize) -> Result<()> {
+        let folder = self.fresh("mark")?;
+        MARKED.fill(&folder)?;
+        for _ in 0..runs {
+            MARKED.measure(worker, &folder, MARK, &mut self.samples)?;
+        }
+        remove(&folder)
     }
 
     /// The same work by another tool.

@@ -10,8 +10,8 @@ use lexopt::prelude::*;
 pub(crate) struct Flags {
     /// The release binary.
     pub(crate) coldkeep: PathBuf,
-    /// The mark benchmark of the collector, an example of its crate.
-    pub(crate) mark_rate: Option<PathBuf>,
+    /// The worker of `gc`, for the mark.
+    pub(crate) gc_worker: Option<PathBuf>,
     /// Other tools on this machine: `restic`, `borg`.
     pub(crate) peers: Vec<String>,
     /// One JSON object on standard output instead of a table.
@@ -29,13 +29,13 @@ pub(crate) struct Flags {
 impl Flags {
     /// Parses the process's own arguments behind the benchmark's name.
     pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Flags> {
-        let (mut coldkeep, mut mark_rate, mut peers, mut json, mut case) =
+        let (mut coldkeep, mut gc_worker, mut peers, mut json, mut case) =
             (None, None, Vec::new(), false, None);
         let (mut bytes, mut runs, mut chunks) = (2 << 30, 3, 500_000);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("coldkeep") => coldkeep = Some(PathBuf::from(args.value()?)),
-                Long("mark-rate") => mark_rate = Some(PathBuf::from(args.value()?)),
+                Long("gc-worker") => gc_worker = Some(PathBuf::from(args.value()?)),
                 Long("peer") => peers.push(args.value()?.string()?),
                 Long("json") => json = true,
                 Long("size") => bytes = parse_size(&args.value()?.string()?)?,
@@ -49,7 +49,7 @@ impl Flags {
         ensure!(chunks > 1, "--chunks must be at least 2");
         ensure!(bytes >= 64 << 20, "--size must be at least 64MiB: less measures process starts");
         let coldkeep = coldkeep.context("--coldkeep is missing")?;
-        Ok(Flags { coldkeep, mark_rate, peers, json, bytes, runs, chunks, case })
+        Ok(Flags { coldkeep, gc_worker, peers, json, bytes, runs, chunks, case })
     }
 
     /// Whether a case was asked for.
