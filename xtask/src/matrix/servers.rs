@@ -61,6 +61,9 @@ pub(super) const END_TO_END: Target = Target {
     arguments: &[
         "on_server::",
         "roundtrip::",
+        // They need no server.
+        "--skip",
+        "filesystem",
         // Two gibibytes through a gateway written in Python add minutes and nothing else.
         "--skip",
         "a_gibibyte_",

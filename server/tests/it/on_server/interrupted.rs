@@ -101,7 +101,7 @@ async fn collect_all(store: &Store) -> Duration {
 }
 
 async fn run(mut site: Site, live: Option<&Live>) {
-    let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(4);
+    let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(2);
     let seed = setting("COLDKEEP_KILL_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_KILL_ROUNDS={rounds} COLDKEEP_KILL_SEED={seed}");
     let (mut choices, mut numbers) = (Choices(seed), Numbers { time: TIME, chunk: 0 });
