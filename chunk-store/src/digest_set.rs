@@ -119,6 +119,10 @@ impl DigestSet {
     /// Lets one set answer a second question: which of its digests were met afterwards.
     pub fn visit(&mut self, digest: &Digest) -> bool {
         let place = self.place(digest);
+        self.visit_at(place)
+    }
+
+    fn visit_at(&mut self, place: Place) -> bool {
         let Some(table) = self.tables.get_mut(place.table) else { return false };
         let Ok(slot) = table.find(place.rest) else { return false };
         let value = decode(table.slots[slot]);
@@ -127,6 +131,32 @@ impl DigestSet {
             self.visited += 1;
         }
         true
+    }
+
+    /// Marks every digest of `digests` that is in the set as visited; returns for each whether it is, in their order.
+    ///
+    /// Faster than one [`visit`](Self::visit) after the other in the way in which [`insert_all`](Self::insert_all) is.
+    pub fn visit_all(&mut self, digests: &[Digest]) -> Vec<bool> {
+        if self.tables.is_empty() {
+            return vec![false; digests.len()];
+        }
+        let mut found = Vec::with_capacity(digests.len());
+        let mut places = [Place { table: 0, rest: 0 }; FETCH_BATCH];
+        let mut fetched = [0_u64; FETCH_BATCH];
+        for batch in digests.chunks(FETCH_BATCH) {
+            for (place, digest) in places.iter_mut().zip(batch) {
+                *place = self.place(digest);
+            }
+            // As in `insert_all`: the processor waits for all of them at once.
+            for (slot, place) in fetched.iter_mut().zip(&places[..batch.len()]) {
+                *slot = self.tables[place.table].home_slot(place.rest);
+            }
+            for (slot, place) in fetched.iter().zip(&places[..batch.len()]) {
+                // One that was visited before and is at its home needs no second look.
+                found.push(*slot == place.rest << 1 | 1 || self.visit_at(*place));
+            }
+        }
+        found
     }
 
     /// Returns whether `digest` is in the set and was never visited.
@@ -358,6 +388,12 @@ mod tests {
         }
         set.insert_all(&(0..200_000).map(chosen).collect::<Vec<_>>());
         assert_eq!((set.len(), set.unvisited()), (200_000, 199_500));
+        // Some visited before, some not, some not there.
+        let mut copy = set.clone();
+        let met = copy.visit_all(&(400..600).chain(199_990..200_010).map(chosen).collect::<Vec<_>>());
+        assert!(met[..210].iter().all(|is_in| *is_in) && !met[210..].iter().any(|is_in| *is_in));
+        assert_eq!(copy.unvisited(), 199_500 - 100 - 10);
+        assert_eq!(DigestSet::with_key(1).visit_all(&[chosen(0)]), [false]);
         assert!(
             !set.is_unvisited(&chosen(499))
                 && set.is_unvisited(&chosen(500))

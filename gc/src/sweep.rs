@@ -255,10 +255,10 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
     /// Decides about each entry of a page.
     fn judge(&mut self, entries: Vec<T::Entry>) {
         self.sweep.control.note_listed(entries.len() as u64);
-        for entry in entries {
-            let description = T::describe(&entry);
+        let descriptions: Vec<Description> = entries.iter().map(T::describe).collect();
+        let referenced = self.note_listed(&descriptions);
+        for ((entry, description), is_referenced) in entries.into_iter().zip(descriptions).zip(referenced) {
             let facts = Facts::of(&description);
-            let is_referenced = self.note_listed(&description);
             let candidate = Candidate {
                 kind: description.kind,
                 referenced: is_referenced,
@@ -284,15 +284,26 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
         }
     }
 
-    /// Counts a chunk that was listed, and notes it for the audit; returns whether an index refers to its digest. A marker
-    /// is no chunk.
-    fn note_listed(&mut self, description: &Description) -> bool {
-        if description.kind == EntryKind::Chunk && description.agreement != Agreement::NoObject {
+    /// Counts the chunks of a page, and notes them for the audit; returns for each entry whether an index refers to its
+    /// digest. A marker is no chunk.
+    fn note_listed(&mut self, descriptions: &[Description]) -> Vec<bool> {
+        let is_listed = |description: &&Description| {
+            description.kind == EntryKind::Chunk && description.agreement != Agreement::NoObject
+        };
+        let mut listed = Vec::with_capacity(descriptions.len());
+        for description in descriptions.iter().filter(is_listed) {
             self.counts.listed.add(description.size);
-            self.referenced.visit(&description.digest)
-        } else {
-            self.referenced.contains(&description.digest)
+            listed.push(description.digest);
         }
+        let mut visited = self.referenced.visit_all(&listed).into_iter();
+        let referenced = descriptions.iter().map(|description| {
+            if is_listed(&description) {
+                visited.next().unwrap_or(false)
+            } else {
+                self.referenced.contains(&description.digest)
+            }
+        });
+        referenced.collect()
     }
 
     fn note_removed(&mut self, facts: Vec<Facts>, removals: Vec<Removal>) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Answer, BackendError, Deletion, ETag, ObjectBackend, ObjectInfo, ObjectKey, Page, Put, PutNew,
+    Answer, BackendError, Deletion, ETag, EntryPage, ObjectBackend, ObjectInfo, ObjectKey, Page, Put, PutNew,
     PutOutcome, Validity,
 };
 
@@ -42,6 +42,7 @@ trait DynBackend: Send + Sync {
     fn copy<'a>(&'a self, from: &'a ObjectKey, to: &'a ObjectKey) -> Outcome<'a, bool>;
     fn delete<'a>(&'a self, keys: &'a [ObjectKey], validity: Validity) -> Outcome<'a, Deletion>;
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, Page>;
+    fn list_entries<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, EntryPage>;
     fn request_counts(&self) -> BTreeMap<String, u64>;
 }
 
@@ -76,6 +77,10 @@ impl<B: ObjectBackend> DynBackend for B {
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, Page> {
         Box::pin(ObjectBackend::list(self, prefix, after))
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> Outcome<'a, EntryPage> {
+        Box::pin(ObjectBackend::list_entries(self, prefix, after))
     }
 
     fn request_counts(&self) -> BTreeMap<String, u64> {
@@ -114,6 +119,14 @@ impl ObjectBackend for AnyBackend {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Answer<Page>, BackendError> {
         self.0.list(prefix, after).await
+    }
+
+    async fn list_entries(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<EntryPage>, BackendError> {
+        self.0.list_entries(prefix, after).await
     }
 
     fn request_counts(&self) -> BTreeMap<String, u64> {

@@ -62,9 +62,7 @@ impl ObjectKey {
 
     /// Returns the chunk, or the copy that was set aside, whose key this is; `None` if it is no such key.
     pub fn entry(&self) -> Option<EntryName> {
-        let (shard, name) = self.0.strip_prefix(CHUNKS)?.split_once('/')?;
-        let name = EntryName::parse(name)?;
-        (Shard::parse(shard) == Some(name.shard())).then_some(name)
+        entry_of(&self.0)
     }
 
     /// Returns the text.
@@ -77,6 +75,13 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Returns the chunk, or the copy that was set aside, that has this key below a store's prefix.
+pub(crate) fn entry_of(key: &str) -> Option<EntryName> {
+    let (shard, name) = key.strip_prefix(CHUNKS)?.split_once('/')?;
+    let name = EntryName::parse(name)?;
+    (Shard::parse(shard) == Some(name.shard())).then_some(name)
 }
 
 /// The backend's opaque name of an object's content.
@@ -191,6 +196,26 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// One page of a listing of chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPage {
+    /// In ascending order.
+    pub entries: Vec<ObjectEntry>,
+    /// The handle to the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// What a sweep wants to know of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectEntry {
+    /// The chunk or copy that it is.
+    pub name: EntryName,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was last written, in the backend's clock.
+    pub modified_at: StoreTime,
+}
+
 /// What became of a batch of deletes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deletion {
@@ -252,6 +277,25 @@ pub trait ObjectBackend: Send + Sync + 'static {
         prefix: &str,
         after: Option<&str>,
     ) -> impl Future<Output = Result<Answer<Page>, BackendError>> + Send;
+
+    /// Lists a page as [`list`](Self::list) does, but only the chunks and the copies that were set aside, and of them only
+    /// what a sweep wants to know. Other keys are left out.
+    fn list_entries(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Answer<EntryPage>, BackendError>> + Send {
+        async move {
+            let answer = self.list(prefix, after).await?;
+            Ok(answer.map(|page| {
+                let entry = |object: &ObjectInfo| {
+                    let ObjectInfo { len, modified_at, .. } = *object;
+                    Some(ObjectEntry { name: object.key.entry()?, len, modified_at })
+                };
+                EntryPage { entries: page.objects.iter().filter_map(entry).collect(), next: page.next }
+            }))
+        }
+    }
 
     /// Returns how many requests of each type were sent so far, every attempt counted, where the backend counts them.
     fn request_counts(&self) -> BTreeMap<String, u64> {

@@ -1,32 +1,46 @@
 //! Listing the bucket page by page (I6).
 
 use super::BucketStore;
-use crate::backend::{Answer, BackendError, Fault, ObjectBackend, ObjectInfo, ObjectKey};
-use crate::dir::MarkerDir;
+use crate::backend::{Answer, BackendError, Fault, ObjectBackend, ObjectEntry, ObjectInfo, ObjectKey};
+use crate::dir::{EntryName, MarkerDir};
 use crate::time::StoreTime;
 
-/// A listing under way.
+/// A listing under way, whose pages are in the order of `K`.
 #[derive(Debug)]
-pub(super) struct Listing {
+pub(super) struct Listing<K = ObjectKey> {
     prefix: String,
     after: Option<String>,
-    last: Option<ObjectKey>,
+    last: Option<K>,
     has_ended: bool,
 }
 
-/// One page of it.
+/// One page of chunks.
 #[derive(Debug)]
-pub(super) struct ListedPage {
-    /// In ascending order of their keys.
-    pub(super) objects: Vec<ObjectInfo>,
+pub(super) struct ListedEntries {
+    /// In ascending order.
+    pub(super) entries: Vec<ObjectEntry>,
     /// When the backend listed them, in its own clock.
     pub(super) date: StoreTime,
 }
 
-impl Listing {
+impl<K: Ord> Listing<K> {
     /// Starts before the first key with this prefix.
     pub(super) fn of(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), after: None, last: None, has_ended: false }
+    }
+
+    /// Takes note of the first and the last of a page and of the handle to the next one; returns whether the page goes on
+    /// where the one before ended.
+    fn go_on(&mut self, (first, last): (Option<K>, Option<K>), next: Option<String>) -> bool {
+        let goes_on = match (&self.last, &first) {
+            (Some(before), Some(first)) => before < first,
+            (_, None) => next.is_none() || self.after != next,
+            (None, Some(_)) => true,
+        };
+        self.last = last.or(self.last.take());
+        self.has_ended = next.is_none();
+        self.after = next;
+        goes_on
     }
 
     /// Returns whether the last page was fetched.
@@ -38,30 +52,49 @@ impl Listing {
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Fetches the next page; `None` after the last one. Each page goes on where the one before ended, or it is an error: so
     /// a listing ends even if the backend does not see to it.
-    pub(super) async fn next_page(&self, listing: &mut Listing) -> Result<Option<ListedPage>, BackendError> {
+    pub(super) async fn next_page(
+        &self,
+        listing: &mut Listing,
+    ) -> Result<Option<Vec<ObjectInfo>>, BackendError> {
         if listing.has_ended {
             return Ok(None);
         }
         let answer = self.backend.list(&listing.prefix, listing.after.as_deref()).await;
-        let Answer { value: page, date, .. } = self.backend_clock.noted(answer, &self.clock)?;
-        let goes_on = match (&listing.last, page.objects.first()) {
-            (Some(last), Some(first)) => *last < first.key,
-            (_, None) => page.next.is_none() || listing.after != page.next,
-            (None, Some(_)) => true,
-        };
-        if !goes_on {
-            return Err(BackendError {
-                action: "list",
-                key: listing.prefix.clone(),
-                is_unclear: false,
-                fault: Fault::BadAnswer,
-                date: self.backend_clock.latest(),
-                source: "a page of the listing repeats an earlier one".into(),
-            });
+        let Answer { value: page, .. } = self.backend_clock.noted(answer, &self.clock)?;
+        let key = |object: Option<&ObjectInfo>| object.map(|object| object.key.clone());
+        let ends = (key(page.objects.first()), key(page.objects.last()));
+        if !listing.go_on(ends, page.next) {
+            return Err(self.repeated(&listing.prefix));
         }
-        listing.last = page.objects.last().map(|object| object.key.clone()).or(listing.last.take());
-        listing.has_ended = page.next.is_none();
-        listing.after = page.next;
-        Ok(Some(ListedPage { objects: page.objects, date }))
+        Ok(Some(page.objects))
+    }
+
+    /// Fetches the next page of a listing of chunks, as [`Self::next_page`] does.
+    pub(super) async fn next_entries(
+        &self,
+        listing: &mut Listing<EntryName>,
+    ) -> Result<Option<ListedEntries>, BackendError> {
+        if listing.has_ended {
+            return Ok(None);
+        }
+        let answer = self.backend.list_entries(&listing.prefix, listing.after.as_deref()).await;
+        let Answer { value: page, date, .. } = self.backend_clock.noted(answer, &self.clock)?;
+        let name = |entry: Option<&ObjectEntry>| entry.map(|entry| entry.name);
+        let ends = (name(page.entries.first()), name(page.entries.last()));
+        if !listing.go_on(ends, page.next) {
+            return Err(self.repeated(&listing.prefix));
+        }
+        Ok(Some(ListedEntries { entries: page.entries, date }))
+    }
+
+    fn repeated(&self, prefix: &str) -> BackendError {
+        BackendError {
+            action: "list",
+            key: prefix.to_owned(),
+            is_unclear: false,
+            fault: Fault::BadAnswer,
+            date: self.backend_clock.latest(),
+            source: "a page of the listing repeats an earlier one".into(),
+        }
     }
 }

@@ -195,7 +195,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.check_owned()?;
         let (mut listing, mut objects) = (Listing::of(prefix), Vec::new());
         while let Some(page) = self.next_page(&mut listing).await? {
-            objects.extend(page.objects);
+            objects.extend(page);
         }
         Ok(objects)
     }

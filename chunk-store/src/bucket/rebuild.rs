@@ -290,9 +290,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let prefix = format!(".chunks/{first:02x}");
         let (mut listing, mut chunks, mut bytes) = (Listing::of(prefix), 0, 0);
         while let Some(page) = self.next_page(&mut listing).await? {
-            bytes += page.objects.iter().map(|object| object.len).sum::<u64>();
-            let digests: Vec<Digest> =
-                page.objects.iter().filter_map(|object| chunk_of(&object.key)).collect();
+            bytes += page.iter().map(|object| object.len).sum::<u64>();
+            let digests: Vec<Digest> = page.iter().filter_map(|object| chunk_of(&object.key)).collect();
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
@@ -307,7 +306,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let mut listing = Listing::of("");
         while let Some(page) = self.next_page(&mut listing).await? {
             let own = |object: &ObjectInfo| matches!(object.key.as_str(), GENERATION_KEY | IN_USE_KEY);
-            if !page.objects.iter().all(own) {
+            if !page.iter().all(own) {
                 return Ok(false);
             }
         }

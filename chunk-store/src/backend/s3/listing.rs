@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::failure::store_time;
 use super::subject::Subject;
 use super::{own_key, tag};
-use crate::backend::{Answer, BackendError, ObjectInfo, Page};
+use crate::backend::{Answer, BackendError, ObjectEntry, ObjectInfo, entry_of};
 use crate::time::StoreTime;
 
 /// A task that ends with whoever waits for it.
@@ -21,23 +21,21 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Fetches a page in a task of its own; dropping the future ends the task. Keys are given without `prefix`.
-pub(super) async fn fetch<T: Transport>(
+/// Fetches a page in a task of its own and takes it apart there; dropping the future ends the task. What `read` makes of an
+/// object gets the date of the answer, too; what it makes nothing of is left out.
+pub(super) async fn fetch<T: Transport, E: Send + 'static>(
     client: Client<T>,
     op: ListObjectsV2,
-    prefix: String,
     subject: Subject,
-) -> Result<Answer<Page>, BackendError> {
+    read: impl Fn(&ListedObject, StoreTime) -> Option<E> + Send + 'static,
+) -> Result<Answer<(Vec<E>, Option<String>)>, BackendError> {
     let mut task = Owned(tokio::spawn(async move {
         let reply = client.send(&op).await.map_err(|error| subject.failed(error))?;
         let answer = subject.answer(reply)?;
         let date = answer.date;
         Ok(answer.map(|page| {
-            let listed = page.objects.iter().filter_map(|object| listed(&prefix, object, date));
-            let mut objects: Vec<_> = listed.collect();
-            // Servers are free to order a page as they like.
-            objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-            Page { objects, next: page.next.map(|token| token.as_str().to_owned()) }
+            let read: Vec<E> = page.objects.iter().filter_map(|object| read(object, date)).collect();
+            (read, page.next.map(|token| token.as_str().to_owned()))
         }))
     }));
     match (&mut task.0).await {
@@ -48,12 +46,23 @@ pub(super) async fn fetch<T: Transport>(
     }
 }
 
-fn listed(prefix: &str, object: &ListedObject, date: StoreTime) -> Option<ObjectInfo> {
+/// Reads an object as it is; keys are given without `prefix`.
+pub(super) fn info(prefix: &str, object: &ListedObject, date: StoreTime) -> Option<ObjectInfo> {
     Some(ObjectInfo {
         key: own_key(prefix, &object.key)?,
         len: object.size_bytes,
         etag: tag(object.etag.as_ref()),
-        // Where the server does not tell, the object counts as new: when in doubt, leak.
-        modified_at: object.last_modified.map_or(date, store_time),
+        modified_at: modified_at(object, date),
     })
+}
+
+/// Reads an object that is a chunk or a copy that was set aside.
+pub(super) fn entry(prefix: &str, object: &ListedObject, date: StoreTime) -> Option<ObjectEntry> {
+    let name = entry_of(object.key.as_str().strip_prefix(prefix)?)?;
+    Some(ObjectEntry { name, len: object.size_bytes, modified_at: modified_at(object, date) })
+}
+
+/// Where the server does not tell, the object counts as new: when in doubt, leak.
+fn modified_at(object: &ListedObject, date: StoreTime) -> StoreTime {
+    object.last_modified.map_or(date, store_time)
 }

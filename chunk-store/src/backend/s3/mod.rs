@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coldkeep_s3_client::ops::{
-    ContinuationToken, CopyObject, DeleteReport, DeleteTarget, HeadBucket, ListObjectsV2,
+    ContinuationToken, CopyObject, DeleteReport, DeleteTarget, HeadBucket, ListObjectsV2, ListedObject,
 };
 use coldkeep_s3_client::{
     CallOptions, Client, DefaultTransport, GetObject, HeadObject, ObjectMeta, PutObject, Quirk, RequestError,
@@ -22,8 +22,8 @@ use md5::{Digest as _, Md5};
 use self::failure::store_time;
 use self::subject::Subject;
 use super::{
-    Answer, BackendError, Deletion, ETag, InvalidKey, ObjectBackend, ObjectInfo, ObjectKey, Page, Put,
-    PutCondition, PutNew, PutOutcome, Validity,
+    Answer, BackendError, Deletion, ETag, EntryPage, InvalidKey, ObjectBackend, ObjectInfo, ObjectKey, Page,
+    Put, PutCondition, PutNew, PutOutcome, Validity,
 };
 use crate::blob::BLOB_ENCODED_BYTES_MAX;
 use crate::time::StoreTime;
@@ -145,6 +145,17 @@ impl<T: Transport> S3Backend<T> {
         // Once: the put has had its retries, and if the server is down its caller is to know soon.
         let once = CallOptions::new().with_retry(RetryPolicy::never());
         self.client.send_with(&HeadObject::new(key.clone()), &once).await.ok()?.date
+    }
+
+    /// Returns the request for a page, and what it is about.
+    fn listing(&self, prefix: &str, after: Option<&str>) -> (ListObjectsV2, Subject) {
+        let subject = self.subject("list", prefix);
+        let op = ListObjectsV2::new().with_prefix(&subject.key);
+        let op = match after {
+            Some(token) => op.with_token(ContinuationToken::new(token)),
+            None => op,
+        };
+        (op, subject)
     }
 
     /// Sums up what became of the keys of a batch.
@@ -303,12 +314,30 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
 
     /// As the trait says; `after` is the server's continuation token. A page with keys outside of the prefix is an error.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Answer<Page>, BackendError> {
-        let subject = self.subject("list", prefix);
-        let mut op = ListObjectsV2::new().with_prefix(&subject.key);
-        if let Some(token) = after {
-            op = op.with_token(ContinuationToken::new(token));
-        }
-        listing::fetch(self.client.clone(), op, self.prefix.clone(), subject).await
+        let (op, subject) = self.listing(prefix, after);
+        let own = self.prefix.clone();
+        let read = move |object: &ListedObject, date| listing::info(&own, object, date);
+        let answer = listing::fetch(self.client.clone(), op, subject, read).await?;
+        Ok(answer.map(|(mut objects, next)| {
+            // Servers are free to order a page as they like.
+            objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            Page { objects, next }
+        }))
+    }
+
+    async fn list_entries(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<EntryPage>, BackendError> {
+        let (op, subject) = self.listing(prefix, after);
+        let own = self.prefix.clone();
+        let read = move |object: &ListedObject, date| listing::entry(&own, object, date);
+        let answer = listing::fetch(self.client.clone(), op, subject, read).await?;
+        Ok(answer.map(|(mut entries, next)| {
+            entries.sort_unstable_by_key(|entry| entry.name);
+            EntryPage { entries, next }
+        }))
     }
 
     /// As the trait says, by the names of the S3 API.

@@ -17,7 +17,7 @@ pub use page::SweepPage;
 pub use remove::Outcome;
 
 use super::BucketStore;
-use super::listing::{ListedPage, Listing};
+use super::listing::{ListedEntries, Listing};
 use crate::backend::{CHUNKS, ObjectBackend};
 use crate::dir::{EntryName, MarkerDir, Shard};
 use crate::store::StoreError;
@@ -58,7 +58,7 @@ pub struct SweepObject {
 /// A range of prefix folders, with as much of its listing as was not handed out yet.
 #[derive(Debug)]
 pub struct SweepShard {
-    listing: Listing,
+    listing: Listing<EntryName>,
     /// Objects of folders that were not handed out, ascending; with repeats if the backend repeats keys.
     objects: Vec<(EntryName, SweepObject)>,
     /// The first folder that was not handed out.
@@ -72,17 +72,16 @@ pub struct SweepShard {
 }
 
 impl SweepShard {
-    fn new(listing: Listing, (next, end): (u32, u32), folders: &Arc<[Shard]>) -> Self {
+    fn new(listing: Listing<EntryName>, (next, end): (u32, u32), folders: &Arc<[Shard]>) -> Self {
         Self { listing, objects: Vec::new(), next, listed_to: next, end, folders: Arc::clone(folders) }
     }
 
     /// Takes in a page that was fetched at `now`, or the end of the listing.
-    fn take(&mut self, page: Option<ListedPage>, now: StoreTime) {
-        if let Some(ListedPage { objects, date }) = page {
+    fn take(&mut self, page: Option<ListedEntries>, now: StoreTime) {
+        if let Some(ListedEntries { entries, date }) = page {
             let written_at = |modified_at| now.minus(date.since(modified_at)).plus(SKEW);
-            self.objects.extend(objects.iter().filter_map(|object| {
-                let listed = SweepObject { len: object.len, written_at: written_at(object.modified_at) };
-                Some((object.key.entry()?, listed))
+            self.objects.extend(entries.iter().map(|entry| {
+                (entry.name, SweepObject { len: entry.len, written_at: written_at(entry.modified_at) })
             }));
             // Pages come in ascending order, so only the folder of the last object can go on.
             self.listed_to =
@@ -109,7 +108,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.check_open()?;
         let folders: Arc<[Shard]> = self.dir.shards().await?.into();
         let mut whole = SweepShard::new(Listing::of(CHUNKS), (0, FOLDERS), &folders);
-        let page = self.next_page(&mut whole.listing).await?;
+        let page = self.next_entries(&mut whole.listing).await?;
         whole.take(page, self.clock.now());
         if whole.listing.has_ended() {
             return Ok(vec![whole]);

@@ -57,7 +57,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn sweep_page(&self, mut shard: SweepShard) -> Result<SweepPage, StoreError> {
         self.check_open()?;
         if shard.next >= shard.listed_to {
-            let page = self.next_page(&mut shard.listing).await?;
+            let page = self.next_entries(&mut shard.listing).await?;
             shard.take(page, self.clock.now());
         }
         let (folders, objects) = shard.take_folders();
