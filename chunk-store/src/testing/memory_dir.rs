@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::held_call::{HeldCalls, Stops};
 use crate::blob::{BlobKind, ChunkClass};
 use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
 use crate::locks::DigestGuard;
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) durable: Content,
     pub(super) room: Room,
     failing: BTreeSet<&'static str>,
+    stops: Stops,
 }
 
 /// What a full disk has room for in a state file, as a directory on disk holds some back.
@@ -111,11 +113,20 @@ impl MemoryDir {
         self.disk.putting.lock().await
     }
 
+    /// Lets the call after `skipped` others wait, before it has any effect, until the test releases it.
+    pub fn hold_call(&self, skipped: usize) -> HeldCalls {
+        self.lock().stops.add(skipped)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.disk.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
+    pub(super) async fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
+        let stop = self.lock().stops.enter(method);
+        if let Some(stop) = stop {
+            stop.released().await;
+        }
         let state = self.lock();
         if state.failing.contains(method) {
             return Err(DirError::new(method, "memory", io::Error::other("told to fail")));
@@ -135,7 +146,7 @@ impl ChunkDir for MemoryDir {
         name: EntryName,
     ) -> Result<Option<(EntryStat, Option<BlobKind>)>, DirError> {
         assert_held(held, name);
-        let state = self.call("stat")?;
+        let state = self.call("stat").await?;
         Ok(state.now.files.get(&name).map(|file| (file.stat, BlobKind::from_magic(&file.content))))
     }
 
@@ -145,7 +156,7 @@ impl ChunkDir for MemoryDir {
         names: Vec<EntryName>,
         at: StoreTime,
     ) -> Result<Vec<Option<EntryStat>>, DirError> {
-        let mut state = self.call("touch")?;
+        let mut state = self.call("touch").await?;
         let touch = |name: EntryName| {
             assert_held(held, name);
             let stat = &mut state.now.files.get_mut(&name)?.stat;
@@ -158,7 +169,7 @@ impl ChunkDir for MemoryDir {
 
     async fn set_times(&self, held: &DigestGuard, name: EntryName, at: StoreTime) -> Result<(), DirError> {
         assert_held(held, name);
-        let mut state = self.call("set_times")?;
+        let mut state = self.call("set_times").await?;
         let missing = || DirError::new("touch", name.to_string(), io::ErrorKind::NotFound.into());
         let stat = &mut state.now.files.get_mut(&name).ok_or_else(missing)?.stat;
         (stat.used_at, stat.written_at) = (at, at);
@@ -166,13 +177,13 @@ impl ChunkDir for MemoryDir {
     }
 
     async fn read(&self, name: EntryName) -> Result<Option<Bytes>, DirError> {
-        Ok(self.call("read")?.now.files.get(&name).map(|file| file.content.clone()))
+        Ok(self.call("read").await?.now.files.get(&name).map(|file| file.content.clone()))
     }
 
     async fn put(&self, held: &DigestGuard, entry: NewEntry, durability: Durability) -> Result<(), DirError> {
         assert_held(held, entry.name);
         let _turn = self.disk.putting.lock().await;
-        let mut state = self.call("put")?;
+        let mut state = self.call("put").await?;
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
         let file = File { content: entry.content, stat, class: None };
         if durability == Durability::Immediate {
@@ -185,7 +196,7 @@ impl ChunkDir for MemoryDir {
     async fn rename(&self, held: &DigestGuard, from: EntryName, to: EntryName) -> Result<bool, DirError> {
         assert_held(held, from);
         assert_held(held, to);
-        let mut state = self.call("rename")?;
+        let mut state = self.call("rename").await?;
         let Some(file) = state.now.files.remove(&from) else { return Ok(false) };
         state.now.files.insert(to, file);
         Ok(true)
@@ -197,7 +208,7 @@ impl ChunkDir for MemoryDir {
         names: Vec<EntryName>,
         cutoff: StoreTime,
     ) -> Result<Vec<bool>, DirError> {
-        let mut state = self.call("remove_unused")?;
+        let mut state = self.call("remove_unused").await?;
         let remove = |name: EntryName| {
             assert_held(held, name);
             let used = state.now.files.get(&name).is_some_and(|file| file.stat.used_at >= cutoff);
@@ -218,12 +229,12 @@ impl ChunkDir for MemoryDir {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, DirError> {
-        let state = self.call("shards")?;
+        let state = self.call("shards").await?;
         Ok(state.now.files.keys().map(EntryName::shard).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     async fn list(&self, shards: Vec<Shard>) -> Result<Vec<Entry>, DirError> {
-        let state = self.call("list")?;
+        let state = self.call("list").await?;
         let files = shards.iter().flat_map(|shard| {
             let files = state.now.files.iter().filter(move |(name, _)| name.shard() == *shard);
             files.map(|(name, file)| Entry { name: *name, stat: file.stat })
@@ -236,26 +247,26 @@ impl ChunkDir for MemoryDir {
     }
 
     async fn sync(&self) -> Result<(), DirError> {
-        let mut state = self.call("sync")?;
+        let mut state = self.call("sync").await?;
         state.durable = state.now.clone();
         Ok(())
     }
 
     async fn check_synced(&self) -> Result<(), DirError> {
-        self.call("check_synced").map(drop)
+        self.call("check_synced").await.map(drop)
     }
 
     async fn keeps_times(&self, _at: StoreTime) -> Result<bool, DirError> {
         // Told to fail, it plays a filesystem that does not keep times.
-        Ok(self.call("keeps_times").is_ok())
+        Ok(self.call("keeps_times").await.is_ok())
     }
 
     async fn load_state(&self, file: StateFile) -> Result<Option<Bytes>, DirError> {
-        Ok(self.call("load_state")?.now.state.get(&file).cloned())
+        Ok(self.call("load_state").await?.now.state.get(&file).cloned())
     }
 
     async fn save_state(&self, file: StateFile, content: Bytes) -> Result<(), DirError> {
-        let mut state = self.call("save_state")?;
+        let mut state = self.call("save_state").await?;
         if state.room != Room::Plenty && content.len() > STATE_BYTES_MAX {
             let (path, full) = (file.file_name(), io::ErrorKind::StorageFull.into());
             return Err(DirError::new("write", path, full));
@@ -274,5 +285,29 @@ mod tests {
     #[tokio::test]
     async fn conforms() {
         check_chunk_dir(&MemoryDir::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_held_call_has_no_effect_until_it_is_released_and_none_if_it_is_dropped() {
+        let dir = MemoryDir::new();
+        let load = async || dir.load_state(StateFile::Clock).await.unwrap();
+        let mut held = dir.hold_call(1);
+        dir.save_state(StateFile::Clock, "one".into()).await.unwrap();
+        for is_dropped in [true, false] {
+            let mut save = Box::pin(dir.save_state(StateFile::Clock, "two".into()));
+            assert!(futures_util::poll!(&mut save).is_pending());
+            let call = held.try_arrived().unwrap();
+            assert_eq!(call.method(), "save_state");
+            assert_eq!(load().await.unwrap(), "one", "other calls go on");
+            if is_dropped {
+                drop(save);
+                assert_eq!(load().await.unwrap(), "one");
+                held = dir.hold_call(0);
+            } else {
+                call.release();
+                save.await.unwrap();
+                assert_eq!(load().await.unwrap(), "two");
+            }
+        }
     }
 }

@@ -55,7 +55,7 @@ impl State {
 
 impl MarkerDir for MemoryDir {
     async fn marks(&self, held: &DigestGuard, digests: Vec<Digest>) -> Result<Vec<Marks>, DirError> {
-        let state = self.call("marks")?;
+        let state = self.call("marks").await?;
         let marks = |digest: Digest| {
             let (name, upload) = names(held, digest);
             let file = |name| state.now.files.get(&name);
@@ -72,7 +72,7 @@ impl MarkerDir for MemoryDir {
         at: StoreTime,
     ) -> Result<Option<Marker>, DirError> {
         let (name, _) = names(held, digest);
-        let mut state = self.call("use_marker")?;
+        let mut state = self.call("use_marker").await?;
         let Some(file) = state.now.files.get_mut(&name) else { return Ok(None) };
         let before = file.marker();
         file.stat.used_at = at;
@@ -86,12 +86,12 @@ impl MarkerDir for MemoryDir {
         at: StoreTime,
     ) -> Result<(), DirError> {
         let (_, upload) = names(held, digest);
-        self.call("put_upload_marker")?.create(upload, File::new(Bytes::new(), None, at))
+        self.call("put_upload_marker").await?.create(upload, File::new(Bytes::new(), None, at))
     }
 
     async fn place_marker(&self, held: &DigestGuard, marker: NewMarker) -> Result<(), DirError> {
         let (name, upload) = names(held, marker.digest);
-        let mut state = self.call("place_marker")?;
+        let mut state = self.call("place_marker").await?;
         let room = state.room;
         let class = marker.content.as_deref().and_then(class_of).or(marker.class);
         let before = state.now.files.get_mut(&name);
@@ -113,7 +113,7 @@ impl MarkerDir for MemoryDir {
         content: Bytes,
     ) -> Result<bool, DirError> {
         let (name, _) = names(held, digest);
-        let mut state = self.call("fill_marker")?;
+        let mut state = self.call("fill_marker").await?;
         let content = if state.room == Room::Plenty { content } else { Bytes::new() };
         if cfg!(coldkeep_off = "r6") {
             // There is no clock here: the time at which the latest file was used stands for now.
@@ -129,7 +129,7 @@ impl MarkerDir for MemoryDir {
 
     async fn empty_marker(&self, held: &DigestGuard, digest: Digest) -> Result<u64, DirError> {
         let (name, _) = names(held, digest);
-        let mut state = self.call("empty_marker")?;
+        let mut state = self.call("empty_marker").await?;
         let Some(file) = state.now.files.get_mut(&name) else { return Ok(0) };
         let len = file.stat.len;
         file.set_content(Bytes::new());
@@ -138,7 +138,7 @@ impl MarkerDir for MemoryDir {
     }
 
     async fn remove_markers(&self, held: &DigestGuard, digests: Vec<Digest>) -> Result<(), DirError> {
-        let mut state = self.call("remove_markers")?;
+        let mut state = self.call("remove_markers").await?;
         for digest in digests {
             let (name, _) = names(held, digest);
             let removed = state.now.files.remove(&name);
@@ -148,14 +148,14 @@ impl MarkerDir for MemoryDir {
     }
 
     async fn begin_fresh(&self, resume: bool) -> Result<(), DirError> {
-        let mut state = self.call("begin_fresh")?;
+        let mut state = self.call("begin_fresh").await?;
         let begun = state.now.fresh.take().filter(|_| resume);
         state.now.fresh = Some(begun.unwrap_or_default());
         Ok(())
     }
 
     async fn add_fresh(&self, digests: Vec<Digest>, at: StoreTime) -> Result<(), DirError> {
-        let mut state = self.call("add_fresh")?;
+        let mut state = self.call("add_fresh").await?;
         let not_begun = || DirError::new("write", "fresh markers", io::ErrorKind::NotFound.into());
         let fresh = state.now.fresh.as_mut().ok_or_else(not_begun)?;
         fresh.extend(digests.into_iter().map(|digest| {
@@ -166,14 +166,14 @@ impl MarkerDir for MemoryDir {
     }
 
     async fn sync_fresh(&self) -> Result<(), DirError> {
-        let mut state = self.call("sync_fresh")?;
+        let mut state = self.call("sync_fresh").await?;
         let fresh = state.now.fresh.clone();
         state.durable.fresh = fresh;
         Ok(())
     }
 
     async fn switch_to_fresh(&self) -> Result<(), DirError> {
-        let mut state = self.call("switch_to_fresh")?;
+        let mut state = self.call("switch_to_fresh").await?;
         if let Some(fresh) = state.now.fresh.take() {
             let had_content = |files: &BTreeMap<_, File>| files.values().map(|file| file.stat.len).sum();
             let len = had_content(&state.now.files);

@@ -4,6 +4,7 @@
 //! simulated and real implementations alike.
 
 mod clock;
+mod held_call;
 mod memory_backend;
 mod memory_dir;
 mod memory_markers;
@@ -14,6 +15,7 @@ mod suite_dir;
 mod suite_markers;
 
 pub use clock::ManualClock;
+pub use held_call::{HeldCall, HeldCalls};
 pub use memory_backend::MemoryBackend;
 pub use memory_dir::{MemoryDir, Room};
 pub use random::TestRandom;

@@ -14,7 +14,7 @@ pub use held::{Held, HeldRequest, Late};
 pub use rules::{Request, RequestKind, Which};
 use tokio::sync::{Notify, mpsc};
 
-use self::rules::{Action, KeyTest, Rules};
+use self::rules::{Action, Falsified, KeyTest, Rules};
 use super::MemoryBackend;
 use crate::backend::Fault;
 use crate::time::Clock;
@@ -89,7 +89,12 @@ impl StagedBackend {
 
     /// Has gets return this content in place of the object's, whose tag and date stay.
     pub fn wrong_body(&self, which: Which, content: impl Into<Bytes>) {
-        self.lock().rules.add(which, Action::WrongBody(content.into()));
+        self.lock().rules.add(which, Action::Falsify(Falsified::Body(content.into())));
+    }
+
+    /// Has listings end with a page of at most `count` objects, as if these were all.
+    pub fn cut_listings(&self, which: Which, count: usize) {
+        self.lock().rules.add(which, Action::Falsify(Falsified::Cut(count)));
     }
 
     /// Refuses to delete the keys that `is_refused` accepts, for this reason; the rest of their batches goes.

@@ -53,8 +53,11 @@ pub(super) type KeyTest = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Which requests a rule is for.
 pub struct Which {
-    kind: RequestKind,
+    /// `None`: any.
+    kind: Option<RequestKind>,
     is_about: KeyTest,
+    /// Let pass before the first.
+    skipped: usize,
     /// `None`: any number.
     left: Option<usize>,
 }
@@ -62,7 +65,12 @@ pub struct Which {
 impl Which {
     /// The next request of a kind.
     pub fn next(kind: RequestKind) -> Self {
-        Self { kind, is_about: Box::new(|_| true), left: Some(1) }
+        Self { kind: Some(kind), ..Self::any() }
+    }
+
+    /// The next request, of whatever kind.
+    pub fn any() -> Self {
+        Self { kind: None, is_about: Box::new(|_| true), skipped: 0, left: Some(1) }
     }
 
     /// Every request of a kind from now on.
@@ -74,6 +82,13 @@ impl Which {
     #[must_use]
     pub fn times(mut self, count: usize) -> Self {
         self.left = Some(count);
+        self
+    }
+
+    /// Lets the first `count` of them pass.
+    #[must_use]
+    pub fn after(mut self, count: usize) -> Self {
+        self.skipped = count;
         self
     }
 
@@ -91,6 +106,21 @@ impl Which {
         let key = key.to_string();
         self.about(move |about| about == key)
     }
+
+    fn fits(&self, request: &Request) -> bool {
+        self.kind.is_none_or(|kind| kind == request.kind)
+            && self.left != Some(0)
+            && request.keys.iter().any(|key| (self.is_about)(key))
+    }
+
+    /// Returns whether it is for this request, which is counted if it is to pass.
+    fn takes(&mut self, request: &Request) -> bool {
+        if self.fits(request) && self.skipped > 0 {
+            self.skipped -= 1;
+            return false;
+        }
+        self.fits(request)
+    }
 }
 
 /// What happens to a request that a rule is for.
@@ -105,8 +135,17 @@ pub(super) enum Action {
     },
     /// Effect, but no answer.
     LoseReply,
+    /// Effect, but another answer.
+    Falsify(Falsified),
+}
+
+/// What is wrong with an answer.
+#[derive(Clone)]
+pub(super) enum Falsified {
     /// Of a get: this content in place of the object's.
-    WrongBody(Bytes),
+    Body(Bytes),
+    /// Of a listing: so many objects, and nothing says that there are more.
+    Cut(usize),
 }
 
 /// Rules in the order in which they were made; the first that fits a request decides it alone.
@@ -124,12 +163,7 @@ impl Rules {
 
     /// Takes the action for a request.
     pub(super) fn take(&mut self, request: &Request) -> Option<Action> {
-        let fits = |(which, _): &(Which, Action)| {
-            which.kind == request.kind
-                && which.left != Some(0)
-                && request.keys.iter().any(|key| (which.is_about)(key))
-        };
-        let at = self.0.iter().position(fits)?;
+        let at = self.0.iter_mut().position(|(which, _)| which.takes(request))?;
         let (which, action) = &mut self.0[at];
         let action = action.clone();
         which.left = which.left.map(|left| left.saturating_sub(1));

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StagedBackend;
 use super::held::{Decision, HeldRequest};
-use super::rules::{Action, Request, RequestKind};
+use super::rules::{Action, Falsified, Request, RequestKind};
 use crate::backend::{
     Answer, BackendError, Deletion, ETag, Fault, ObjectBackend, ObjectInfo, ObjectKey, Page, Put,
     PutCondition, PutNew, PutOutcome, Validity,
@@ -18,12 +18,12 @@ use crate::backend::{
 /// What came of a request.
 struct Ran<T> {
     result: Result<Answer<T>, BackendError>,
-    wrong_body: Option<Bytes>,
+    falsified: Option<Falsified>,
 }
 
 impl<T> From<Result<Answer<T>, BackendError>> for Ran<T> {
     fn from(result: Result<Answer<T>, BackendError>) -> Self {
-        Self { result, wrong_body: None }
+        Self { result, falsified: None }
     }
 }
 
@@ -64,8 +64,8 @@ impl StagedBackend {
     {
         match self.enter(&request) {
             None => effect(self.clone()).await.into(),
-            Some(Action::WrongBody(content)) => {
-                Ran { wrong_body: Some(content), ..effect(self.clone()).await.into() }
+            Some(Action::Falsify(falsified)) => {
+                Ran { falsified: Some(falsified), ..effect(self.clone()).await.into() }
             }
             Some(Action::Fail { fault, is_unclear }) => Err(self.error(&request, fault, is_unclear)).into(),
             Some(Action::LoseReply) => {
@@ -184,7 +184,7 @@ impl ObjectBackend for StagedBackend {
             })
             .await;
         let mut answer = ran.result?;
-        if let (Some((info, content)), Some(wrong)) = (&mut answer.value, ran.wrong_body) {
+        if let (Some((info, content)), Some(Falsified::Body(wrong))) = (&mut answer.value, ran.falsified) {
             info.len = wrong.len() as u64;
             *content = wrong;
         }
@@ -226,11 +226,17 @@ impl ObjectBackend for StagedBackend {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Answer<Page>, BackendError> {
         let request = request(RequestKind::List, prefix);
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.run(request, move |staged| {
-            let (prefix, after) = (prefix.clone(), after.clone());
-            async move { staged.inner.list(&prefix, after.as_deref()).await }
-        })
-        .await
-        .result
+        let ran = self
+            .run(request, move |staged| {
+                let (prefix, after) = (prefix.clone(), after.clone());
+                async move { staged.inner.list(&prefix, after.as_deref()).await }
+            })
+            .await;
+        let mut answer = ran.result?;
+        if let Some(Falsified::Cut(count)) = ran.falsified {
+            answer.value.objects.truncate(count);
+            answer.value.next = None;
+        }
+        Ok(answer)
     }
 }

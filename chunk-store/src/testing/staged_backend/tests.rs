@@ -229,3 +229,31 @@ async fn a_backend_without_conditions_overwrites_and_one_may_hide_its_tags() {
     bucket.hide_tags();
     assert_eq!(bucket.tag_of(b"one"), None);
 }
+
+#[tokio::test]
+async fn the_third_request_of_any_kind_is_held() {
+    let scene = scene();
+    let mut held = scene.bucket.hold_before(Which::any().after(2));
+    scene.bucket.head(&key("k")).await.unwrap();
+    scene.bucket.list("", None).await.unwrap();
+    let writing = scene.spawn_put("new");
+    let stopped = held.arrived().await;
+    assert_eq!(stopped.request().kind, RequestKind::Put);
+    // The rule was for one request.
+    scene.bucket.head(&key("k")).await.unwrap();
+    stopped.release();
+    writing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_listing_ends_early_and_does_not_say_so() {
+    let scene = scene();
+    for name in ["a", "b", "c", "d"] {
+        scene.bucket.put(put(name, "x", None)).await.unwrap();
+    }
+    scene.bucket.cut_listings(Which::next(RequestKind::List), 1);
+    let page = scene.bucket.list("", None).await.unwrap().value;
+    assert_eq!((page.objects.len(), page.next), (1, None));
+    let page = scene.bucket.list("", None).await.unwrap().value;
+    assert!(page.objects.len() > 1 && page.next.is_some());
+}
