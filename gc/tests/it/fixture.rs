@@ -1,4 +1,4 @@
-//! The same store twice, in memory and on a disk, so that each claim is shown on both.
+//! The same store three times, in memory, on a disk and in a bucket, so that each claim is shown on all of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,9 +31,19 @@ pub(crate) fn digest(number: u32) -> Digest {
     Digest::of(content(number).as_bytes())
 }
 
+/// The chunk of a number, as it is uploaded.
+pub(crate) fn chunk(number: u32) -> CheckedChunk {
+    let body = Blob::encode(content(number).as_bytes(), Compression::None).unwrap().into_bytes();
+    CheckedChunk::check(digest(number), content(number).len() as u64, body).unwrap()
+}
+
 /// A store that a test fills.
 pub(crate) trait Fixture {
     type Target: SweepTarget;
+    /// How much older than the cutoff something is at least for the store to be sure of it.
+    const AGE_MIN: Duration = Duration::from_nanos(1);
+    /// Whether a temporary file that is younger than the cutoff may belong to somebody.
+    const KEEPS_YOUNG_TEMPORARIES: bool = true;
     /// The call from which on a listing fails that is to fail late.
     const LISTS_FAIL_FROM: usize;
 
@@ -100,9 +110,7 @@ pub(crate) struct OnDisk {
 
 impl OnDisk {
     pub(crate) async fn insert(&self, session: &Session, number: u32) {
-        let body = Blob::encode(content(number).as_bytes(), Compression::None).unwrap().into_bytes();
-        let chunk = CheckedChunk::check(digest(number), content(number).len() as u64, body).unwrap();
-        self.store.insert(session, chunk).await.unwrap();
+        self.store.insert(session, chunk(number)).await.unwrap();
     }
 
     fn path(&self, name: EntryName) -> std::path::PathBuf {
@@ -168,8 +176,8 @@ impl Fixture for OnDisk {
     }
 }
 
-/// Runs a claim on both stores.
-macro_rules! on_both {
+/// Runs a claim on each of the stores.
+macro_rules! on_each {
     ($($claim:ident),+ $(,)?) => {
         mod in_memory {
             $(#[tokio::test] async fn $claim() { super::$claim::<crate::fixture::InMemory>().await; })+
@@ -177,9 +185,12 @@ macro_rules! on_both {
         mod on_disk {
             $(#[tokio::test] async fn $claim() { super::$claim::<crate::fixture::OnDisk>().await; })+
         }
+        mod in_bucket {
+            $(#[tokio::test] async fn $claim() { super::$claim::<crate::bucket::InBucket>().await; })+
+        }
     };
 }
-pub(crate) use on_both;
+pub(crate) use on_each;
 
 /// Lets something happen at chosen moments of a sweep, or lets it fail there.
 pub(crate) struct Meddle<'a, T: SweepTarget, F> {

@@ -1,7 +1,8 @@
-//! Collections of whole stores, in memory and on a disk.
+//! Collections of whole stores, in memory, on a disk and in a bucket.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
+mod bucket;
 mod fixture;
 mod hazards;
 mod interleave;

@@ -3,9 +3,9 @@
 use coldkeep_gc::testing::{MemoryReferences, ReadFault};
 use coldkeep_gc::{Control, End, MISSING_SAMPLE_MAX, Phase, collect};
 
-use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_both, options};
+use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_each, options};
 
-on_both![missing_chunks_are_named_with_the_indexes_they_break, a_whole_store_is_not_read_twice];
+on_each![missing_chunks_are_named_with_the_indexes_they_break, a_whole_store_is_not_read_twice];
 
 async fn filled<F: Fixture>() -> (F, MemoryReferences) {
     let fixture = F::new().await;

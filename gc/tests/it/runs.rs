@@ -7,9 +7,9 @@ use coldkeep_gc::{
     CollectError, Control, End, Options, Outcome, Phase, References, Report, Sink, SweepTarget, collect,
 };
 
-use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_both, options, side_files};
+use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_each, options, side_files};
 
-on_both![
+on_each![
     garbage_goes_and_what_an_index_names_stays,
     a_second_run_finds_nothing_to_do,
     young_chunks_are_pending_until_the_grace_is_over,
@@ -76,7 +76,8 @@ async fn young_chunks_are_pending_until_the_grace_is_over<F: Fixture>() {
 async fn grace_and_margin_of_zero_remove_garbage_at_once<F: Fixture>() {
     let fixture = F::new().await;
     fixture.fill(5).await;
-    fixture.advance(Duration::from_nanos(1));
+    // In a bucket the age of the objects counts, too, and clocks may differ by 2 s (R7).
+    fixture.advance(F::AGE_MIN);
     let references = MemoryReferences::new();
     references.add("host/a/1/root.didx", [digest(0)]);
     let report = collect_all(&fixture, &references, &options().with_grace(Duration::ZERO)).await;
@@ -120,8 +121,10 @@ async fn temporary_files_go_once_they_are_old<F: Fixture>() {
     fixture.put_file(young).await;
     let report = collect_all(&fixture, &references, &options()).await;
     assert!(!fixture.holds_file(old).await, "a referenced digest does not keep a left-over file");
-    assert!(fixture.holds_file(young).await);
-    assert_eq!((report.temporary_removed.count, report.temporary_kept.count), (1, 1));
+    // Beside a bucket every writer holds lock(d) as long as there is such a file: what the sweep finds is nobody's.
+    let young_kept = u64::from(F::KEEPS_YOUNG_TEMPORARIES);
+    assert_eq!(fixture.holds_file(young).await, young_kept == 1);
+    assert_eq!((report.temporary_removed.count, report.temporary_kept.count), (2 - young_kept, young_kept));
 }
 
 async fn an_empty_store_is_collected<F: Fixture>() {
