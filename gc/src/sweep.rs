@@ -222,9 +222,12 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
                     None => self.sweep.control.note_done(self.sweep.target.monotonic()),
                 }
             }
+            // I6: nothing is condemned any more.
             Event::Listed(Err(error)) => {
                 self.listings -= 1;
-                self.fail(error);
+                if !cfg!(coldkeep_off = "i6") {
+                    self.fail(error);
+                }
             }
             Event::Removed(facts, outcome) => {
                 self.removals -= 1;

