@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use coldkeep_chunk_store::CacheUse;
 use coldkeep_chunk_store::Digest;
-use coldkeep_chunk_store::dir::{ChunkDir as _, Durability, EntryKind, EntryName, NewEntry};
+use coldkeep_chunk_store::dir::{ChunkDir as _, EntryKind, EntryName};
 
-use super::scene::{Scene, Store, key, locked};
+use super::scene::{Scene, Store, key};
 use crate::fixture::{Fixture, chunk};
 
 /// A store in a bucket.
@@ -46,15 +46,14 @@ impl Fixture for InBucket {
             self.scene.backend.inner().place(&key(name), "left over");
             return;
         }
-        let entry = NewEntry { name, content: "left over".into(), at: self.scene.store.clock().now() };
-        self.scene.dir.put(&locked(name.digest).await, entry, Durability::Deferred).await.unwrap();
+        self.scene.put_file(name).await;
     }
 
     async fn holds_file(&self, name: EntryName) -> bool {
         if matches!(name.kind, EntryKind::Bad(_) | EntryKind::Chunk) {
             return self.scene.backend.inner().object(&key(name)).is_some();
         }
-        self.scene.dir.stat(&locked(name.digest).await, name).await.unwrap().is_some()
+        self.scene.dir.stat(&self.scene.proof, name).await.unwrap().is_some()
     }
 
     async fn lose(&self, digest: &Digest) {
