@@ -49,11 +49,13 @@ struct Facts {
     digest: Digest,
     kind: EntryKind,
     size: u64,
+    agreement: Agreement,
 }
 
 impl Facts {
     fn of(description: &Description) -> Self {
-        Self { digest: description.digest, kind: description.kind, size: description.size }
+        let Description { digest, kind, size, agreement, .. } = *description;
+        Self { digest, kind, size, agreement }
     }
 }
 
@@ -311,7 +313,13 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
 
     fn note_removed(&mut self, facts: Vec<Facts>, removals: Vec<Removal>) {
         let removals = removals.into_iter().chain(std::iter::repeat(Removal::Kept));
-        let removed = self.counts.note_removals(facts.into_iter().zip(removals));
+        let (relied_on, others): (Vec<_>, Vec<_>) =
+            facts.into_iter().zip(removals).partition(|(facts, removal)| {
+                facts.agreement == Agreement::NoObject && *removal == Removal::Kept
+            });
+        // Somebody uses a marker since it was listed, and there is no object: that session must fail (hazard H16).
+        self.to_heal.extend(relied_on.into_iter().map(|(facts, _)| (facts.digest, facts.agreement, false)));
+        let removed = self.counts.note_removals(others.into_iter());
         self.sweep.control.note_removed(removed);
     }
 }

@@ -1,4 +1,4 @@
-//! What a run sees and what is there: H15, H22, H26, and dry runs.
+//! What a run sees and what is there: H15, H16, H22, H26, and dry runs.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use coldkeep_chunk_store::testing::{RequestKind, Which};
 use coldkeep_gc::testing::ReadFault;
 use coldkeep_gc::{CollectError, Report};
 
-use super::scene::{INDEX, LOST, Scene, no_grace, object_key, settle_down};
+use super::scene::{HOLLOW, INDEX, LOST, Scene, no_grace, object_key, settle_down};
 use super::sessions::Use;
 use super::stops::{as_filled, assert_completed, at_every_stop};
 use crate::fixture::digest;
@@ -74,6 +74,25 @@ async fn h15_a_listing_that_is_cut_at_any_page_costs_no_marker_and_gives_no_alar
         assert_eq!(report.healed.markers_removed, 1, "page {page}");
         scene.backend.clear_rules();
         scene.assert_clean_end().await;
+    }
+}
+
+/// H16 (R14): there is a marker without object. Whoever is told of it fails, and the next backup uploads the chunk.
+#[tokio::test]
+async fn h16_a_marker_without_object_is_relied_on_by_no_session_that_goes_on() {
+    for how in [Use::Insert, Use::Reference] {
+        at_every_stop(as_filled, async |mut stopped| {
+            stopped.scene.begin(how, [LOST]).await;
+            stopped.scene.begin(how, [HOLLOW]).await;
+            let (mut scene, result) = stopped.end_run().await;
+            assert_completed(result);
+            scene.assert_nothing_lost().await;
+            // Whatever became of them, the next one succeeds.
+            scene.begin(Use::Insert, [LOST, HOLLOW]).await;
+            assert_eq!(scene.assert_nothing_lost().await, [LOST, HOLLOW]);
+            scene.assert_clean_end().await;
+        })
+        .await;
     }
 }
 
