@@ -46,6 +46,15 @@ pub(crate) const RULES: &[Rule] = &[
                 harness: STORE,
                 test: "h08_what_a_crash_cut_short_is_protected_found_again_and_collected_if_nobody_wants_it",
             },
+            Hazard {
+                harness: GC,
+                test: "h01_an_object_uploaded_at_any_step_stays_until_its_marker_is_there",
+            },
+            Hazard { harness: GC, test: "h03_an_object_found_there_stays_until_its_marker_is_there" },
+            Hazard {
+                harness: GC,
+                test: "h08_an_upload_that_a_crash_at_any_step_cut_short_is_protected_found_and_collected",
+            },
         ],
     },
     Rule {
@@ -56,6 +65,7 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "h37_a_plain_chunk_takes_the_place_of_a_claim" },
             Hazard { harness: STORE, test: "h37_unchecked_blobs_do_not_claim_plain_chunks" },
             Hazard { harness: GC, test: "h02_a_known_chunk_is_refreshed_before_the_session_is_told" },
+            Hazard { harness: GC, test: "h02_a_known_chunk_used_at_any_step_stays" },
         ],
     },
     Rule {
@@ -78,6 +88,10 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "h04_a_failed_upload_leaves_another_one_its_protection" },
             Hazard { harness: STORE, test: "h22_an_acknowledgement_from_before_a_delete_does_not_count" },
             Hazard { harness: STORE, test: "a_replaced_chunk_stays_whole_for_whoever_is_reading_it" },
+            Hazard {
+                harness: GC,
+                test: "h22_an_acknowledgement_from_before_a_delete_does_not_count_at_any_step",
+            },
         ],
     },
     Rule {
@@ -92,6 +106,7 @@ pub(crate) const RULES: &[Rule] = &[
             },
             Hazard { harness: DATASTORE, test: "h07_an_appended_chunk_stays_though_nothing_else_names_it" },
             Hazard { harness: DATASTORE, test: "h07_a_reused_index_holds_its_chunks" },
+            Hazard { harness: GC, test: "h02_a_known_chunk_used_at_any_step_stays" },
         ],
     },
     Rule {
@@ -101,16 +116,35 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "h06_a_download_that_ends_after_the_marker_went_makes_none" },
             Hazard { harness: STORE, test: "h06_what_is_journalled_is_not_cached" },
             Hazard { harness: STORE, test: "h14_a_chunk_that_is_read_after_it_was_chosen_is_not_evicted" },
+            Hazard { harness: GC, test: "h06_a_download_that_began_at_any_step_makes_no_marker" },
+            Hazard { harness: GC, test: "h06_an_eviction_at_any_step_makes_no_marker" },
         ],
     },
     Rule {
         name: "r7",
-        what: "a removal does not look again",
+        what: "a removal neither looks again nor at its answer, and what it began is ended by nobody",
         hazards: &[
             Hazard { harness: STORE, test: "h01_an_object_whose_upload_is_not_over_is_not_condemned" },
             Hazard { harness: STORE, test: "h28_replay_of_the_journal_deletes_nothing_and_trusts_nothing" },
             Hazard { harness: STORE, test: "h02_a_chunk_touched_after_the_sweep_decided_is_kept" },
             Hazard { harness: GC, test: "h02_a_chunk_used_between_decision_and_removal_stays" },
+            Hazard { harness: STORE, test: "h18_refused_keys_are_reported_and_left_to_a_later_run" },
+            Hazard {
+                harness: STORE,
+                test: "h27_a_batch_given_up_in_mid_air_is_in_limbo_and_inserts_go_on_after_it",
+            },
+            Hazard { harness: GC, test: "h02_a_known_chunk_used_at_any_step_stays" },
+            Hazard { harness: GC, test: "h03_an_object_found_there_at_any_step_stays" },
+            Hazard { harness: GC, test: "h09_power_loss_at_any_step_brings_no_marker_back_over_nothing" },
+            Hazard { harness: GC, test: "h18_refused_keys_are_reported_and_go_with_the_next_run" },
+            Hazard {
+                harness: GC,
+                test: "h27_a_run_that_is_dropped_at_any_step_keeps_nobody_waiting_for_ever",
+            },
+            Hazard {
+                harness: GC,
+                test: "h28_an_image_of_the_disk_made_at_any_step_deletes_nothing_when_it_is_opened_again",
+            },
         ],
     },
     Rule {
@@ -125,6 +159,9 @@ pub(crate) const RULES: &[Rule] = &[
                 harness: STORE,
                 test: "h02_an_insert_while_the_delete_is_on_its_way_waits_and_uploads_anew",
             },
+            Hazard { harness: GC, test: "h02_a_chunk_used_after_it_was_condemned_is_taken_out_of_the_batch" },
+            Hazard { harness: GC, test: "h02_a_known_chunk_used_at_any_step_stays" },
+            Hazard { harness: GC, test: "h03_an_object_found_there_at_any_step_stays" },
         ],
     },
     Rule {
@@ -149,6 +186,15 @@ pub(crate) const RULES: &[Rule] = &[
                 harness: Harness::TestBed,
                 test: "h21_an_unanswered_attempt_stays_unclear_after_a_success",
             },
+            Hazard {
+                harness: GC,
+                test: "h10_a_delete_without_an_answer_never_lands_on_a_chunk_uploaded_again",
+            },
+            Hazard {
+                harness: GC,
+                test: "h21_a_delete_that_was_repeated_never_lands_on_a_chunk_uploaded_again",
+            },
+            Hazard { harness: GC, test: "h30_one_date_far_ahead_does_not_end_limbo" },
         ],
     },
     Rule {
@@ -189,16 +235,28 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "collection_is_refused_where_times_are_not_kept" },
             Hazard { harness: GC, test: "h13_a_clock_that_steps_back_during_a_session_loses_nothing" },
             Hazard { harness: GC, test: "h13_a_wrong_date_after_a_restart_loses_nothing" },
+            Hazard { harness: GC, test: "h13_a_date_that_steps_back_at_any_step_hides_no_use" },
+            Hazard {
+                harness: GC,
+                test: "h13_a_date_that_steps_back_before_a_run_neither_hides_uses_nor_keeps_garbage",
+            },
+            Hazard {
+                harness: GC,
+                test: "h30_what_was_used_at_a_date_far_ahead_is_collected_when_nobody_needs_it",
+            },
         ],
     },
     Rule {
         name: "r13",
         what: "open sessions do not hold the cutoff",
-        hazards: &[Hazard { harness: GC, test: "h07_the_cutoff_is_no_later_than_the_oldest_session" }],
+        hazards: &[
+            Hazard { harness: GC, test: "h07_the_cutoff_is_no_later_than_the_oldest_session" },
+            Hazard { harness: GC, test: "h20_the_upload_marker_of_a_very_long_upload_stays" },
+        ],
     },
     Rule {
         name: "r14",
-        what: "healing acts on a listing, without a look under lock(d)",
+        what: "healing acts on a listing, without a look under lock(d), and fails no session",
         hazards: &[
             Hazard {
                 harness: STORE,
@@ -208,6 +266,12 @@ pub(crate) const RULES: &[Rule] = &[
                 harness: STORE,
                 test: "h26_healing_puts_no_marker_over_an_object_that_is_being_deleted",
             },
+            Hazard {
+                harness: GC,
+                test: "h16_a_marker_without_object_is_relied_on_by_no_session_that_goes_on",
+            },
+            Hazard { harness: GC, test: "h26_a_chunk_uploaded_at_any_step_keeps_its_marker_and_its_session" },
+            Hazard { harness: GC, test: "h26_no_marker_is_made_for_an_object_that_is_set_aside_at_any_step" },
         ],
     },
     Rule {
@@ -262,6 +326,14 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard {
                 harness: DATASTORE,
                 test: "an_index_that_vanished_is_an_error_unless_its_snapshot_is_gone",
+            },
+            Hazard {
+                harness: GC,
+                test: "h15_an_index_that_is_unreadable_at_any_step_stops_the_run_or_comes_too_late",
+            },
+            Hazard {
+                harness: GC,
+                test: "h15_a_listing_that_fails_at_any_page_stops_the_run_before_anything_goes",
             },
         ],
     },
