@@ -2,8 +2,8 @@
 //!
 //! [`collect`] reads every index of a store into one compact set, lists the store shard by shard, and removes what no
 //! index refers to and nobody used recently. It takes the references through a trait ([`References`]) and the store
-//! through another ([`SweepTarget`], implemented for
-//! [`ChunkStore`](coldkeep_chunk_store::ChunkStore)), so that every store shares one sweep.
+//! through another ([`SweepTarget`], implemented for [`ChunkStore`](coldkeep_chunk_store::ChunkStore) and
+//! [`BucketStore`](coldkeep_chunk_store::bucket::BucketStore)), so that every store shares one sweep.
 //!
 //! It is not a retention policy (which snapshots to forget is decided elsewhere, before), it does not know snapshots,
 //! and it starts nothing by itself: no schedule, no task, no clock of its own. It needs no async runtime beyond what the
@@ -30,8 +30,9 @@
 //!
 //! # Safety argument
 //!
-//! Rules (R…), invariants (I…) and hazards (H…) are those of the design. Below, all tests stand in `tests/it/` and run
-//! on the real [`ChunkStore`](coldkeep_chunk_store::ChunkStore).
+//! Rules (R…), invariants (I…) and hazards (H…) are those of the design. All tests named below stand in `tests/it/`. What
+//! follows is about the real [`ChunkStore`](coldkeep_chunk_store::ChunkStore), where chunk, marker and object are one file;
+//! what is different in a bucket has a section of its own.
 //!
 //! ## Definitions
 //!
@@ -78,6 +79,40 @@
 //!
 //! All of this at once: `h02_h07_h13_nothing_promised_…` plays random histories in which sessions, commits, removals of
 //! snapshots and clock steps happen between the steps of runs; it fails with any of `r2`, `r5`, `r7`, `r12`, `r13` off.
+//!
+//! ## In a bucket
+//!
+//! The claim is the same, and so are its three cases; the last use of a chunk is then the latest of marker, upload marker and
+//! object. What a [`BucketStore`](coldkeep_chunk_store::bucket::BucketStore) does when it is told to remove chunks, and why
+//! nothing is lost by it, is argued in the documentation of `coldkeep_chunk_store::bucket`. A run relies on it as follows. The
+//! tests (`tests/it/bucket/`) play each row with the run stopped before and after each of its requests and before each of its
+//! file operations, and fail with the switches named.
+//!
+//! | step of a run, or what happens meanwhile | relies on | test | switch |
+//! |---|---|---|---|
+//! | fix the cutoff | R13: no session that is open lies before it, nor the upload marker of its longest upload | `h20_…` | `r13`, `r1` |
+//! | and settle what has expired of earlier runs | R9: only the backend's own clock ends limbo | `h10_…`, `h21_…`, `h30_one_date_…` | `r9` |
+//! | times of uses | R12: the store clock never runs back, and comes back from the future | `h13_…`, `h30_what_was_used_…` | `r12` |
+//! | mark | I6, as above | `h15_an_index_…` | `i6` |
+//! | list the objects, then the local names beside them | I6: a failed page ends the run; R14: what a page lacks is looked for before a marker goes or an alarm is given | `h15_a_listing_that_fails_…` | `i6` |
+//! | judge what was listed | nothing: it is a first choice, and the store looks again | | |
+//! | remove: condemn under lock(d) | R1, R7: an upload marker speaks for an object whose upload is not over, whatever its age seems to be | `h01_…`, `h03_an_object_found_there_stays_…`, `h08_…` | `r1`, `r7` |
+//! | | R2, R5, R7: a use under lock(d) comes before the decision and is seen | `h02_a_known_chunk_…` | `r2`, `r5`, `r7` |
+//! | | R8: or it comes after it, and takes the chunk out of the batch, or waits | `h02_…`, `h03_…` | `r8` |
+//! | remove: journal, markers, generation, deletes, sync | R7: a crash at any point leaves no marker over nothing, and replay deletes nothing | `h09_…`, `h28_…` | `r7` |
+//! | remove: the answer | R9: an unclear one keeps its chunks out of use; R7: refused keys are reported and go later | `h10_…`, `h21_…`, `h18_…` | `r9`, `r7` |
+//! | heal what does not agree, also a marker without object that somebody used since it was listed | R14: under lock(d), by a HEAD, not if journalled; whoever was told fails | `h16_…`, `h26_…` | `r14` |
+//! | audit | as above; an object that no page showed is looked for | `h15_a_listing_that_is_cut_…` | |
+//! | end early | R7: what was not sent is settled, the rest is in limbo | `h27_a_run_that_is_dropped_…`, `a_disk_that_fails_…` | `r7` |
+//! | a download or an eviction ends after the removal | R6: it makes no marker | `h06_…` | `r6` |
+//! | a chunk is set aside, and an upload replaces it | R4: an acknowledgement from before a delete does not count; R14: no marker over it | `h22_…`, `h26_no_marker_…` | `r4`, `r14` |
+//!
+//! The age of objects (R7) protects nothing that the other signs of life do not; tests of these let the backend's clock leap,
+//! so that the age says nothing. Some tests fail with no switch, because what they show has none: a cut listing, a run that is
+//! cancelled and so ends its batch as any run does (`h27_a_run_that_is_cancelled_…`), and a request that fails
+//! (`a_request_that_fails_…`).
+//!
+//! ## Moves
 //!
 //! Moving a group or namespace may hide an index from the mark: whoever implements [`References`] keeps moves and runs
 //! apart (R16).
