@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coldkeep_chunk_store::backend::ObjectBackend;
+use coldkeep_chunk_store::blob::HEADER_BYTES;
 use coldkeep_chunk_store::bucket::{Batch, BucketStore, Healed, SweepEntry, SweepOutcome, SweepShard};
 use coldkeep_chunk_store::dir::{EntryKind, MarkerDir};
 use coldkeep_chunk_store::{Digest, Run, StoreTime};
@@ -53,10 +54,13 @@ impl<D: MarkerDir, B: ObjectBackend> SweepTarget for BucketStore<D, B> {
 
     fn describe(entry: &SweepEntry) -> Description {
         let is_chunk = entry.name.kind == EntryKind::Chunk;
-        let agreement = match (entry.object.is_some(), entry.is_local) {
-            (true, false) if is_chunk => Agreement::NoMarker,
-            (false, true) if is_chunk => Agreement::NoObject,
-            _ => Agreement::Agrees,
+        // What is shorter than a header is no chunk, whatever its name.
+        let has_chunk = entry.object.is_some_and(|object| object.len >= HEADER_BYTES as u64);
+        let agreement = match (has_chunk, entry.is_local) {
+            _ if !is_chunk => Agreement::Agrees,
+            (true, true) => Agreement::Agrees,
+            (true, false) => Agreement::NoMarker,
+            (false, _) => Agreement::NoObject,
         };
         // The age of local files that are no markers is looked at where they are removed.
         let looked_at_later = (!is_chunk && entry.object.is_none()).then_some(StoreTime::EPOCH);
@@ -78,11 +82,13 @@ impl<D: MarkerDir, B: ObjectBackend> SweepTarget for BucketStore<D, B> {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Removal>, StoreSweepError> {
         let outcomes = self.sweep_remove(run, &batch, is_cancelled).await?;
-        Ok(outcomes.into_iter().map(removal).collect())
+        let is_cancelled = is_cancelled();
+        Ok(outcomes.into_iter().map(|outcome| removal(outcome, is_cancelled)).collect())
     }
 
     async fn preview(&self, run: &Run, batch: &[SweepEntry]) -> Result<Vec<Removal>, StoreSweepError> {
-        Ok(self.sweep_preview(run, batch).await?.into_iter().map(removal).collect())
+        let outcomes = self.sweep_preview(run, batch).await?;
+        Ok(outcomes.into_iter().map(|outcome| removal(outcome, false)).collect())
     }
 
     async fn heal(&self, _: &Run, digest: &Digest, is_referenced: bool) -> Result<Repair, StoreSweepError> {
@@ -104,10 +110,12 @@ impl<D: MarkerDir, B: ObjectBackend> SweepTarget for BucketStore<D, B> {
     }
 }
 
-fn removal(outcome: SweepOutcome) -> Removal {
+fn removal(outcome: SweepOutcome, is_cancelled: bool) -> Removal {
     match outcome {
         SweepOutcome::Removed => Removal::Removed,
-        SweepOutcome::InUse | SweepOutcome::Unsent => Removal::Kept,
+        SweepOutcome::InUse => Removal::Kept,
+        SweepOutcome::Unsent if is_cancelled => Removal::Kept,
+        SweepOutcome::Unsent => Removal::Refused("its requests had expired before they were sent".to_owned()),
         SweepOutcome::InLimbo => Removal::InLimbo,
         SweepOutcome::Refused(reason) => Removal::Refused(reason),
     }

@@ -1,9 +1,12 @@
 //! Looking at a run from outside, and ending it.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Tally;
@@ -17,6 +20,8 @@ pub struct Control {
 #[derive(Debug, Default)]
 struct Shared {
     cancelled: AtomicBool,
+    /// Wakes the run, so that it needs no clock to notice.
+    waker: AtomicWaker,
     progress: Mutex<Progress>,
 }
 
@@ -87,6 +92,17 @@ impl Control {
     /// Asks the run to end as soon as it can; it then reports what it has done.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::Relaxed);
+        self.shared.waker.wake();
+    }
+
+    /// Completes when [`cancel`](Self::cancel) is called; for the one run that this handle belongs to.
+    pub(crate) async fn cancelled(&self) {
+        poll_fn(|context| {
+            // Before the look, so that no call in between is missed.
+            self.shared.waker.register(context.waker());
+            if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Returns whether [`cancel`](Self::cancel) was called.

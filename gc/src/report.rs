@@ -304,6 +304,12 @@ impl fmt::Display for Report {
         if markers_created + markers_removed > 0 {
             writeln!(f, "healed: {markers_created} markers created, {markers_removed} removed")?;
         }
+        if let Some(failure) = &self.missing.failure {
+            writeln!(f, "the audit is INCOMPLETE: {failure}")?;
+        }
+        if self.missing.unread_indexes > 0 {
+            writeln!(f, "{} indexes could not be read a second time", self.missing.unread_indexes)?;
+        }
         if self.missing.chunks > 0 {
             writeln!(
                 f,

@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use coldkeep_chunk_store::dir::EntryKind;
 use coldkeep_chunk_store::{Digest, DigestSet, StoreTime};
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{self, Either};
+use futures_util::stream::{self, FuturesUnordered};
 
 use crate::control::{Control, Phase};
 use crate::options::Options;
@@ -74,13 +75,17 @@ struct Flow<'a, T: SweepTarget> {
     sweep: &'a Sweep<'a, T>,
     /// The referenced digests; visited are those whose chunk was listed.
     referenced: &'a mut DigestSet,
+    /// Listings, looks and pauses: they can be dropped at any time.
     steps: FuturesUnordered<Step<'a, T>>,
+    /// Removals, which are waited for, so that what they did is counted.
+    removing: FuturesUnordered<Step<'a, T>>,
     shards: VecDeque<T::Shard>,
     listings: usize,
     gathered: VecDeque<(T::Entry, Facts)>,
     /// When the first of them was judged, on the monotonic clock.
     gathered_since: Option<Duration>,
-    removals: usize,
+    /// When the latest removal began, on the monotonic clock.
+    removal_began_at: Duration,
     /// When the rate of removals allows the next one, on the monotonic clock.
     next_removal_at: Duration,
     is_pausing: bool,
@@ -91,8 +96,8 @@ struct Flow<'a, T: SweepTarget> {
 }
 
 impl<T: SweepTarget> Sweep<'_, T> {
-    /// Sweeps every shard and puts the counts into `report`; the first failure ends it. What is under way then, or when the
-    /// run is cancelled, is waited for, so that it is counted.
+    /// Sweeps every shard and puts the counts into `report`; the first failure ends it. Removals that are under way then, or
+    /// when the run is cancelled, are waited for, so that they are counted.
     pub(crate) async fn run(&self, referenced: &mut DigestSet, report: &mut Report) -> Result<(), T::Error> {
         let started = self.target.monotonic();
         let shards: VecDeque<T::Shard> = self.target.shards(self.run).await?.into();
@@ -100,7 +105,7 @@ impl<T: SweepTarget> Sweep<'_, T> {
         let mut flow = Flow::new(self, referenced, shards);
         loop {
             flow.start();
-            let Some(event) = flow.steps.next().await else { break };
+            let Some(event) = flow.next().await else { break };
             flow.take(event);
         }
         let Flow { gathered, mut counts, end, .. } = flow;
@@ -120,11 +125,12 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
             sweep,
             referenced,
             steps: FuturesUnordered::new(),
+            removing: FuturesUnordered::new(),
             shards,
             listings: 0,
             gathered: VecDeque::new(),
             gathered_since: None,
-            removals: 0,
+            removal_began_at: Duration::ZERO,
             next_removal_at: Duration::ZERO,
             is_pausing: false,
             to_heal: VecDeque::new(),
@@ -136,6 +142,20 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
 
     fn is_stopped(&self) -> bool {
         self.sweep.control.is_cancelled() || self.end.is_err()
+    }
+
+    /// Waits for the next event; `None` when nothing is under way any more.
+    async fn next(&mut self) -> Option<Event<T>> {
+        if self.is_stopped() {
+            // Requests of them may go on and on while the backend is away.
+            self.steps.clear();
+            return self.removing.next().await;
+        }
+        let mut events = stream::select(&mut self.steps, &mut self.removing);
+        match future::select(events.next(), pin!(self.sweep.control.cancelled())).await {
+            Either::Left((event, _)) => event,
+            Either::Right(_) => Some(Event::Paused),
+        }
     }
 
     /// Starts whatever may start now.
@@ -178,20 +198,19 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
     fn start_removals(&mut self) {
         let rate = self.sweep.options.delete_rate_max.filter(|_| !self.sweep.options.dry_run);
         let most = rate.map_or(T::REMOVAL_MAX, |rate| T::REMOVAL_MAX.min(rate as usize)).max(1);
-        while self.removals < T::REMOVALS && self.is_removal_due(most) {
+        // What a removal amounts to, and so when the next one may begin, is known at its end.
+        let removals_max = if rate.is_some() { 1 } else { T::REMOVALS };
+        while self.removing.len() < removals_max && self.is_removal_due(most) {
             let now = self.sweep.target.monotonic();
             if let Some(pause) = self.next_removal_at.checked_sub(now).filter(|pause| !pause.is_zero()) {
                 self.pause(pause);
                 return;
             }
             let count = self.gathered.len().min(most);
-            if let Some(rate) = rate {
-                self.next_removal_at = now + Duration::from_secs(count as u64) / rate;
-            }
+            self.removal_began_at = now;
             let (entries, facts) = self.gathered.drain(..count).unzip();
             self.gathered_since = (!self.gathered.is_empty()).then_some(now);
-            self.removals += 1;
-            self.steps.push(Box::pin(self.sweep.remove(entries, facts)));
+            self.removing.push(Box::pin(self.sweep.remove(entries, facts)));
         }
     }
 
@@ -232,7 +251,6 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
                 }
             }
             Event::Removed(facts, outcome) => {
-                self.removals -= 1;
                 let removals = outcome.unwrap_or_else(|error| {
                     self.fail(error);
                     Vec::new()
@@ -250,7 +268,7 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
         }
     }
 
-    /// The first failure is the one that is told; what is under way ends by itself.
+    /// The first failure is the one that is told.
     fn fail(&mut self, error: T::Error) {
         if self.end.is_ok() {
             self.end = Err(error);
@@ -303,7 +321,8 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
         let mut visited = self.referenced.visit_all(&listed).into_iter();
         let referenced = descriptions.iter().map(|description| {
             if is_listed(&description) {
-                visited.next().unwrap_or(false)
+                // When in doubt, leak.
+                visited.next().unwrap_or(true)
             } else {
                 self.referenced.contains(&description.digest)
             }
@@ -319,6 +338,11 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
             });
         // Somebody uses a marker since it was listed, and there is no object: that session must fail (hazard H16).
         self.to_heal.extend(relied_on.into_iter().map(|(facts, _)| (facts.digest, facts.agreement, false)));
+        if let Some(rate) = self.sweep.options.delete_rate_max {
+            // What is in use was only looked at.
+            let gone = others.iter().filter(|(_, removal)| *removal != Removal::Kept).count() as u64;
+            self.next_removal_at = self.removal_began_at + Duration::from_secs(gone) / rate;
+        }
         let removed = self.counts.note_removals(others.into_iter());
         self.sweep.control.note_removed(removed);
     }

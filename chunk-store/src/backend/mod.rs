@@ -18,7 +18,7 @@ pub use fault::{BackendError, Fault};
 #[cfg(feature = "s3")]
 pub use s3::{RequestBound, S3Backend};
 
-use crate::dir::{EntryName, Shard};
+use crate::dir::{EntryKind, EntryName, Shard};
 use crate::time::StoreTime;
 
 /// What the keys of chunks start with (spec `s3-backend.md` §2).
@@ -81,7 +81,9 @@ impl fmt::Display for ObjectKey {
 pub(crate) fn entry_of(key: &str) -> Option<EntryName> {
     let (shard, name) = key.strip_prefix(CHUNKS)?.split_once('/')?;
     let name = EntryName::parse(name)?;
-    (Shard::parse(shard) == Some(name.shard())).then_some(name)
+    // The other kinds are names of local files.
+    let is_object = matches!(name.kind, EntryKind::Chunk | EntryKind::Bad(_));
+    (is_object && Shard::parse(shard) == Some(name.shard())).then_some(name)
 }
 
 /// The backend's opaque name of an object's content.
@@ -201,6 +203,8 @@ pub struct Page {
 pub struct EntryPage {
     /// In ascending order.
     pub entries: Vec<ObjectEntry>,
+    /// The first and the last key of the page, whatever they belong to; `None` for a page without any.
+    pub ends: Option<(String, String)>,
     /// The handle to the next page; `None` on the last.
     pub next: Option<String>,
 }
@@ -292,7 +296,9 @@ pub trait ObjectBackend: Send + Sync + 'static {
                     let ObjectInfo { len, modified_at, .. } = *object;
                     Some(ObjectEntry { name: object.key.entry()?, len, modified_at })
                 };
-                EntryPage { entries: page.objects.iter().filter_map(entry).collect(), next: page.next }
+                let key = |object: Option<&ObjectInfo>| object.map(|object| object.key.as_str().to_owned());
+                let ends = key(page.objects.first()).zip(key(page.objects.last()));
+                EntryPage { entries: page.objects.iter().filter_map(entry).collect(), ends, next: page.next }
             }))
         }
     }
@@ -314,6 +320,8 @@ mod tests {
         let key = ObjectKey::of_entry(EntryName::chunk(digest));
         assert_eq!(key.as_str(), format!(".chunks/ba78/{digest}"));
         assert_eq!(key.entry(), Some(EntryName::chunk(digest)));
+        let local = EntryName::new(digest, EntryKind::Temporary);
+        assert_eq!(ObjectKey::of_entry(local).entry(), None, "a local file that somebody copied");
         assert_eq!(ObjectKey::new(key.as_str()), Ok(key));
     }
 

@@ -3,6 +3,7 @@
 use super::BucketStore;
 use super::journal::Standing;
 use crate::backend::{ObjectBackend, ObjectInfo, ObjectKey};
+use crate::blob::HEADER_BYTES;
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir, NewMarker};
 use crate::store::StoreError;
@@ -19,6 +20,11 @@ pub enum Healed {
         /// Open sessions that failed because they rely on the chunk.
         failed_sessions: usize,
     },
+}
+
+/// What is shorter than a header is no chunk.
+pub(super) fn is_chunk(object: &ObjectInfo) -> bool {
+    object.len >= HEADER_BYTES as u64
 }
 
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
@@ -43,6 +49,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             Some(object) => object,
             None => self.look_up(digest).await?,
         };
+        let object = object.filter(is_chunk);
         let marks = self.dir.marks(&held, vec![*digest]).await?;
         let has_marker = marks.first().is_some_and(|marks| marks.marker.is_some());
         match (has_marker, object) {
@@ -72,7 +79,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn has_object(&self, digest: &Digest) -> Result<bool, StoreError> {
-        Ok(self.look_up(digest).await?.is_some())
+        Ok(self.look_up(digest).await?.as_ref().is_some_and(is_chunk))
     }
 
     /// Asks the backend for the object of a digest.

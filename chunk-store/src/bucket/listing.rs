@@ -1,16 +1,17 @@
 //! Listing the bucket page by page (I6).
 
 use super::BucketStore;
-use crate::backend::{Answer, BackendError, Fault, ObjectBackend, ObjectEntry, ObjectInfo, ObjectKey};
-use crate::dir::{EntryName, MarkerDir};
+use crate::backend::{Answer, BackendError, Fault, ObjectBackend, ObjectEntry, ObjectInfo};
+use crate::dir::MarkerDir;
 use crate::time::StoreTime;
 
-/// A listing under way, whose pages are in the order of `K`.
+/// A listing under way.
 #[derive(Debug)]
-pub(super) struct Listing<K = ObjectKey> {
+pub(super) struct Listing {
     prefix: String,
     after: Option<String>,
-    last: Option<K>,
+    /// The last key so far.
+    last: Option<String>,
     has_ended: bool,
 }
 
@@ -23,21 +24,21 @@ pub(super) struct ListedEntries {
     pub(super) date: StoreTime,
 }
 
-impl<K: Ord> Listing<K> {
+impl Listing {
     /// Starts before the first key with this prefix.
     pub(super) fn of(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), after: None, last: None, has_ended: false }
     }
 
-    /// Takes note of the first and the last of a page and of the handle to the next one; returns whether the page goes on
-    /// where the one before ended.
-    fn go_on(&mut self, (first, last): (Option<K>, Option<K>), next: Option<String>) -> bool {
-        let goes_on = match (&self.last, &first) {
-            (Some(before), Some(first)) => before < first,
+    /// Takes note of the first and the last key of a page and of the handle to the next one; returns whether the page goes
+    /// on where the one before ended.
+    fn go_on(&mut self, ends: Option<(String, String)>, next: Option<String>) -> bool {
+        let goes_on = match (&self.last, &ends) {
+            (Some(before), Some((first, _))) => before < first,
             (_, None) => next.is_none() || self.after != next,
             (None, Some(_)) => true,
         };
-        self.last = last.or(self.last.take());
+        self.last = ends.map(|(_, last)| last).or(self.last.take());
         self.has_ended = next.is_none();
         self.after = next;
         goes_on
@@ -61,8 +62,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         }
         let answer = self.backend.list(&listing.prefix, listing.after.as_deref()).await;
         let Answer { value: page, .. } = self.backend_clock.noted(answer, &self.clock)?;
-        let key = |object: Option<&ObjectInfo>| object.map(|object| object.key.clone());
-        let ends = (key(page.objects.first()), key(page.objects.last()));
+        let key = |object: Option<&ObjectInfo>| object.map(|object| object.key.as_str().to_owned());
+        let ends = key(page.objects.first()).zip(key(page.objects.last()));
         if !listing.go_on(ends, page.next) {
             return Err(self.repeated(&listing.prefix));
         }
@@ -72,16 +73,14 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Fetches the next page of a listing of chunks, as [`Self::next_page`] does.
     pub(super) async fn next_entries(
         &self,
-        listing: &mut Listing<EntryName>,
+        listing: &mut Listing,
     ) -> Result<Option<ListedEntries>, BackendError> {
         if listing.has_ended {
             return Ok(None);
         }
         let answer = self.backend.list_entries(&listing.prefix, listing.after.as_deref()).await;
         let Answer { value: page, date, .. } = self.backend_clock.noted(answer, &self.clock)?;
-        let name = |entry: Option<&ObjectEntry>| entry.map(|entry| entry.name);
-        let ends = (name(page.entries.first()), name(page.entries.last()));
-        if !listing.go_on(ends, page.next) {
+        if !listing.go_on(page.ends, page.next) {
             return Err(self.repeated(&listing.prefix));
         }
         Ok(Some(ListedEntries { entries: page.entries, date }))
@@ -94,7 +93,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             is_unclear: false,
             fault: Fault::BadAnswer,
             date: self.backend_clock.latest(),
-            source: "a page of the listing repeats an earlier one".into(),
+            source: "a page of the listing does not go on where the one before ended".into(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::BucketStore;
+use super::heal::is_chunk;
 use super::journal::Standing;
 use crate::backend::ObjectBackend;
-use crate::blob::HEADER_BYTES;
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir, NewMarker};
 use crate::session::Session;
@@ -69,8 +69,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             self.dir.put_upload_marker(&held, digest, self.clock.now()).await?;
             let watch = self.journal.watch_upload(digest);
             drop(held);
-            // What is shorter than a header is no chunk.
-            let object = self.look_up(&digest).await?.filter(|object| object.len >= HEADER_BYTES as u64);
+            let object = self.look_up(&digest).await?.filter(is_chunk);
             if object.is_none() && !watch.was_journalled() {
                 return Err(TouchError::Missing { digest });
             }

@@ -55,19 +55,21 @@ impl Parts {
         cleared
     }
 
-    /// Returns those snapshots that [`Self::clear_unfinished`] would clear now.
+    /// Returns those snapshots that [`Self::clear_unfinished`] would clear now, and how many others it would leave in use.
     pub(crate) async fn list_unfinished(
         &self,
         bucket: &BucketStore,
         objects: Vec<ObjectInfo>,
-    ) -> Result<BTreeSet<(Namespace, SnapshotName)>, TreeError> {
+    ) -> Result<(BTreeSet<(Namespace, SnapshotName)>, u64), TreeError> {
         let mut found = self.blocking(move |_| Ok(unfinished(&objects))).await?;
+        let all = found.len();
         found.retain(|(ns, snapshot)| {
             let path = self.tree.layout.snapshot(ns, snapshot);
             let is_free = bucket.is_path_free(self.tree.layout.key(&path).as_str());
             is_free && self.tree.lock_snapshot(ns, snapshot).is_ok()
         });
-        Ok(found)
+        let in_use = (all - found.len()) as u64;
+        Ok((found, in_use))
     }
 
     /// Returns whether there was something to clear.

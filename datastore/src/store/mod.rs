@@ -8,7 +8,7 @@ mod snapshots;
 mod usage;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use coldkeep_chunk_store::AnyStore;
 
@@ -34,6 +34,7 @@ pub struct Datastore {
     tree: Arc<Tree>,
     leftover_errors: Vec<TreeError>,
     refresh_report: Option<RefreshReport>,
+    writing_results: Arc<Mutex<()>>,
 }
 
 /// What the blocking side of a datastore shares.
@@ -70,6 +71,12 @@ impl Datastore {
         self.tree.layout.base()
     }
 
+    /// Returns the turn of whoever writes results of collections into the folder: two of them must not share a temporary
+    /// file. To be taken where blocking is allowed.
+    pub fn writing_results(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.writing_results)
+    }
+
     /// Returns what the refresh at the open came to; none if the tree was as the bucket has it, or there is none.
     pub const fn refresh_report(&self) -> Option<&RefreshReport> {
         self.refresh_report.as_ref()
@@ -90,15 +97,15 @@ impl Datastore {
         Ok(self.parts().clear_unfinished(bucket, objects).await)
     }
 
-    /// Lists what [`Self::clear_unfinished`] would clear now, and changes nothing.
+    /// Lists what [`Self::clear_unfinished`] would clear now, counts what it would leave in use, and changes nothing.
     ///
     /// # Errors
     /// [`TreeError::Bucket`] if the bucket cannot be listed.
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
-    pub async fn unfinished(&self) -> Result<BTreeSet<(Namespace, SnapshotName)>, TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else { return Ok(BTreeSet::new()) };
+    pub async fn unfinished(&self) -> Result<(BTreeSet<(Namespace, SnapshotName)>, u64), TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else { return Ok((BTreeSet::new(), 0)) };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         self.parts().list_unfinished(bucket, objects).await
     }

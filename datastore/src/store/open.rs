@@ -185,7 +185,14 @@ impl Datastore {
         let parts = Parts { tree: Arc::clone(&tree), bucket: Some(Arc::clone(&bucket)) };
         let Settled { report, leftover_errors } = refresh::settle(&parts, &bucket, progress).await?;
         let chunks = AnyStore::Bucket(bucket);
-        Ok(Arc::new(Self { name, chunks, tree, leftover_errors, refresh_report: report }))
+        Ok(Arc::new(Self {
+            name,
+            chunks,
+            tree,
+            leftover_errors,
+            refresh_report: report,
+            writing_results: Arc::default(),
+        }))
     }
 
     async fn open_prepared(
@@ -200,7 +207,14 @@ impl Datastore {
             move || remove_leftovers(&tree.layout)
         };
         let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
-        Ok(Arc::new(Self { name, chunks, tree, leftover_errors, refresh_report: None }))
+        Ok(Arc::new(Self {
+            name,
+            chunks,
+            tree,
+            leftover_errors,
+            refresh_report: None,
+            writing_results: Arc::default(),
+        }))
     }
 }
 

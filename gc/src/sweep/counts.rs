@@ -48,6 +48,10 @@ impl Counts {
         let mut removed_chunks = Tally::default();
         for (facts, removal) in removals {
             match removal {
+                // A marker without object is no chunk.
+                Removal::Removed if facts.agreement == Agreement::NoObject => {
+                    self.healed.markers_removed += 1;
+                }
                 Removal::Removed => {
                     self.of(facts.kind).removed.add(facts.size);
                     if facts.kind == EntryKind::Chunk {

@@ -148,6 +148,15 @@ fn describe_report(report: &Report) -> String {
         ("healed", healed, human::count(healed, "marker")),
     ];
     lines.extend(rare.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, _, text)| (name, text)));
+    lines.extend(report.missing.failure.iter().map(|failure| ("audit INCOMPLETE", failure.clone())));
+    let unread = report.missing.unread_indexes;
+    if unread > 0 {
+        lines.push(("not read again", broken_count(unread)));
+    }
+    let unexpected = &report.unexpected_indexes;
+    lines.extend(unexpected.iter().take(NAMES_MAX).map(|index| ("unexpected index", index.clone())));
+    let failures = report.unfinished.failures.iter().take(NAMES_MAX);
+    lines.extend(failures.map(|failure| ("not removed", failure.clone())));
     let requests: Vec<_> = report.requests.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     if !requests.is_empty() {
         lines.push(("requests", requests.join(", ")));

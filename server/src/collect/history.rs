@@ -1,6 +1,7 @@
 //! The runs of a datastore, kept in its folder: what each found and how it ended.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::durable::replace_file;
@@ -40,11 +41,13 @@ pub(crate) async fn read(store: &Datastore) -> Vec<PastRun> {
     text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Adds a run. One collection of a store ends at a time, so nobody else writes.
+/// Adds a run.
 pub(super) async fn add(store: &Datastore, run: &PastRun) -> Result<(), DirError> {
-    let path = path(store);
+    let (path, turn) = (path(store), store.writing_results());
     let line = serde_json::to_string(run).unwrap_or_default();
     let added = tokio::task::spawn_blocking(move || {
+        // A run that was refused may be noted while another one ends.
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             // A damaged history is started over: nothing depends on it.

@@ -118,6 +118,15 @@ fn log_troubles(report: &Report, task: &TaskHandle) {
             report.healed.markers_removed, report.healed.failed_sessions
         ));
     }
+    if let Some(failure) = &report.missing.failure {
+        task.warn(format!("the audit is incomplete, snapshots may be broken that are not named: {failure}"));
+    }
+    if report.missing.unread_indexes > 0 {
+        task.warn(format!(
+            "{} indexes could not be read a second time; they may be broken",
+            report.missing.unread_indexes
+        ));
+    }
     if report.missing.chunks > 0 {
         task.warn(format!("{} referenced chunks are missing", report.missing.chunks));
         for digest in &report.missing.sample {

@@ -44,6 +44,7 @@ pub(crate) async fn run(
 ) -> Result<(), CollectTaskError> {
     let mode = if options.dry_run { " (dry run)" } else { "" };
     task.log(format!("starting garbage collection{mode} on store {}", store.name()));
+    let used_before = used(store).await;
     let collected = match store.chunks() {
         AnyStore::Folder(chunks) => drive(&**chunks, store, options, task).await,
         AnyStore::Bucket(chunks) => drive(&**chunks, store, options, task).await,
@@ -69,7 +70,8 @@ pub(crate) async fn run(
     if !report.dry_run {
         let status = GcStatus::of(&report, task.upid().to_string());
         status::save(store, &StatusFile { status, report: past.report }).await?;
-        note_usage(store, &report).await?;
+        let stored_meanwhile = used(store).await.saturating_sub(used_before);
+        note_usage(store, &report, stored_meanwhile).await?;
     }
     Ok(())
 }
@@ -98,12 +100,22 @@ async fn drive<T: SweepTarget<Error = StoreSweepError>>(
     }
 }
 
-/// A bucket does not tell how full it is: what the collection listed and left is what counts from now on.
-async fn note_usage(store: &Datastore, report: &Report) -> Result<(), CollectTaskError> {
+/// How much is stored in a bucket, as far as that is known; what a filesystem says does not matter here.
+async fn used(store: &Datastore) -> u64 {
+    store.usage().await.map_or(0, |usage| usage.used)
+}
+
+/// A bucket does not tell how full it is: what the collection listed and left counts from now on, and what was stored
+/// meanwhile. Some of that was listed, too; the next collection knows better.
+async fn note_usage(
+    store: &Datastore,
+    report: &Report,
+    stored_meanwhile: u64,
+) -> Result<(), CollectTaskError> {
     if store.chunks().as_bucket().is_none() {
         return Ok(());
     }
     let left = [report.kept, report.pending, report.in_limbo, report.failed, report.bad_kept];
-    let bytes = left.iter().map(|tally| tally.bytes).sum();
-    store.set_stored_bytes(bytes).await.map_err(CollectTaskError::Usage)
+    let bytes: u64 = left.iter().map(|tally| tally.bytes).sum();
+    store.set_stored_bytes(bytes + stored_meanwhile).await.map_err(CollectTaskError::Usage)
 }

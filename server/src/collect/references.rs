@@ -50,8 +50,8 @@ impl References for StoreReferences {
         let mut tidied = Tidied::default();
         if dry_run {
             match self.store.unfinished().await {
-                Ok(unfinished) => {
-                    tidied.removed = unfinished.len() as u64;
+                Ok((unfinished, in_use)) => {
+                    (tidied.removed, tidied.in_use) = (unfinished.len() as u64, in_use);
                     // Once a run; a second call would find the same.
                     let _ = self.left_out.set(unfinished);
                 }

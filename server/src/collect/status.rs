@@ -1,5 +1,7 @@
 //! The stored result of the last complete collection, as stock servers keep it.
 
+use std::sync::PoisonError;
+
 use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::durable::replace_file;
 use coldkeep_datastore::Datastore;
@@ -68,7 +70,12 @@ pub(crate) async fn stored_status(store: &Datastore) -> GcStatus {
 pub(super) async fn save(store: &Datastore, status: &StatusFile) -> Result<(), DirError> {
     let path = store.folder().join(STATUS_FILE);
     let text = serde_json::to_vec(status).unwrap_or_default();
-    let saved = tokio::task::spawn_blocking(move || replace_file(&path, &text, 0o644)).await;
+    let turn = store.writing_results();
+    let saved = tokio::task::spawn_blocking(move || {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        replace_file(&path, &text, 0o644)
+    });
+    let saved = saved.await;
     // The thread ends early only while the process shuts down; the next run saves its result.
     saved.unwrap_or(Ok(()))
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::failure::store_time;
 use super::subject::Subject;
 use super::{own_key, tag};
-use crate::backend::{Answer, BackendError, ObjectEntry, ObjectInfo, entry_of};
+use crate::backend::{Answer, BackendError, Fault, ObjectEntry, ObjectInfo, entry_of};
 use crate::time::StoreTime;
 
 /// A task that ends with whoever waits for it.
@@ -21,6 +21,14 @@ impl<T> Drop for Owned<T> {
     }
 }
 
+/// A page as it was read.
+pub(super) struct Read<E> {
+    pub(super) objects: Vec<E>,
+    /// The first and the last key, of whatever was listed.
+    pub(super) ends: Option<(String, String)>,
+    pub(super) next: Option<String>,
+}
+
 /// Fetches a page in a task of its own and takes it apart there; dropping the future ends the task. What `read` makes of an
 /// object gets the date of the answer, too; what it makes nothing of is left out.
 pub(super) async fn fetch<T: Transport, E: Send + 'static>(
@@ -28,21 +36,33 @@ pub(super) async fn fetch<T: Transport, E: Send + 'static>(
     op: ListObjectsV2,
     subject: Subject,
     read: impl Fn(&ListedObject, StoreTime) -> Option<E> + Send + 'static,
-) -> Result<Answer<(Vec<E>, Option<String>)>, BackendError> {
+) -> Result<Answer<Read<E>>, BackendError> {
+    let key = subject.key.clone();
     let mut task = Owned(tokio::spawn(async move {
         let reply = client.send(&op).await.map_err(|error| subject.failed(error))?;
         let answer = subject.answer(reply)?;
         let date = answer.date;
         Ok(answer.map(|page| {
-            let read: Vec<E> = page.objects.iter().filter_map(|object| read(object, date)).collect();
-            (read, page.next.map(|token| token.as_str().to_owned()))
+            let objects = page.objects.iter().filter_map(|object| read(object, date)).collect();
+            // Servers are free to order a page as they like.
+            let keys = page.objects.iter().map(|object| object.key.as_str());
+            let ends = keys.clone().min().zip(keys.max());
+            let ends = ends.map(|(first, last)| (first.to_owned(), last.to_owned()));
+            Read { objects, ends, next: page.next.map(|token| token.as_str().to_owned()) }
         }))
     }));
     match (&mut task.0).await {
         Ok(page) => page,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is shutting down, and nobody waits any more.
-        Err(_) => std::future::pending().await,
+        // The runtime is shutting down.
+        Err(error) => Err(BackendError {
+            action: "list",
+            key,
+            is_unclear: false,
+            fault: Fault::Other,
+            date: None,
+            source: Box::new(error),
+        }),
     }
 }
 

@@ -318,8 +318,7 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
         let own = self.prefix.clone();
         let read = move |object: &ListedObject, date| listing::info(&own, object, date);
         let answer = listing::fetch(self.client.clone(), op, subject, read).await?;
-        Ok(answer.map(|(mut objects, next)| {
-            // Servers are free to order a page as they like.
+        Ok(answer.map(|listing::Read { mut objects, next, .. }| {
             objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
             Page { objects, next }
         }))
@@ -334,9 +333,9 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
         let own = self.prefix.clone();
         let read = move |object: &ListedObject, date| listing::entry(&own, object, date);
         let answer = listing::fetch(self.client.clone(), op, subject, read).await?;
-        Ok(answer.map(|(mut entries, next)| {
+        Ok(answer.map(|listing::Read { objects: mut entries, ends, next }| {
             entries.sort_unstable_by_key(|entry| entry.name);
-            EntryPage { entries, next }
+            EntryPage { entries, ends, next }
         }))
     }
 

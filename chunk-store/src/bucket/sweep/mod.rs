@@ -58,7 +58,7 @@ pub struct SweepObject {
 /// A range of prefix folders, with as much of its listing as was not handed out yet.
 #[derive(Debug)]
 pub struct SweepShard {
-    listing: Listing<EntryName>,
+    listing: Listing,
     /// Objects of folders that were not handed out, ascending; with repeats if the backend repeats keys.
     objects: Vec<(EntryName, SweepObject)>,
     /// The first folder that was not handed out.
@@ -72,7 +72,7 @@ pub struct SweepShard {
 }
 
 impl SweepShard {
-    fn new(listing: Listing<EntryName>, (next, end): (u32, u32), folders: &Arc<[Shard]>) -> Self {
+    fn new(listing: Listing, (next, end): (u32, u32), folders: &Arc<[Shard]>) -> Self {
         Self { listing, objects: Vec::new(), next, listed_to: next, end, folders: Arc::clone(folders) }
     }
 
@@ -97,7 +97,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Divides the store into key ranges that cover all of it and can be listed at the same time.
     ///
     /// The first page tells how many objects there are, about: digests are spread evenly, unless a client that encrypts
-    /// chooses them, and that costs no more than time. A bucket of one page needs no further request.
+    /// chooses them. That costs time, and memory for the longest prefix folder, which is looked at whole. A bucket of one
+    /// page needs no further request.
     ///
     /// # Errors
     /// [`StoreError`]: the run must stop (I6).

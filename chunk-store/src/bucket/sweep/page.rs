@@ -11,7 +11,7 @@ use crate::dir::{EntryKind, EntryName, MarkerDir, Marks, Shard};
 use crate::store::StoreError;
 
 /// Most local folders of one step, so that a step stays small where the bucket has little and the folder has much.
-const FOLDERS_MAX: usize = 256;
+const FOLDERS_MAX: usize = 32;
 
 /// What one step through a key range came upon.
 #[derive(Debug)]

@@ -44,12 +44,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         entries: &[SweepEntry],
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Outcome>, StoreError> {
-        let candidates = candidates(entries);
-        let mut batch = Batch::default();
-        let decisions = self.condemn(run, &mut batch, &candidates).await?;
-        let fates = self.carry_out(batch, is_cancelled).await?;
-        let mut outcomes = chunk_outcomes(&candidates, &decisions, &fates);
-        outcomes.extend(self.remove_files(run, entries).await?);
+        // First what has no record: if it fails, no chunk is gone that nobody is told of.
+        let mut outcomes = self.remove_files(run, entries).await?;
         for (name, outcome) in self.remove_bad_objects(entries, is_cancelled).await? {
             // Of a copy that has a local file, too, the worse outcome counts.
             let before = outcomes.get(&name);
@@ -57,6 +53,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 outcomes.insert(name, outcome);
             }
         }
+        let candidates = candidates(entries);
+        let mut batch = Batch::default();
+        let decisions = self.condemn(run, &mut batch, &candidates).await?;
+        let fates = self.carry_out(batch, is_cancelled).await?;
+        outcomes.extend(chunk_outcomes(&candidates, &decisions, &fates));
         Ok(in_order(entries, &outcomes))
     }
 
@@ -95,11 +96,12 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let mut outcomes = BTreeMap::new();
         for group in files(entries).chunks(LOCKED_MAX) {
             let held = self.locks.lock_all(group.iter().map(|name| &name.digest)).await;
-            for name in group {
-                let cutoff = file_cutoff(run, *name);
-                let gone = self.dir.remove_unused(&held, vec![*name], cutoff).await?;
-                let is_gone = gone.first().copied().unwrap_or(false);
-                outcomes.insert(*name, if is_gone { Outcome::Removed } else { Outcome::InUse });
+            let (temporary, others): (Vec<_>, Vec<_>) =
+                group.iter().partition(|name| name.kind == EntryKind::Temporary);
+            for (names, cutoff) in [(temporary, run.started_at()), (others, run.cutoff())] {
+                let gone = self.dir.remove_unused(&held, names.clone(), cutoff).await?;
+                let outcome = |is_gone| if is_gone { Outcome::Removed } else { Outcome::InUse };
+                outcomes.extend(names.into_iter().zip(gone.into_iter().map(outcome)));
             }
         }
         Ok(outcomes)
@@ -189,8 +191,8 @@ fn chunk_outcomes(
         .collect()
 }
 
-/// Returns the outcome of each entry; what has none was not there to be removed.
+/// Returns the outcome of each entry; nothing is claimed of one without.
 fn in_order(entries: &[SweepEntry], outcomes: &BTreeMap<EntryName, Outcome>) -> Vec<Outcome> {
     let outcome = |entry: &SweepEntry| outcomes.get(&entry.name).cloned();
-    entries.iter().map(|entry| outcome(entry).unwrap_or(Outcome::Removed)).collect()
+    entries.iter().map(|entry| outcome(entry).unwrap_or(Outcome::Unsent)).collect()
 }

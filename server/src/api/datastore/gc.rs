@@ -46,7 +46,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
         doc: "Lists the collections of the datastore, the newest first: how each ended, with its whole report.",
         params: &[
             STORE,
-            Param::with_default("limit", Kind::Integer { min: 1, max: 1000 }, "50", "List so many at most."),
+            Param::with_default("limit", Kind::Integer { min: 1, max: 100 }, "100", "List so many at most."),
             Param::optional("upid", Kind::name::<Upid>("task id"), "List only the run of this task."),
         ],
         body: BodyKind::Params,
