@@ -85,14 +85,14 @@
 //! The claim is the same, and so are its three cases; the last use of a chunk is then the latest of marker, upload marker and
 //! object. What a [`BucketStore`](coldkeep_chunk_store::bucket::BucketStore) does when it is told to remove chunks, and why
 //! nothing is lost by it, is argued in the documentation of `coldkeep_chunk_store::bucket`. A run relies on it as follows. The
-//! tests (`tests/it/bucket/`) play each row with the run stopped before and after each of its requests and before each of its
-//! file operations, and fail with the switches named.
+//! tests (`tests/it/bucket/`) stop the run before and after each of its requests and before each of its file operations, or
+//! have each answer in question go wrong or come late; they fail with the switches named.
 //!
 //! | step of a run, or what happens meanwhile | relies on | test | switch |
 //! |---|---|---|---|
 //! | fix the cutoff | R13: no session that is open lies before it, nor the upload marker of its longest upload | `h20_…` | `r13`, `r1` |
 //! | and settle what has expired of earlier runs | R9: only the backend's own clock ends limbo | `h10_…`, `h21_…`, `h30_one_date_…` | `r9` |
-//! | times of uses | R12: the store clock never runs back, and comes back from the future | `h13_…`, `h30_what_was_used_…` | `r12` |
+//! | times of uses | R12: the store clock never runs back, and a date that was far ahead keeps nothing for ever | `h13_…`, `h30_what_was_used_…` | `r12` |
 //! | mark | I6, as above | `h15_an_index_…` | `i6` |
 //! | list the objects, then the local names beside them | I6: a failed page ends the run; R14: what a page lacks is looked for before a marker goes or an alarm is given | `h15_a_listing_that_fails_…` | `i6` |
 //! | judge what was listed | nothing: it is a first choice, and the store looks again | | |
@@ -106,6 +106,10 @@
 //! | end early | R7: what was not sent is settled, the rest is in limbo | `h27_a_run_that_is_dropped_…`, `a_disk_that_fails_…` | `r7` |
 //! | a download or an eviction ends after the removal | R6: it makes no marker | `h06_…` | `r6` |
 //! | a chunk is set aside, and an upload replaces it | R4: an acknowledgement from before a delete does not count; R14: no marker over it | `h22_…`, `h26_no_marker_…` | `r4`, `r14` |
+//!
+//! All of this in any order, with lost, late and repeated requests of everybody, crashes, and disks that are restored:
+//! `nothing_promised_is_ever_lost_in_a_bucket_…`. With enough histories it fails with any of `r2`, `r5`, `r7`, `r8`, `r9`, `r10`
+//! off; it plays few of them each time.
 //!
 //! The age of objects (R7) protects nothing that the other signs of life do not; tests of these let the backend's clock leap,
 //! so that the age says nothing. Some tests fail with no switch, because what they show has none: a cut listing, a run that is

@@ -75,13 +75,20 @@ impl Which {
 
     /// Every request of a kind from now on.
     pub fn every(kind: RequestKind) -> Self {
-        Self { left: None, ..Self::next(kind) }
+        Self::next(kind).always()
     }
 
     /// Takes the next `count` of them.
     #[must_use]
     pub fn times(mut self, count: usize) -> Self {
         self.left = Some(count);
+        self
+    }
+
+    /// Takes all of them from now on.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.left = None;
         self
     }
 

@@ -5,6 +5,7 @@
 mod clocks;
 mod ends;
 mod fixture;
+mod interleave;
 mod late;
 mod scene;
 mod sessions;

@@ -251,7 +251,7 @@ impl Scene {
         self.indexes.remove(index);
     }
 
-    fn referenced(&self) -> BTreeSet<u32> {
+    pub(crate) fn referenced(&self) -> BTreeSet<u32> {
         self.indexes.values().flatten().copied().collect()
     }
 
