@@ -101,7 +101,7 @@ mod time;
 pub use any_store::AnyStore;
 pub use checked::{CheckError, CheckedChunk};
 pub use digest::{DIGEST_BYTES, Digest, DigestBuilder, ParseDigestError};
-pub use digest_set::DigestSet;
+pub use digest_set::{DigestSet, DigestSetBuilder};
 pub use locks::{DigestGuard, DigestLocks};
 pub use owner::{OwnerError, OwnerLock};
 pub use random::{Random, SystemRandom};

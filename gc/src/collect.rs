@@ -1,6 +1,6 @@
 //! One run, from cutoff to report.
 
-use coldkeep_chunk_store::DigestSet;
+use coldkeep_chunk_store::DigestSetBuilder;
 
 use crate::control::{Control, Phase};
 use crate::mark::mark;
@@ -114,7 +114,7 @@ async fn mark_and_sweep<T: SweepTarget, R: References>(
 ) -> Result<(), CollectError<T::Error, R::Error>> {
     let times = T::times(run);
     // Whoever chose the digests did so before this instant was known.
-    let set = DigestSet::with_key(times.started_at.unix_nanos().cast_unsigned());
+    let set = DigestSetBuilder::with_key(times.started_at.unix_nanos().cast_unsigned());
     let Some(mut referenced) = mark((target, references), (set, parallel), control, report).await? else {
         return Ok(());
     };

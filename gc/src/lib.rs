@@ -123,7 +123,7 @@
 //!
 //! ## The set
 //!
-//! References are kept as 63 bits of a keyed hash ([`DigestSet`](coldkeep_chunk_store::DigestSet)). A digest that was
+//! References are kept as 59 bits of a keyed hash ([`DigestSet`](coldkeep_chunk_store::DigestSet)). A digest that was
 //! marked is always found; a false match keeps a piece of garbage. The key is the start of the run in nanoseconds,
 //! which nobody knew when the digests were chosen.
 //!

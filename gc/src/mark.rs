@@ -1,8 +1,10 @@
 //! Mark: every reference of every index into one set.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 
-use coldkeep_chunk_store::DigestSet;
+use coldkeep_chunk_store::{DigestSet, DigestSetBuilder};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
@@ -20,12 +22,12 @@ const READ_ROUNDS_MAX: usize = 3;
 /// Returns a set only if each listed index was read to its end or is gone from a fresh listing (I6).
 pub(crate) async fn mark<T: SweepTarget, R: References>(
     (target, references): (&T, &R),
-    (set, parallel): (DigestSet, usize),
+    (set, parallel): (DigestSetBuilder, usize),
     control: &Control,
     report: &mut Report,
 ) -> Result<Option<DigestSet>, CollectError<T::Error, R::Error>> {
     let started = target.monotonic();
-    let marking: Marking = Arc::new(Mutex::new(Some(set)));
+    let marking: Marking = Arc::new(RwLock::new(Some(set)));
     let _end = EndOfMark(&marking);
     let mut indexes = list(references).await?;
     let unexpected = indexes.iter().filter(|index| references.is_unexpected(index));
@@ -64,8 +66,12 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
             Some(_) => indexes = vanished,
         }
     }
-    let set = marking.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let set = set.expect("invariant: only this function takes the set, here and at its end");
+    let set = marking.write().unwrap_or_else(PoisonError::into_inner).take();
+    let mut set = set.expect("invariant: only this function takes the set, here and at its end");
+    while set.settle_some() {
+        yield_now().await;
+    }
+    let set = set.finish();
     report.distinct_chunks = set.len();
     report.set_memory_bytes = set.memory_bytes();
     report.note_mark(target.monotonic().saturating_sub(started));
@@ -77,8 +83,22 @@ struct EndOfMark<'a>(&'a Marking);
 
 impl Drop for EndOfMark<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).take();
     }
+}
+
+/// Lets other tasks of this thread have their turn.
+async fn yield_now() {
+    let mut has_yielded = false;
+    let turn = poll_fn(|context| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    turn.await;
 }
 
 async fn list<E, R: References>(references: &R) -> Result<Vec<R::Index>, CollectError<E, R::Error>> {

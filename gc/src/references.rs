@@ -5,9 +5,9 @@ use std::fmt::Display;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use coldkeep_chunk_store::{Digest, DigestSet};
+use coldkeep_chunk_store::{Digest, DigestSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
@@ -91,8 +91,8 @@ pub struct Sink {
     control: Control,
 }
 
-/// The set that a mark fills; `None` once the mark has ended, however it did.
-pub(crate) type Marking = Arc<Mutex<Option<DigestSet>>>;
+/// The set that a mark fills; `None` once the mark has ended, however it did. All readers fill it at once.
+pub(crate) type Marking = Arc<RwLock<Option<DigestSetBuilder>>>;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Purpose {
@@ -108,15 +108,15 @@ impl Sink {
 
     /// Takes some digests; `Break` says that the run has ended or was cancelled, so that reading on is of no use.
     ///
-    /// Each call takes a lock: push slices of some hundred or thousand digests, at best as they come from the file.
+    /// Each call has a cost of its own: push slices of some hundred or thousand digests, at best as they come from the file.
     pub fn push(&mut self, digests: &[Digest]) -> ControlFlow<()> {
         if self.control.is_cancelled() {
             return ControlFlow::Break(());
         }
         match &self.purpose {
             Purpose::Mark(set) => {
-                let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(set) = set.as_mut() else { return ControlFlow::Break(()) };
+                let set = set.read().unwrap_or_else(PoisonError::into_inner);
+                let Some(set) = set.as_ref() else { return ControlFlow::Break(()) };
                 set.insert_all(digests);
                 self.control.note_references(digests.len() as u64);
             }
