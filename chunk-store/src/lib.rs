@@ -94,6 +94,8 @@ mod owner;
 mod random;
 mod session;
 mod store;
+#[doc(hidden)]
+pub mod switch;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::dir::DirError;
+use crate::switch::is_off;
 
 /// Holds a store directory for this process; dropping it gives the directory free.
 ///
@@ -49,7 +50,7 @@ impl OwnerLock {
         let path = folder.join(".coldkeep/owner");
         let mut owner = open(&path)?;
         match owner.try_lock() {
-            Err(TryLockError::WouldBlock) if !cfg!(coldkeep_off = "r11") => {
+            Err(TryLockError::WouldBlock) if !is_off("r11") => {
                 return Err(OwnerError::Owned { folder: folder.into(), process: read_id(&mut owner) });
             }
             Err(TryLockError::Error(source)) => return Err(DirError::new("lock", path, source).into()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::digest_set::DigestSet;
+use crate::switch::is_off;
 use crate::time::{StoreClock, StoreTime};
 
 /// All open sessions of a store, and whether a run is in progress.
@@ -68,7 +69,7 @@ impl Registry {
         let started_at = clock.now();
         let oldest_session_at = inner.sessions.values().map(|state| state.started_at).min();
         let mut bound = started_at.minus(grace);
-        if !cfg!(coldkeep_off = "r13") {
+        if !is_off("r13") {
             bound = oldest_session_at.map_or(bound, |oldest| oldest.min(bound));
         }
         let cutoff = bound.minus(margin);

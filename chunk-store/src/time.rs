@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::switch::is_off;
+
 /// An instant of the store clock: nanoseconds since the Unix epoch.
 ///
 /// Reaches from 1677 to 2262; arithmetic saturates at these ends.
@@ -141,7 +143,7 @@ impl StoreClock {
 
     /// Returns the time; each call gives a later instant than the one before.
     pub fn now(&self) -> StoreTime {
-        if cfg!(coldkeep_off = "r12") {
+        if is_off("r12") {
             return self.source.wall();
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 
+use coldkeep_chunk_store::switch::is_off;
 use coldkeep_chunk_store::{DigestSet, DigestSetBuilder};
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -59,7 +60,7 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
         report.vanished_indexes += (before - vanished.len()) as u64;
         match vanished.first() {
             None => break,
-            Some(_) if cfg!(coldkeep_off = "i6") => break,
+            Some(_) if is_off("i6") => break,
             Some(index) if round == READ_ROUNDS_MAX => {
                 return Err(CollectError::IndexUnstable { index: index.to_string() });
             }
@@ -103,7 +104,7 @@ async fn yield_now() {
 
 async fn list<E, R: References>(references: &R) -> Result<Vec<R::Index>, CollectError<E, R::Error>> {
     match references.list().await {
-        Err(_) if cfg!(coldkeep_off = "i6") => Ok(Vec::new()),
+        Err(_) if is_off("i6") => Ok(Vec::new()),
         listed => listed.map_err(CollectError::ListIndexes),
     }
 }
@@ -131,7 +132,7 @@ async fn read_all<E, R: References>(
             Ok(Some((index, Outcome::Gone))) => vanished.push(index),
             // Cancelled.
             Ok(None) => {}
-            Err(_) if cfg!(coldkeep_off = "i6") => {}
+            Err(_) if is_off("i6") => {}
             Err(error) => return Err(error),
         }
     }

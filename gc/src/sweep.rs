@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use coldkeep_chunk_store::dir::EntryKind;
+use coldkeep_chunk_store::switch::is_off;
 use coldkeep_chunk_store::{Digest, DigestSet, StoreTime};
 use futures_util::StreamExt as _;
 use futures_util::future::{self, Either};
@@ -246,7 +247,7 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
             // I6: nothing is condemned any more.
             Event::Listed(Err(error)) => {
                 self.listings -= 1;
-                if !cfg!(coldkeep_off = "i6") {
+                if !is_off("i6") {
                     self.fail(error);
                 }
             }

@@ -2,6 +2,7 @@
 
 use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::dir::EntryKind;
+use coldkeep_chunk_store::switch::is_off;
 
 use crate::target::Agreement;
 
@@ -44,7 +45,7 @@ pub enum Verdict {
 pub fn verdict(candidate: &Candidate, cutoff: StoreTime) -> Verdict {
     let protects = match candidate.kind {
         EntryKind::Chunk => candidate.referenced,
-        EntryKind::Bad(_) => candidate.referenced && !cfg!(coldkeep_off = "r15"),
+        EntryKind::Bad(_) => candidate.referenced && !is_off("r15"),
         EntryKind::Temporary | EntryKind::UploadMarker => false,
     };
     if protects {

@@ -124,6 +124,7 @@ pub mod probe;
 mod put_new;
 pub mod sign;
 mod stats;
+mod switch;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;

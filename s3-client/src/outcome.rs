@@ -6,6 +6,8 @@
 
 use std::time::SystemTime;
 
+use crate::switch::is_off;
+
 /// What a request and its attempts changed, as far as the answers tell, and whether an attempt may still take effect.
 ///
 /// It is sticky: if attempt 1 timed out and attempt 2 succeeded, the effect is [`Effect::Applied`] and attempt 1 is still [pending](Pending).
@@ -68,7 +70,7 @@ impl Outcome {
     /// Adds a later attempt of the same request: nothing that an attempt may have done is undone by another one's answer.
     #[must_use]
     pub fn and(self, later: Outcome) -> Outcome {
-        if cfg!(coldkeep_off = "r9") {
+        if is_off("r9") {
             return later;
         }
         Outcome { effect: self.effect.max(later.effect), pending: self.pending.max(later.pending) }

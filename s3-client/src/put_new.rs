@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::config::{Quirk, RetryPolicy};
 use crate::error::RequestError;
 use crate::ops::{PutCondition, PutObject, Stored};
+use crate::switch::is_off;
 use crate::transport::Transport;
 
 /// How an object came to be there.
@@ -74,7 +75,7 @@ impl<T: Transport> Client<T> {
         }
         engine.clock.sleep(pause).await;
         let last = options.clone().with_retry(RetryPolicy::never());
-        let plain = if cfg!(coldkeep_off = "r3") { op.clone().if_absent() } else { plain };
+        let plain = if is_off("r3") { op.clone().if_absent() } else { plain };
         match self.send_with(&plain, &last).await {
             Ok(reply) => Ok(Reply {
                 attempts: error.attempts() + reply.attempts,

@@ -1,8 +1,8 @@
 //! `cargo xtask mutants`: switches each rule off and expects its hazard tests to notice.
 //!
-//! A rule of the design has a compile-time switch, `coldkeep_off="rN"`, absent from normal builds. First all named tests run with every
-//! rule in force and must pass; then, rule by rule, with that rule off, and each of them must fail. A test that passes without its rule
-//! shows nothing, so that is a failure here.
+//! Builds with `--cfg coldkeep_switches` have a switch for each rule of the design, absent from normal builds; the environment variable
+//! `COLDKEEP_OFF` names the rule that is off. First all named tests run with every rule in force and must pass; then, rule by rule, with
+//! that rule off, and each of them must fail. A test that passes without its rule shows nothing, so that is a failure here.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -37,7 +37,11 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     shell::need_c_compiler()?;
     let folder = workspace.target.join("mutants");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let bench = Bench { workspace, folder };
+    let wrapper = folder.join("rustc-with-switches");
+    write_script(&wrapper, WRAPPER)?;
+    let bench = Bench { workspace, folder, wrapper };
+    // Apart from the runs, so that the limit of a test is not spent on its build.
+    report.step("build with switches", || bench.build(&rules));
     for rule in &rules {
         report.step(&format!("{} in force", rule.name), || bench.all_pass(rule));
     }
@@ -47,14 +51,25 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     Ok(())
 }
 
-/// Where mutants are built and run.
+/// Where the tests with switches are built and run.
 struct Bench<'a> {
     workspace: &'a Workspace,
-    /// The target folder of all mutants. Dependencies are built in it once.
     folder: PathBuf,
+    wrapper: PathBuf,
 }
 
 impl Bench<'_> {
+    fn build(&self, rules: &[&Rule]) -> Result<()> {
+        let mut built = Vec::new();
+        for hazard in rules.iter().flat_map(|rule| rule.hazards) {
+            if !built.contains(&&hazard.harness) {
+                shell::run(&mut self.test(&hazard.harness, &["--no-run"]))?;
+                built.push(&hazard.harness);
+            }
+        }
+        Ok(())
+    }
+
     fn all_pass(&self, rule: &Rule) -> Result<()> {
         for hazard in rule.hazards {
             let mut command = self.test(&hazard.harness, &["--", hazard.test]);
@@ -71,15 +86,10 @@ impl Bench<'_> {
     }
 
     fn all_fail(&self, rule: &Rule) -> Result<()> {
-        let wrapper = self.wrapper(rule)?;
         let mut missed = Vec::new();
         for hazard in rule.hazards {
-            // Built apart from the run: a mutant that does not compile must not count as caught.
-            let mut build = self.test(&hazard.harness, &["--no-run"]);
-            shell::run(build.env("RUSTC_WORKSPACE_WRAPPER", &wrapper))
-                .context("the mutant does not build")?;
             let mut command = self.test(&hazard.harness, &["--", hazard.test]);
-            command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
+            command.env("COLDKEEP_OFF", rule.name);
             match shell::run_tests(&mut command, Some(TEST_LIMIT))? {
                 TestRun::Ended { ok: false, tally: Tally { failed: 1.., .. } } => {}
                 TestRun::Ended { .. } => missed.push(hazard.test),
@@ -91,7 +101,9 @@ impl Bench<'_> {
 
     fn test(&self, harness: &Harness, rest: &[&str]) -> Command {
         let mut command = shell::cargo();
-        command.current_dir(&self.workspace.root).env("CARGO_TARGET_DIR", &self.folder).arg("test");
+        command.current_dir(&self.workspace.root).arg("test");
+        command.env("CARGO_TARGET_DIR", &self.folder).env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper);
+        command.env_remove("COLDKEEP_OFF");
         match harness {
             Harness::Unit(package) => command.args(["--package", package, "--lib"]),
             Harness::Integration(package) => command.args(["--package", package, "--test", "it"]),
@@ -100,19 +112,10 @@ impl Bench<'_> {
         command.args(rest);
         command
     }
-
-    /// Writes the compiler wrapper of a rule. Cargo runs it for members of the workspace only and puts its path into their fingerprint,
-    /// so that dependencies are shared and the builds of two rules never mix. `RUSTFLAGS` would rebuild the world for each rule.
-    fn wrapper(&self, rule: &Rule) -> Result<PathBuf> {
-        let path = self.folder.join(format!("rustc-without-{}", rule.name));
-        write_script(&path, &wrapper_script(rule.name))?;
-        Ok(path)
-    }
 }
 
-fn wrapper_script(rule: &str) -> String {
-    format!("#!/bin/sh\nexec \"$@\" --cfg 'coldkeep_off=\"{rule}\"'\n")
-}
+/// Cargo runs it for members of the workspace only, so that dependencies are built as ever; `RUSTFLAGS` would rebuild the world.
+const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" --cfg coldkeep_switches\n";
 
 fn write_script(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -129,11 +132,11 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("coldkeep-xtask-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("wrapper");
-        write_script(&path, &wrapper_script("r2")).unwrap();
+        write_script(&path, WRAPPER).unwrap();
         // Through the shell: run directly, the file may count as busy while another test's child still holds our descriptors.
         let output = Command::new("sh").arg(&path).args(["printf", "%s\n", "a b"]).output().unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "a b\n--cfg\ncoldkeep_off=\"r2\"\n");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "a b\n--cfg\ncoldkeep_switches\n");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::dir::{MarkerDir, Marks, PROBE_TIME};
 use crate::locks::DigestGuard;
 use crate::session::Run;
 use crate::store::{RunError, StoreError};
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Most digests whose locks are held at once.
@@ -101,7 +102,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<Run, RunError> {
         self.check_open()?;
         let run = self.registry.begin_run(&self.clock, grace, margin).ok_or(RunError::Busy)?;
-        if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(PROBE_TIME).await? {
+        if !is_off("r12") && !self.dir.keeps_times(PROBE_TIME).await? {
             return Err(RunError::TimesNotKept);
         }
         self.save_clock().await.map_err(|error| match error {
@@ -185,7 +186,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 fn is_in_use(candidate: &Candidate, marks: &Marks, cutoff: StoreTime) -> bool {
     let marked = [marks.upload_started_at, marks.marker.map(|marker| marker.used_at)];
     let signs = marked.into_iter().chain([candidate.written_at]);
-    signs.flatten().any(|seen_at| seen_at >= cutoff) && !cfg!(coldkeep_off = "r7")
+    signs.flatten().any(|seen_at| seen_at >= cutoff) && !is_off("r7")
 }
 
 #[cfg(test)]

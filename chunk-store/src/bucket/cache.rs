@@ -8,6 +8,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::lru::{End, Lru};
 use crate::digest::Digest;
+use crate::switch::is_off;
 
 /// The cache's order and size. The truth are the markers; this says which to empty first without asking the disk.
 ///
@@ -227,7 +228,7 @@ impl Victim<'_> {
     /// forgotten. The caller holds lock(d).
     pub(super) fn confirm(self) -> Option<u64> {
         let len = self.cache.lock().leaving.remove(&self.digest);
-        if cfg!(coldkeep_off = "r6") {
+        if is_off("r6") {
             return Some(u64::from(len.unwrap_or(1)));
         }
         len.map(u64::from)

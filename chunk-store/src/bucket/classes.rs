@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::blob::ChunkClass;
 use crate::digest::Digest;
+use crate::switch::is_off;
 
 /// The classes of the uploads under way.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl UploadClasses {
     pub(super) fn begin(&self, digest: Digest, class: ChunkClass) -> Option<ClassTurn<'_>> {
         let mut uploads = self.lock();
         let (of_class, count) = uploads.entry(digest).or_insert((class, 0));
-        if *of_class != class && !cfg!(coldkeep_off = "r2") {
+        if *of_class != class && !is_off("r2") {
             return None;
         }
         *count += 1;

@@ -15,6 +15,7 @@ use crate::backend::{
 };
 use crate::dir::{ChunkDir, DirError, MarkerDir, StateFile};
 use crate::store::StoreError;
+use crate::switch::is_off;
 
 /// The object that holds the token.
 pub(super) const GENERATION_KEY: &str = ".generation";
@@ -137,7 +138,7 @@ impl Generation {
             }
             None => self.lock().base.is_none(),
         };
-        if is_base || cfg!(coldkeep_off = "r10") {
+        if is_base || is_off("r10") {
             self.lock().base = seen.cloned();
             return true;
         }
@@ -164,7 +165,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn check_token(&self) -> Result<(), CommitError> {
         self.check_owned()?;
         let seen = self.read_generation().await?;
-        if seen.is_some_and(|seen| self.generation.is_ours(&seen.token)) || cfg!(coldkeep_off = "r10") {
+        if seen.is_some_and(|seen| self.generation.is_ours(&seen.token)) || is_off("r10") {
             // It may have been closed while the answer was on its way.
             return Ok(self.check_owned()?);
         }
@@ -199,7 +200,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         for _ in 0..SWAPS_MAX {
             let file = self.generation.file();
             let is_ours = seen.as_ref().is_some_and(|seen| file.owns(&seen.token))
-                || (file.current.is_some() && cfg!(coldkeep_off = "r10"));
+                || (file.current.is_some() && is_off("r10"));
             let rebuild = if is_ours {
                 file.rebuild.or_else(|| self.options.rebuild.then(RebuildRecord::of_ours))
             } else {

@@ -7,6 +7,7 @@ use crate::blob::HEADER_BYTES;
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir, NewMarker};
 use crate::store::StoreError;
+use crate::switch::is_off;
 
 /// What healing a digest came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +41,9 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn heal(&self, digest: &Digest, is_referenced: bool) -> Result<Healed, StoreError> {
         self.check_open()?;
         // Switched off, it acts on what was there some time ago, as a listing says.
-        let stale = if cfg!(coldkeep_off = "r14") { Some(self.look_up(digest).await?) } else { None };
+        let stale = if is_off("r14") { Some(self.look_up(digest).await?) } else { None };
         let held = self.locks.lock(digest).await;
-        if self.journal.standing(digest) != Standing::Free && !cfg!(coldkeep_off = "r14") {
+        if self.journal.standing(digest) != Standing::Free && !is_off("r14") {
             return Ok(Healed::Nothing);
         }
         let object = match stale {
@@ -61,8 +62,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             (true, None) => {
                 // First: the removal goes on if this future is dropped, and nothing after it would. Nobody can be told of
                 // the chunk in between, since that takes lock(d).
-                let failed_sessions =
-                    if cfg!(coldkeep_off = "r14") { 0 } else { self.registry.fail_told(digest) };
+                let failed_sessions = if is_off("r14") { 0 } else { self.registry.fail_told(digest) };
                 self.cache.remove(digest);
                 self.dir.remove_markers(&held, vec![*digest]).await?;
                 Ok(Healed::MarkerRemoved { failed_sessions })

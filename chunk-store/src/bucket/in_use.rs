@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{BucketOpenError, BucketStore, Takeover};
 use crate::backend::{BackendError, Fault, ObjectBackend, ObjectKey, Put, PutCondition, Validity};
 use crate::dir::MarkerDir;
+use crate::switch::is_off;
 
 /// The object that names the holder; stock servers use it, too (spec `s3-backend.md` §2).
 pub(super) const IN_USE_KEY: &str = ".in-use";
@@ -63,7 +64,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub(super) async fn take_in_use(&self) -> Result<(), BucketOpenError> {
         match self.read_in_use().await? {
             Some(found) if !found.holder.is_same_server(&self.options.holder) => {
-                if self.options.takeover == Takeover::Refuse && !cfg!(coldkeep_off = "r11") {
+                if self.options.takeover == Takeover::Refuse && !is_off("r11") {
                     return Err(BucketOpenError::InUse { holder: Box::new(found) });
                 }
                 if found.holder.is_stock() {

@@ -12,6 +12,7 @@ use crate::dir::{DirError, MarkerDir, NewMarker};
 use crate::locks::DigestGuard;
 use crate::session::{CacheUse, Session};
 use crate::store::{InsertError, Inserted};
+use crate::switch::is_off;
 
 /// How an insert goes on after its first look under lock(d).
 enum Begun<'a> {
@@ -79,7 +80,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             Begun::Upload(upload) => upload,
         };
         let landed = self.upload(chunk, upload.expected).await;
-        if landed.is_err() && cfg!(coldkeep_off = "r4") {
+        if landed.is_err() && is_off("r4") {
             self.strip_upload_marker(chunk).await?;
         }
         self.end_insert(session, chunk, &upload, landed?).await
@@ -98,7 +99,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             self.uploads.wait(&digest, class).await;
             return Ok(Begun::Again);
         };
-        if !cfg!(coldkeep_off = "r1") {
+        if !is_off("r1") {
             self.dir.put_upload_marker(&held, digest, self.clock.now()).await?;
         }
         let watch = self.journal.watch_upload(digest);
@@ -112,7 +113,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         chunk: &CheckedChunk,
     ) -> Result<Option<Expected>, InsertError> {
         let (digest, class) = (chunk.digest(), chunk.blob().class());
-        if cfg!(coldkeep_off = "r2") {
+        if is_off("r2") {
             let marks = self.dir.marks(held, vec![digest]).await?;
             let is_known = marks.iter().any(|marks| marks.marker.is_some());
             return Ok((!is_known).then_some(Expected::Nothing));
@@ -145,7 +146,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let held = self.locks.lock(&digest).await;
         self.check_open()?;
         // Hazard H22: a delete that was sent before the acknowledgement may have taken effect after it.
-        if upload.watch.was_journalled() && !cfg!(coldkeep_off = "r4") {
+        if upload.watch.was_journalled() && !is_off("r4") {
             return Ok(None);
         }
         if upload.expected == Expected::Replaceable {

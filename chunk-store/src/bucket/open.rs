@@ -12,6 +12,7 @@ use crate::owner::OwnerLock;
 use crate::session::Registry;
 use crate::store::state::{self, Suspects};
 use crate::store::{OpenError, StoreError};
+use crate::switch::is_off;
 use crate::time::StoreClock;
 
 /// Why a store in a bucket could not be opened.
@@ -139,7 +140,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             let held = self.locks.lock_all(batch).await;
             self.dir.remove_markers(&held, batch.to_vec()).await?;
             drop(held);
-            if cfg!(coldkeep_off = "r7") {
+            if is_off("r7") {
                 self.repeat_deletes(batch).await?;
             }
         }

@@ -11,6 +11,7 @@ use crate::checked::check_stored;
 use crate::digest::Digest;
 use crate::dir::{BAD_COPIES_MAX, EntryKind, EntryName, MarkerDir};
 use crate::store::{Quarantined, StoreError};
+use crate::switch::is_off;
 
 /// What the backend returned for a chunk.
 enum Body {
@@ -39,7 +40,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 Body::Good => return Ok(Quarantined::Good),
                 Body::Bad(object) => bad = Some(object),
             }
-            if cfg!(coldkeep_off = "r15") {
+            if is_off("r15") {
                 break;
             }
         }
@@ -52,7 +53,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         if object.is_none() || object.map(|object| object.etag) != bad.map(|object| object.etag) {
             return Ok(Quarantined::Good);
         }
-        let failed_sessions = if cfg!(coldkeep_off = "r15") { 0 } else { self.registry.fail_told(digest) };
+        let failed_sessions = if is_off("r15") { 0 } else { self.registry.fail_told(digest) };
         self.journal.rescue(digest);
         self.journal.condemn(digest);
         // In one step with the condemnation: nobody may take a corrupt chunk out again and use it.

@@ -21,6 +21,7 @@ use crate::backend::{BackendError, ObjectBackend, ObjectInfo, ObjectKey};
 use crate::digest::Digest;
 use crate::dir::{EntryKind, MarkerDir};
 use crate::store::StoreError;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Listings under way at once. A page of 1000 keys takes about 0.1 s, so that ten million chunks take half a minute.
@@ -228,7 +229,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
     /// Waits until nothing that was signed before the advance takes effect any more (hazard H24).
     async fn wait_for_expiry(&self, record: &mut RebuildRecord) -> Result<(), StoreError> {
-        let Some(wait) = record.wait(&self.options.lifetimes).filter(|_| !cfg!(coldkeep_off = "r10")) else {
+        let Some(wait) = record.wait(&self.options.lifetimes).filter(|_| !is_off("r10")) else {
             return Ok(());
         };
         let until = if let Some(nanos) = record.expires_at {

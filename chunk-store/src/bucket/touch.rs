@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir, NewMarker};
 use crate::session::Session;
 use crate::store::{TOUCH_BATCH, TouchError};
+use crate::switch::is_off;
 
 /// Most chunks without marker that are looked up at once. Few are ever missing.
 const LOOKUPS: usize = 16;
@@ -30,7 +31,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     pub async fn touch(&self, session: &Session, digests: &[Digest]) -> Result<(), TouchError> {
         for batch in digests.chunks(TOUCH_BATCH) {
             self.check_open()?;
-            if cfg!(coldkeep_off = "r5") {
+            if is_off("r5") {
                 continue;
             }
             let missing = self.touch_markers(session, batch).await?;
@@ -75,7 +76,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             }
             let held = self.locks.lock(&digest).await;
             self.check_open()?;
-            if watch.was_journalled() && !cfg!(coldkeep_off = "r4") {
+            if watch.was_journalled() && !is_off("r4") {
                 continue;
             }
             // Somebody may have uploaded it meanwhile, whose marker knows its class.

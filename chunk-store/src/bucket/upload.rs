@@ -12,6 +12,7 @@ use crate::checked::{CheckError, CheckedChunk, check_stored};
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir};
 use crate::store::{Existing, InsertError, Inserted, compare};
+use crate::switch::is_off;
 
 /// What is known of the object before an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let put = self.backend.put_new(&key_of(digest), content.clone()).await;
         match self.backend_clock.noted(put, &self.clock)?.value {
             PutNew::Written(_) => Ok(Landed::new(content)),
-            PutNew::AlreadyThere if cfg!(coldkeep_off = "r3") => Ok(Landed::found(content.clone())),
+            PutNew::AlreadyThere if is_off("r3") => Ok(Landed::found(content.clone())),
             PutNew::AlreadyThere => match self.look_up(&digest).await? {
                 Some(object) => self.judge(chunk, &object).await,
                 // It went meanwhile. If a sweep of ours took it, the upload starts over anyway (R4).

@@ -20,6 +20,7 @@ use super::{
 use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
 use crate::durable;
 use crate::locks::DigestGuard;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Chunk files in `<store>/.chunks/<first 4 hex>/<64 hex>`, state files in `<store>/.coldkeep/`.
@@ -288,7 +289,7 @@ impl ChunkDir for FsChunkDir {
                     return Ok(true);
                 };
                 // R7: the decision that counts is this one, made while lock(d) keeps every user of the chunk out.
-                if stat_of(&metadata).used_at >= cutoff && !cfg!(coldkeep_off = "r7") {
+                if stat_of(&metadata).used_at >= cutoff && !is_off("r7") {
                     return Ok(false);
                 }
                 found("remove", &path, std::fs::remove_file(&path))?;
@@ -392,7 +393,7 @@ fn probe_times(folder: &Path, at: StoreTime) -> Result<bool, DirError> {
 fn put(paths: &Paths, entry: &NewEntry, durability: Durability) -> Result<(), DirError> {
     let path = paths.entry(entry.name);
     let temporary = paths.entry(EntryName::new(entry.name.digest, EntryKind::Temporary));
-    let target = if cfg!(coldkeep_off = "r4") { &path } else { &temporary };
+    let target = if is_off("r4") { &path } else { &temporary };
     let written = write_new(paths, target, entry, durability);
     let renamed = written.and_then(|()| {
         std::fs::rename(target, &path).map_err(|source| DirError::new("rename to", &path, source))

@@ -19,6 +19,7 @@ use super::{
 use crate::blob::{BlobKind, ChunkClass, HEADER_BYTES};
 use crate::digest::Digest;
 use crate::locks::DigestGuard;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// The modes differ in bits that neither has in common with the other, so that no mask of a process turns one into the
@@ -219,7 +220,7 @@ fn place_empty(
 fn fill(paths: &Paths, name: EntryName, content: &[u8]) -> Result<bool, DirError> {
     let before = look(&paths.entry(name))?;
     let class = class_of_content(content);
-    if cfg!(coldkeep_off = "r6") {
+    if is_off("r6") {
         replace(paths, name, &NewFile { content, class, times: None })?;
         return Ok(true);
     }

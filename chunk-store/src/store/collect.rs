@@ -7,6 +7,7 @@ use crate::backend::BackendError;
 use crate::bucket::Closed;
 use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, PROBE_TIME, Shard};
 use crate::session::Run;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Most files whose locks are held at once by a removal.
@@ -57,7 +58,7 @@ impl<D: ChunkDir> ChunkStore<D> {
     /// Dropping the future starts nothing.
     pub async fn begin_run(&self, grace: Duration, margin: Duration) -> Result<Run, RunError> {
         let run = self.registry.begin_run(&self.clock, grace, margin).ok_or(RunError::Busy)?;
-        if !cfg!(coldkeep_off = "r12") && !self.dir.keeps_times(PROBE_TIME).await? {
+        if !is_off("r12") && !self.dir.keeps_times(PROBE_TIME).await? {
             return Err(RunError::TimesNotKept);
         }
         self.suspects.save(&self.dir, &self.clock, false).await?;

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::dir::{ChunkDir, DirError, EntryName, EntryStat, NewEntry};
 use crate::locks::DigestGuard;
 use crate::session::Session;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Most digests whose locks are held at once by a batch; bounds how long a batch keeps others waiting.
@@ -53,7 +54,7 @@ impl<D: ChunkDir> ChunkStore<D> {
             Existing::Refused(error) => return Err(error),
             Existing::Same => {
                 // R2: one step with the check as seen by the sweep, since lock(d) is held over both.
-                if !cfg!(coldkeep_off = "r2") {
+                if !is_off("r2") {
                     self.dir.touch(&held, vec![EntryName::chunk(digest)], self.clock.now()).await?;
                 }
                 Inserted::Known
@@ -90,7 +91,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         if !self.is_good(held, digest, &stat).await? {
             return Ok(Existing::None);
         }
-        Ok(if cfg!(coldkeep_off = "r2") { Existing::Same } else { compare(chunk, kind, stat.len) })
+        Ok(if is_off("r2") { Existing::Same } else { compare(chunk, kind, stat.len) })
     }
 
     /// Refreshes chunks that an index names (R5); when this returns, they stay until `session` ends (I3).
@@ -105,7 +106,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         for batch in digests.chunks(TOUCH_BATCH) {
             let held = self.locks.lock_all(batch).await;
             let names = batch.iter().copied().map(EntryName::chunk).collect();
-            let found = if cfg!(coldkeep_off = "r5") {
+            let found = if is_off("r5") {
                 continue;
             } else {
                 self.dir.touch(&held, names, self.clock.now()).await?
@@ -130,7 +131,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         if stat.len < HEADER_BYTES as u64 {
             return Ok(false);
         }
-        if !self.suspects.contains(stat.written_at) || cfg!(coldkeep_off = "h38") {
+        if !self.suspects.contains(stat.written_at) || is_off("h38") {
             return Ok(true);
         }
         let name = EntryName::chunk(digest);

@@ -22,6 +22,7 @@ use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, Entr
 use crate::locks::DigestLocks;
 use crate::owner::OwnerLock;
 use crate::session::{CacheUse, Registry, Session};
+use crate::switch::is_off;
 use crate::time::{Clock, StoreClock, StoreTime};
 
 /// When writes reach the disk for good (DESIGN "Filesystem stores").
@@ -207,7 +208,7 @@ impl<D: ChunkDir> ChunkStore<D> {
             if self.check_read(*digest, content).await?.is_ok() {
                 return Ok(Quarantined::Good);
             }
-            if cfg!(coldkeep_off = "r15") {
+            if is_off("r15") {
                 break;
             }
         }
@@ -221,7 +222,7 @@ impl<D: ChunkDir> ChunkStore<D> {
         }
         // First: the rename goes on if this future is dropped, and nothing after it would. Nobody can be told of the chunk
         // in between, since that takes lock(d).
-        let failed_sessions = if cfg!(coldkeep_off = "r15") { 0 } else { self.registry.fail_told(digest) };
+        let failed_sessions = if is_off("r15") { 0 } else { self.registry.fail_told(digest) };
         self.dir.rename(&held, name, EntryName::new(*digest, EntryKind::Bad(number))).await?;
         Ok(Quarantined::SetAside { number, failed_sessions })
     }

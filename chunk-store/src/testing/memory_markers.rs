@@ -11,6 +11,7 @@ use crate::blob::{BlobKind, ChunkClass};
 use crate::digest::Digest;
 use crate::dir::{DirError, EntryKind, EntryName, EntryStat, Marker, MarkerDir, Marks, NewMarker};
 use crate::locks::DigestGuard;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 impl File {
@@ -115,7 +116,7 @@ impl MarkerDir for MemoryDir {
         let (name, _) = names(held, digest);
         let mut state = self.call("fill_marker").await?;
         let content = if state.room == Room::Plenty { content } else { Bytes::new() };
-        if cfg!(coldkeep_off = "r6") {
+        if is_off("r6") {
             // There is no clock here: the time at which the latest file was used stands for now.
             let now = state.now.files.values().map(|file| file.stat.used_at).max();
             let file = File::new(content, None, now.unwrap_or(StoreTime::EPOCH));
@@ -130,7 +131,7 @@ impl MarkerDir for MemoryDir {
     async fn empty_marker(&self, held: &DigestGuard, digest: Digest) -> Result<u64, DirError> {
         let (name, _) = names(held, digest);
         let mut state = self.call("empty_marker").await?;
-        if cfg!(coldkeep_off = "r6") {
+        if is_off("r6") {
             // What a rename does that does not look.
             state.now.files.entry(name).or_insert(File::new(Bytes::new(), None, StoreTime::EPOCH));
         }

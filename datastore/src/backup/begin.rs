@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use coldkeep_chunk_store::bucket::PathError;
+use coldkeep_chunk_store::switch::is_off;
 use coldkeep_chunk_store::{CacheUse, StoreError};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -235,7 +236,7 @@ fn prepare_in_group(
     }
     let base_lock = match &base {
         // R5: a snapshot that an open session builds on is not removed.
-        Some(base) if !cfg!(coldkeep_off = "r5") => Some(tree.share_snapshot(ns, base)?),
+        Some(base) if !is_off("r5") => Some(tree.share_snapshot(ns, base)?),
         _ => None,
     };
     // It may have been removed between the listing and the lock.

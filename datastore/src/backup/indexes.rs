@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use coldkeep_chunk_store::switch::is_off;
 use coldkeep_chunk_store::{Digest, TouchError};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -374,7 +375,7 @@ impl BackupWriter {
         for (digest, offset) in entries.iter().copied() {
             let known = self.inner.open_state()?.known.plain_len(&digest);
             let plain_len = match known {
-                None if cfg!(coldkeep_off = "r17") => self.stored_plain_len(&digest).await,
+                None if is_off("r17") => self.stored_plain_len(&digest).await,
                 known => known,
             };
             let Some(plain_len) = plain_len else { return Ok((resolved, Some(digest))) };
@@ -419,7 +420,7 @@ impl BackupWriter {
 
     /// Refreshes chunks for this session (R5); if one is gone, the session fails and its base is not trusted any more.
     async fn touch(&self, digests: &[Digest]) -> Result<(), BackupError> {
-        if digests.is_empty() || cfg!(coldkeep_off = "r5") {
+        if digests.is_empty() || is_off("r5") {
             return Ok(());
         }
         let session = self.inner.open_state()?.session()?;

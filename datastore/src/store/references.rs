@@ -8,6 +8,7 @@ use std::sync::Arc;
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::bucket::BucketStore;
+use coldkeep_chunk_store::switch::is_off;
 
 use super::{Datastore, Tree, run_blocking};
 use crate::file::{Context as _, Found, look};
@@ -178,7 +179,7 @@ impl Datastore {
         let (read, sink) = read_file(index.path.clone(), index.kind, sink).await?;
         let read = match read {
             Err(error) if error.is_not_found() => {
-                if cfg!(coldkeep_off = "i6") {
+                if is_off("i6") {
                     return Ok(IndexRead::Gone);
                 }
                 let Some(path) = self.find_again(index).await? else { return Ok(IndexRead::Gone) };

@@ -2,7 +2,7 @@
 
 /// One rule with a switch.
 pub(crate) struct Rule {
-    /// The value of `coldkeep_off`.
+    /// What `COLDKEEP_OFF` names.
     pub(crate) name: &'static str,
     /// What the code no longer does with the switch on.
     pub(crate) what: &'static str,
@@ -17,6 +17,7 @@ pub(crate) struct Hazard {
 }
 
 /// A test binary, by package.
+#[derive(PartialEq)]
 pub(crate) enum Harness {
     /// The unit tests of a library.
     Unit(&'static str),

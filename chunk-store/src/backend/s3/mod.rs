@@ -26,6 +26,7 @@ use super::{
     Put, PutCondition, PutNew, PutOutcome, Validity,
 };
 use crate::blob::BLOB_ENCODED_BYTES_MAX;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Longest object that is read unless told otherwise, chunks aside: 1 GiB. The index of an 8 TiB image has 64 MiB.
@@ -231,7 +232,7 @@ impl<T: Transport + 'static> ObjectBackend for S3Backend<T> {
             }
             Err(error) => error,
         };
-        if !cfg!(coldkeep_off = "r3")
+        if !is_off("r3")
             && failure::is_unclear(&error)
             && let Some(date) = self.after_unclear_put(&full_key).await
         {

@@ -10,6 +10,7 @@ use crate::bucket::journal::EntryId;
 use crate::digest::Digest;
 use crate::dir::{EntryKind, EntryName, MarkerDir};
 use crate::store::StoreError;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// How far the deletes of an entry are.
@@ -139,17 +140,15 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
             Ok(answer) => {
                 let digest_of = |key: &ObjectKey| key.entry().map(|name| name.digest);
                 // Switched off, a delete that was answered is taken for one that deleted everything (hazard H18).
-                let refused = answer.value.refused.into_iter().filter(|_| !cfg!(coldkeep_off = "r7"));
+                let refused = answer.value.refused.into_iter().filter(|_| !is_off("r7"));
                 let refused = refused.filter_map(|(key, reason)| Some((digest_of(&key)?, reason))).collect();
-                if answer.value.is_unclear && !cfg!(coldkeep_off = "r9") {
+                if answer.value.is_unclear && !is_off("r9") {
                     Sent::Unclear { refused }
                 } else {
                     Sent::Certain { refused }
                 }
             }
-            Err(error) if error.is_unclear && !cfg!(coldkeep_off = "r9") => {
-                Sent::Unclear { refused: Vec::new() }
-            }
+            Err(error) if error.is_unclear && !is_off("r9") => Sent::Unclear { refused: Vec::new() },
             Err(error) if error.fault == crate::backend::Fault::Expired => Sent::Nothing,
             Err(error) => {
                 let reason = format!("{error}: {}", error.source);
@@ -161,7 +160,7 @@ impl<D: MarkerDir, B: ObjectBackend> Underway<'_, D, B> {
     /// Ends it: makes the removal of the markers durable, settles what is certain and puts the rest in limbo, saved (R7).
     pub(in crate::bucket) async fn finish(mut self, unclear: &BTreeSet<Digest>) -> Result<(), StoreError> {
         let store = self.store;
-        if self.stage == Stage::Sent && !cfg!(coldkeep_off = "r7") {
+        if self.stage == Stage::Sent && !is_off("r7") {
             store.dir.sync().await?;
         }
         let settled = &self.digests - unclear;
@@ -178,7 +177,7 @@ impl<D: MarkerDir, B: ObjectBackend> Drop for Underway<'_, D, B> {
     fn drop(&mut self) {
         match self.stage {
             // Switched off, nobody ends what a dropped run began (hazard H27).
-            _ if cfg!(coldkeep_off = "r7") => {}
+            _ if is_off("r7") => {}
             Stage::Unsent => self.store.journal.settle(self.id, None),
             Stage::Sent => self.store.journal.put_in_limbo_unsynced(self.id),
             Stage::Over => {}

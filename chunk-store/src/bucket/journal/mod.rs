@@ -18,6 +18,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::digest::Digest;
 use crate::dir::{ChunkDir, DirError, StateFile};
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Names an entry of the journal while the store is open.
@@ -179,7 +180,7 @@ impl Journal {
     /// free or journalled. The caller holds lock(d).
     pub(crate) fn rescue(&self, digest: &Digest) -> Standing {
         let mut state = lock(&self.state);
-        if cfg!(coldkeep_off = "r8") {
+        if is_off("r8") {
             return Standing::Free;
         }
         state.condemned.remove(digest);
@@ -325,7 +326,7 @@ impl Journal {
     /// saves before it sends anything.
     pub(crate) fn claim_path(&self, path: &str) -> Result<(), (String, PathState)> {
         let mut state = lock(&self.state);
-        if let Some((other, path_state)) = state.in_the_way(path).filter(|_| !cfg!(coldkeep_off = "r19")) {
+        if let Some((other, path_state)) = state.in_the_way(path).filter(|_| !is_off("r19")) {
             return Err((other.clone(), *path_state));
         }
         state.paths.insert(path.to_owned(), PathState::Claimed);
@@ -354,7 +355,7 @@ impl Journal {
         {
             let mut state = lock(&self.state);
             state.is_stale = true;
-            match closed_until.filter(|_| !cfg!(coldkeep_off = "r19")) {
+            match closed_until.filter(|_| !is_off("r19")) {
                 Some(until) => state.paths.insert(path.to_owned(), PathState::Closed(until)),
                 None => state.paths.remove(path),
             };

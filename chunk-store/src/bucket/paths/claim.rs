@@ -14,6 +14,7 @@ use crate::backend::{
 };
 use crate::bucket::BucketStore;
 use crate::dir::{FsChunkDir, MarkerDir};
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// Attempts of one call.
@@ -105,7 +106,7 @@ impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
     pub async fn commit(&self, key: &ObjectKey, manifest: Bytes) -> Result<(), PathError> {
         self.begin(slice::from_ref(key), false)?;
         self.put_guarded(key, &manifest).await?;
-        if !cfg!(coldkeep_off = "r10") {
+        if !is_off("r10") {
             // Had the bucket been taken over before the manifest was there, the mark of the new owner may have missed it.
             self.store.check_token().await?;
         }
@@ -180,7 +181,7 @@ impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
             if let Some(Unclear { until, is_delete: deletes }) = unclear.get(key)
                 && passed.is_none_or(|passed| *until >= passed)
                 && !(*deletes && is_delete)
-                && !cfg!(coldkeep_off = "r19")
+                && !is_off("r19")
             {
                 return Err(PathError::NotExpired { path: key.to_string(), until: *until });
             }
@@ -204,7 +205,7 @@ impl<D: MarkerDir, B: ObjectBackend> PathClaim<D, B> {
     }
 
     async fn check_token(&self) -> Result<(), PathError> {
-        if cfg!(coldkeep_off = "r10") {
+        if is_off("r10") {
             return Ok(());
         }
         Ok(self.store.check_token().await?)
