@@ -79,14 +79,13 @@ mod verify;
 pub use backup::{BackupError, BackupRequest, BackupWriter, BeginError, WRITERS_MAX};
 pub use index::{ChunkSpan, IndexKind, IndexTotals};
 pub use manifest::Manifest;
-pub use mirror::Cleared;
 pub use name::{
     ArchiveKind, ArchiveName, BackupId, BackupTime, BackupType, GroupName, NameError, Namespace, Owner,
     SnapshotName, StoreName,
 };
 pub use reader::{ReadError, SnapshotReader};
 pub use refresh::{RefreshError, RefreshReport};
-pub use store::{BucketParts, Datastore, IndexRead, OpenError, ReferenceError, Usage};
+pub use store::{BucketParts, Cleared, Datastore, IndexRead, OpenError, ReferenceError, Usage};
 pub use stored_file::StoredFile;
 pub use tree::{DeleteStats, FileEntry, GroupInfo, IndexFile, IndexPlace, SnapshotInfo, TreeError};
 pub use verify::{Defect, VerifyControl, VerifyError, VerifyOutcome, VerifyTask};

@@ -37,8 +37,8 @@ pub trait References: Send + Sync {
     /// a run, after its cutoff is fixed and before the first [`list`](Self::list).
     ///
     /// In a dry run it removes nothing, and `list` leaves out from then on what it would have removed. What cannot be
-    /// removed is told in the answer, and counts as before.
-    fn tidy(&self, _dry_run: bool) -> impl Future<Output = Tidied> + Send {
+    /// removed is told in the answer, and counts as before. When `control` says that the run was cancelled, it ends soon.
+    fn tidy(&self, _dry_run: bool, _control: &Control) -> impl Future<Output = Tidied> + Send {
         async { Tidied::default() }
     }
 

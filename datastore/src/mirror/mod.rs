@@ -18,7 +18,6 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
 pub(crate) use object::{ContentKey, Place};
 pub(crate) use removal::list_folder;
-pub use unfinished::Cleared;
 
 use crate::store::{Tree, run_blocking};
 use crate::tree::TreeError;

@@ -9,26 +9,16 @@ use coldkeep_chunk_store::bucket::BucketStore;
 use super::removal::{delete_rest, list_folder};
 use super::{ContentKey, Parts, release};
 use crate::name::{Namespace, SnapshotName};
+use crate::store::Cleared;
 use crate::tree::{self, TreeError};
 
-/// What a clearing of unfinished snapshots came to.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Cleared {
-    /// Snapshots without manifest whose objects were deleted.
-    pub snapshots: u64,
-    /// Those that stay because a session works on them or a request for them may still take effect.
-    pub in_use: u64,
-    /// What kept others from being deleted.
-    pub errors: Vec<TreeError>,
-}
-
 impl Parts {
-    /// Deletes the objects of snapshots without manifest. `objects` is a complete listing of `.cnt/`.
+    /// Deletes the objects of snapshots without manifest, until it is cancelled. `objects` is a complete listing of `.cnt/`.
     pub(crate) async fn clear_unfinished(
         &self,
         bucket: &Arc<BucketStore>,
         objects: Vec<ObjectInfo>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         let mut cleared = Cleared::default();
         let found = match self.blocking(move |_| Ok(unfinished(&objects))).await {
@@ -39,6 +29,9 @@ impl Parts {
             }
         };
         for (ns, snapshot) in found {
+            if is_cancelled() {
+                break;
+            }
             match self.clear_one(bucket, &ns, &snapshot).await {
                 Ok(true) => {
                     cleared.snapshots += 1;

@@ -25,7 +25,7 @@ use plan::Plan;
 
 use crate::mirror::Parts;
 use crate::store::run_blocking;
-use crate::tree::{Layout, TreeError, remove_leftovers};
+use crate::tree::{Layout, TreeError};
 
 /// How often objects are listed anew that changed since they were listed.
 pub(crate) const LISTINGS: usize = 3;
@@ -86,11 +86,11 @@ pub(crate) async fn settle(
     bucket: &Arc<BucketStore>,
     progress: Option<OnProgress>,
 ) -> Result<Settled, RefreshError> {
-    let layout = parts.tree.layout.clone();
+    let tree = Arc::clone(&parts.tree);
     let mut settled = Settled {
         leftover_errors: blocking(move || {
-            switch::complete(&layout)?;
-            Ok(remove_leftovers(&layout))
+            switch::complete(&tree.layout)?;
+            Ok(tree.clear_leftovers(&|| false).errors)
         })
         .await?,
         report: None,
@@ -114,7 +114,7 @@ pub(crate) async fn settle(
         let tree = Arc::clone(&parts.tree);
         blocking(move || Ok(tree.stored_bytes.replace(&tree.layout, bytes)?)).await?;
     }
-    let cleared = parts.clear_unfinished(bucket, objects).await;
+    let cleared = parts.clear_unfinished(bucket, objects, &|| false).await;
     settled.leftover_errors.extend(cleared.errors);
     Ok(settled)
 }

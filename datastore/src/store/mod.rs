@@ -1,6 +1,7 @@
 //! The datastore: the async shell around the blocking snapshot tree and the chunk store.
 
 mod groups;
+mod leftovers;
 mod namespaces;
 mod open;
 mod references;
@@ -12,13 +13,14 @@ use std::sync::{Arc, Mutex};
 
 use coldkeep_chunk_store::AnyStore;
 
+pub use leftovers::Cleared;
 pub use open::{BucketParts, OpenError};
 pub use references::{IndexRead, ReferenceError};
 use usage::StoredBytes;
 pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};
-use crate::mirror::{Cleared, Parts};
+use crate::mirror::Parts;
 use crate::name::{GroupName, Namespace, SnapshotName, StoreName};
 use crate::refresh::RefreshReport;
 use crate::tree::{Layout, TreeError, Turns};
@@ -82,30 +84,44 @@ impl Datastore {
         self.refresh_report.as_ref()
     }
 
-    /// Deletes from the bucket what sessions that never committed left there: objects of snapshots without manifest whose
-    /// session has ended and whose requests can no longer take effect. Does nothing on a filesystem.
+    /// Removes what sessions that never committed left: snapshots without manifest whose session has ended and whose
+    /// requests, in a bucket, can no longer take effect. On a filesystem also what is left of removals. Ends before the next
+    /// snapshot once `is_cancelled` says so.
     ///
     /// # Errors
     /// [`TreeError::Bucket`] if the bucket cannot be listed; what keeps single snapshots from being cleared is in the
     /// answer.
     ///
     /// # Cancel safety
-    /// What was cleared is cleared if the future is dropped.
-    pub async fn clear_unfinished(&self) -> Result<Cleared, TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else { return Ok(Cleared::default()) };
+    /// What was cleared is cleared if the future is dropped; on a filesystem the clearing goes on.
+    pub async fn clear_unfinished(
+        &self,
+        is_cancelled: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Cleared, TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else {
+            let tree = Arc::clone(&self.tree);
+            return run_blocking(move || tree.clear_leftovers(&is_cancelled))
+                .await
+                .ok_or(TreeError::ShuttingDown);
+        };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
-        Ok(self.parts().clear_unfinished(bucket, objects).await)
+        Ok(self.parts().clear_unfinished(bucket, objects, &is_cancelled).await)
     }
 
     /// Lists what [`Self::clear_unfinished`] would clear now, counts what it would leave in use, and changes nothing.
     ///
     /// # Errors
-    /// [`TreeError::Bucket`] if the bucket cannot be listed.
+    /// [`TreeError::Bucket`] if the bucket cannot be listed; on a filesystem anything that cannot be looked at.
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn unfinished(&self) -> Result<(BTreeSet<(Namespace, SnapshotName)>, u64), TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else { return Ok((BTreeSet::new(), 0)) };
+        let Some(bucket) = self.chunks.as_bucket() else {
+            let tree = Arc::clone(&self.tree);
+            return run_blocking(move || tree.list_unfinished())
+                .await
+                .unwrap_or(Err(TreeError::ShuttingDown));
+        };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         self.parts().list_unfinished(bucket, objects).await
     }

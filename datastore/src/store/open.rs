@@ -14,7 +14,7 @@ use crate::file::{Found, list, look, make_folders};
 use crate::mirror::Parts;
 use crate::name::StoreName;
 use crate::refresh::{self, RefreshError, Settled};
-use crate::tree::{Layout, Turns, remove_leftovers};
+use crate::tree::{Layout, Turns};
 
 /// A datastore that cannot be created or opened.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +204,7 @@ impl Datastore {
         let tree = make_tree(folder).await?;
         let clear = {
             let tree = Arc::clone(&tree);
-            move || remove_leftovers(&tree.layout)
+            move || tree.clear_leftovers(&|| false).errors
         };
         let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
         Ok(Arc::new(Self {

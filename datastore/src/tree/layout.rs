@@ -93,9 +93,9 @@ impl Layout {
         self.group(ns, &snapshot.group).join(format!("{}{}", Self::REMOVING, snapshot.time))
     }
 
-    /// Tells whether a name in a group's folder is one of [`Self::removing`].
-    pub(super) fn is_removing(name: &str) -> bool {
-        name.strip_prefix(Self::REMOVING).is_some_and(|time| time.parse::<BackupTime>().is_ok())
+    /// Returns the time of the snapshot of which a name in a group's folder is [`Self::removing`].
+    pub(super) fn removed_time(name: &str) -> Option<BackupTime> {
+        name.strip_prefix(Self::REMOVING)?.parse().ok()
     }
 
     /// Tells whether a name in a group's folder is one of the small files that go with the group.

@@ -19,7 +19,8 @@ pub(crate) use meta::{
     check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, read_owner,
 };
 pub(crate) use remove::{
-    is_group_empty, remove_group_if_empty, remove_leftovers, remove_namespace, remove_snapshot,
+    hidden, is_group_empty, is_unfinished, remove_group_if_empty, remove_hidden, remove_namespace,
+    remove_snapshot,
 };
 pub use walk::{IndexFile, IndexPlace};
 pub(crate) use walk::{index_files, kind_of};

@@ -2,7 +2,7 @@
 //!
 //! The manifest goes first, durably; then the folder is renamed to a hidden name, so that a snapshot leaves every
 //! listing in one step; then its files go. A crash in between leaves an unfinished snapshot or a hidden folder, both of
-//! which [`remove_leftovers`] removes when the store is next opened.
+//! which the next open or collection removes ([`Tree::clear_leftovers`](crate::store::Tree::clear_leftovers)).
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use std::path::Path;
 
 use coldkeep_chunk_store::durable::sync_folder;
 
-use super::meta::{check_snapshot, is_protected, read_owner};
-use super::{Layout, TreeError, groups, is_finished, namespaces, snapshots};
+use super::meta::{check_snapshot, is_protected};
+use super::{Layout, TreeError, is_finished};
 use crate::file::{Context as _, Found, list, look, remove_if_there};
 use crate::name::{GroupName, Namespace, SnapshotName};
 
@@ -100,71 +100,35 @@ fn remove_if_empty(folder: &Path) -> Result<bool, TreeError> {
     }
 }
 
-/// Removes what sessions and removals that did not end left behind; called once, when the store is opened.
-///
-/// Nobody can own it then: the process owns the store (R11) and has no session yet. What goes: hidden folders of
-/// unfinished removals, and folders that are called like a snapshot, have no manifest, are not protected and lie in a
-/// group with a readable owner. When in doubt data is kept: anything else stays, and so does what cannot be looked at
-/// or removed; the errors are returned, for it is no reason to keep the store closed.
-pub(crate) fn remove_leftovers(layout: &Layout) -> Vec<TreeError> {
-    let mut errors = Vec::new();
-    remove_leftovers_of_namespace(layout, &Namespace::root(), &mut errors);
-    errors
-}
-
-fn remove_leftovers_of_namespace(layout: &Layout, ns: &Namespace, errors: &mut Vec<TreeError>) {
-    match groups(layout, ns) {
-        Ok(groups) => {
-            for group in groups {
-                if read_owner(layout, ns, &group).is_ok() {
-                    let cleared = remove_leftovers_of_group(layout, ns, &group, errors);
-                    errors.extend(cleared.err());
-                }
-            }
-        }
-        Err(error) => errors.push(error),
-    }
-    match namespaces(layout, ns, 1) {
-        // The first is `ns` itself.
-        Ok(found) => {
-            found[1..].iter().for_each(|child| remove_leftovers_of_namespace(layout, child, errors));
-        }
-        Err(error) => errors.push(error),
-    }
-}
-
-fn remove_leftovers_of_group(
+/// Lists the snapshots of a group whose removal goes on or did not end.
+pub(crate) fn hidden(
     layout: &Layout,
     ns: &Namespace,
     group: &GroupName,
-    errors: &mut Vec<TreeError>,
-) -> Result<(), TreeError> {
-    let folder = layout.group(ns, group);
-    for (name, found) in list(&folder)?.unwrap_or_default() {
-        if found == Found::Folder && Layout::is_removing(&name) {
-            errors.extend(remove_folder(&folder.join(name)).err());
-        }
-    }
-    let mut has_removed = false;
-    for snapshot in snapshots(layout, ns, group)? {
-        match remove_if_unfinished(layout, ns, &snapshot) {
-            Ok(removed) => has_removed |= removed,
-            Err(error) => errors.push(error),
-        }
-    }
-    if has_removed {
-        remove_group_if_empty(layout, ns, group)?;
-    }
-    Ok(())
+) -> Result<Vec<SnapshotName>, TreeError> {
+    let entries = list(&layout.group(ns, group))?.unwrap_or_default();
+    let folders = entries.into_iter().filter(|(_, found)| *found == Found::Folder);
+    let times = folders.filter_map(|(name, _)| Layout::removed_time(&name));
+    Ok(times.map(|time| SnapshotName::new(group.clone(), time)).collect())
 }
 
-/// Removes what a session that did not end left; returns whether it did.
-fn remove_if_unfinished(layout: &Layout, ns: &Namespace, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+/// Ends a removal that did not end.
+pub(crate) fn remove_hidden(
+    layout: &Layout,
+    ns: &Namespace,
+    snapshot: &SnapshotName,
+) -> Result<(), TreeError> {
+    remove_folder(&layout.removing(ns, snapshot))
+}
+
+/// Tells whether a snapshot's folder is there without a manifest and without protection.
+pub(crate) fn is_unfinished(
+    layout: &Layout,
+    ns: &Namespace,
+    snapshot: &SnapshotName,
+) -> Result<bool, TreeError> {
+    let is_there = look(&layout.snapshot(ns, snapshot))? == Found::Folder;
     // Anything under the manifest's name, be it a link, is a reason to keep the folder.
-    let unfinished = look(&layout.manifest(ns, snapshot))? == Found::Nothing;
-    let removable = unfinished && !is_protected(layout, ns, snapshot)?;
-    if removable {
-        remove_snapshot(layout, ns, snapshot)?;
-    }
-    Ok(removable)
+    let has_manifest = look(&layout.manifest(ns, snapshot))? != Found::Nothing;
+    Ok(is_there && !has_manifest && !is_protected(layout, ns, snapshot)?)
 }

@@ -66,7 +66,7 @@ impl References for Untidy {
         index.starts_with("odd")
     }
 
-    async fn tidy(&self, dry_run: bool) -> Tidied {
+    async fn tidy(&self, dry_run: bool, _control: &Control) -> Tidied {
         if !dry_run {
             self.0.forget("host/unfinished/root.didx");
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use coldkeep_datastore::{
     Datastore, IndexFile, IndexPlace, IndexRead, Namespace, ReferenceError, SnapshotName,
 };
-use coldkeep_gc::{Outcome, References, Sink, Tidied};
+use coldkeep_gc::{Control, Outcome, References, Sink, Tidied};
 
 use crate::api::chain;
 
@@ -46,7 +46,7 @@ impl References for StoreReferences {
         *index.place() == IndexPlace::Unexpected
     }
 
-    async fn tidy(&self, dry_run: bool) -> Tidied {
+    async fn tidy(&self, dry_run: bool, control: &Control) -> Tidied {
         let mut tidied = Tidied::default();
         if dry_run {
             match self.store.unfinished().await {
@@ -59,7 +59,8 @@ impl References for StoreReferences {
             }
             return tidied;
         }
-        match self.store.clear_unfinished().await {
+        let control = control.clone();
+        match self.store.clear_unfinished(move || control.is_cancelled()).await {
             Ok(cleared) => {
                 tidied.removed = cleared.snapshots;
                 tidied.in_use = cleared.in_use;

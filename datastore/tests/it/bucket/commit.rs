@@ -87,7 +87,7 @@ async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
 
     let foreseen = fixture.store.unfinished().await.unwrap();
     assert_eq!((foreseen.0.len(), foreseen.1), (0, 1), "its path is closed (R19)");
-    let cleared = fixture.store.clear_unfinished().await.unwrap();
+    let cleared = fixture.store.clear_unfinished(|| false).await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (0, 1), "its path is closed (R19)");
     assert!(fixture.references().await.contains(&Digest::of(b"two")));
     let retry = fixture.store.begin_backup(request(FIRST)).await.unwrap_err();
@@ -117,7 +117,7 @@ async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     assert_eq!(foreseen.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(FIRST))]);
     assert_eq!(in_use, 1);
     assert!(!fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty(), "it only looked");
-    let cleared = fixture.store.clear_unfinished().await.unwrap();
+    let cleared = fixture.store.clear_unfinished(|| false).await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (1, 1), "a session that runs is left alone");
     assert!(fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty());
     assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 1);
