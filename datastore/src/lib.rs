@@ -38,7 +38,7 @@
 //! # Invariants
 //!
 //! - A snapshot is finished exactly if its folder has a manifest. The manifest comes last and goes first, each time
-//!   durably, so a crash leaves either a whole snapshot or an unfinished one, which the next open removes (I1, I4).
+//!   durably, so a crash leaves either a whole snapshot or an unfinished one, which the next open or collection removes (I1, I4).
 //! - A session names only chunks that it uploaded or that the group's last snapshot names (R17), refreshes each of them
 //!   (R5), and keeps the snapshot that it builds on from being removed (R5). [`BackupWriter::finish`] is acknowledged
 //!   only if none of these chunks was lost meanwhile (I3).
@@ -79,13 +79,14 @@ mod verify;
 pub use backup::{BackupError, BackupRequest, BackupWriter, BeginError, WRITERS_MAX};
 pub use index::{ChunkSpan, IndexKind, IndexTotals};
 pub use manifest::Manifest;
+pub use mirror::{Cleared, Unfinished};
 pub use name::{
     ArchiveKind, ArchiveName, BackupId, BackupTime, BackupType, GroupName, NameError, Namespace, Owner,
     SnapshotName, StoreName,
 };
 pub use reader::{ReadError, SnapshotReader};
 pub use refresh::{RefreshError, RefreshReport};
-pub use store::{BucketParts, Cleared, Datastore, IndexRead, OpenError, ReferenceError, Usage};
+pub use store::{BucketParts, Datastore, IndexRead, OpenError, ReferenceError, Usage};
 pub use stored_file::StoredFile;
 pub use tree::{DeleteStats, FileEntry, GroupInfo, IndexFile, IndexPlace, SnapshotInfo, TreeError};
 pub use verify::{Defect, VerifyControl, VerifyError, VerifyOutcome, VerifyTask};

@@ -97,7 +97,7 @@ async fn collect_phases<T: SweepTarget, R: References>(
     let mut report = Report::new(times, options.dry_run);
     let parallel = options.mark_parallel.max(1);
     let requests_before = target.requests();
-    let tidied = references.tidy(options.dry_run, control).await;
+    let tidied = references.tidy(times.cutoff, options.dry_run, control).await;
     report.note_tidied(tidied, target.monotonic().saturating_sub(began));
     let swept = mark_and_sweep((target, references), &run, (options, parallel), control, &mut report).await;
     report.note_requests(&requests_before, target.requests());

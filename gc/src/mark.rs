@@ -84,7 +84,9 @@ struct EndOfMark<'a>(&'a Marking);
 
 impl Drop for EndOfMark<'_> {
     fn drop(&mut self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        let set = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Freed when no reader waits for it any more.
+        drop(set);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use coldkeep_chunk_store::{Digest, DigestSetBuilder};
+use coldkeep_chunk_store::{Digest, DigestSetBuilder, StoreTime};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
@@ -37,8 +37,14 @@ pub trait References: Send + Sync {
     /// a run, after its cutoff is fixed and before the first [`list`](Self::list).
     ///
     /// In a dry run it removes nothing, and `list` leaves out from then on what it would have removed. What cannot be
-    /// removed is told in the answer, and counts as before. When `control` says that the run was cancelled, it ends soon.
-    fn tidy(&self, _dry_run: bool, _control: &Control) -> impl Future<Output = Tidied> + Send {
+    /// removed is told in the answer, and counts as before. When in doubt, what changed since `cutoff` stays. When `control`
+    /// says that the run was cancelled, it ends soon.
+    fn tidy(
+        &self,
+        _cutoff: StoreTime,
+        _dry_run: bool,
+        _control: &Control,
+    ) -> impl Future<Output = Tidied> + Send {
         async { Tidied::default() }
     }
 

@@ -125,6 +125,8 @@ fn write_script(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -149,5 +151,26 @@ mod tests {
                 rule.name
             );
         }
+    }
+
+    /// What the code asks for and what can be switched off are the same.
+    #[test]
+    fn each_switch_in_the_code_is_a_rule_and_each_rule_has_one() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut asked = BTreeSet::new();
+        let mut open: Vec<PathBuf> =
+            ["s3-client", "chunk-store", "datastore", "gc"].map(|name| root.join(name).join("src")).into();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap();
+            let names =
+                text.split("is_off(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+            asked.extend(names);
+        }
+        let rules: BTreeSet<_> = RULES.iter().map(|rule| rule.name.to_owned()).collect();
+        assert_eq!(asked, rules);
     }
 }

@@ -97,7 +97,7 @@ impl Table {
             self.fetch(batch, &mut fetched);
             for (value, rest) in fetched.iter().zip(batch) {
                 // Nothing is ever removed, so a digest found at its home needs no second look.
-                if value >> 1 != kept(*rest) {
+                if !Self::is_at_home(*value, *rest) {
                     self.insert(*rest);
                 }
             }
@@ -130,6 +130,11 @@ impl Table {
     /// Returns what stands at the home of `rest`: zero if nothing does.
     pub(super) fn at_home(&self, rest: u64) -> u64 {
         if self.slots.is_empty() { 0 } else { decode(&self.slots, self.home(rest)) }
+    }
+
+    /// Returns whether `value` is `rest`, visited or not.
+    pub(super) const fn is_at_home(value: u64, rest: u64) -> bool {
+        value >> 1 == kept(rest)
     }
 
     /// Returns whether `value` is `rest`, visited before.

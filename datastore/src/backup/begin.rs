@@ -132,7 +132,7 @@ impl Datastore {
         let prepared = run_blocking(prepare).await;
         let (writer, group_is_empty) = prepared.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))?;
         if let Err(error) = writer.inner.begin_paths(group_is_empty).await {
-            // The first error says more than one of this clean-up would; the next open removes what it leaves.
+            // The first error says more than one of this clean-up would; a collection removes what it leaves.
             let _ = writer.abort().await;
             return Err(error);
         }

@@ -99,7 +99,7 @@ impl BackupWriter {
     /// Does nothing after [`Self::finish`].
     ///
     /// # Errors
-    /// [`TreeError::File`] if the folder cannot be removed; it has no manifest, and the next open removes it.
+    /// [`TreeError::File`] if the folder cannot be removed; it has no manifest, and a later collection removes it.
     ///
     /// # Cancel safety
     /// The removal goes on if the future is dropped.
@@ -219,7 +219,7 @@ impl Drop for Inner {
         let footprint = Arc::clone(&self.footprint);
         let remove = move || {
             drop(indexes);
-            // Nobody is left to tell; without a manifest the folder is no snapshot, and the next open removes it.
+            // Nobody is left to tell; without a manifest the folder is no snapshot, and a collection removes it.
             let _ = footprint.remove();
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return remove() };

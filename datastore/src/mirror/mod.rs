@@ -6,6 +6,7 @@
 //! ([`crate::refresh`]). On a filesystem the first half falls away.
 
 mod changes;
+mod leftovers;
 mod object;
 mod removal;
 mod unfinished;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
+pub use leftovers::{Cleared, Unfinished};
 pub(crate) use object::{ContentKey, Place};
 pub(crate) use removal::list_folder;
 

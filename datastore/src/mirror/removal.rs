@@ -150,7 +150,11 @@ impl Parts {
     }
 
     /// Removes a group that has no snapshots left, under its lock; returns whether it is gone.
-    async fn remove_group_if_empty(&self, ns: &Namespace, group: &GroupName) -> Result<bool, TreeError> {
+    pub(super) async fn remove_group_if_empty(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+    ) -> Result<bool, TreeError> {
         // Notes need no lock of the group; those that come now find it gone.
         let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
         let place = (ns.clone(), group.clone());
@@ -170,7 +174,7 @@ impl Parts {
         bucket: &Arc<BucketStore>,
         ns: &Namespace,
         group: &GroupName,
-    ) -> Result<(), TreeError> {
+    ) -> Result<bool, TreeError> {
         let _held = self.tree.lock_group(ns, group)?;
         let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
         let place = (ns.clone(), group.clone());
@@ -180,9 +184,9 @@ impl Parts {
         let is_group_file =
             |key: &ObjectKey| ContentKey::parse(key).is_some_and(|key| matches!(key.place, Place::Group(_)));
         if is_empty && !left.is_empty() && left.iter().all(is_group_file) {
-            self.remove_group_files(ns, group).await?;
+            return self.remove_group_files(ns, group).await;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Removes owner and notes of a group without snapshots, under its lock; returns whether it is gone.

@@ -7,9 +7,8 @@ use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::bucket::BucketStore;
 
 use super::removal::{delete_rest, list_folder};
-use super::{ContentKey, Parts, release};
+use super::{Cleared, ContentKey, Parts, Unfinished, release};
 use crate::name::{Namespace, SnapshotName};
-use crate::store::Cleared;
 use crate::tree::{self, TreeError};
 
 impl Parts {
@@ -20,7 +19,7 @@ impl Parts {
         objects: Vec<ObjectInfo>,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
-        let mut cleared = Cleared::default();
+        let (mut cleared, _) = self.clear_hidden(is_cancelled).await;
         let found = match self.blocking(move |_| Ok(unfinished(&objects))).await {
             Ok(found) => found,
             Err(error) => {
@@ -32,37 +31,36 @@ impl Parts {
             if is_cancelled() {
                 break;
             }
-            match self.clear_one(bucket, &ns, &snapshot).await {
-                Ok(true) => {
-                    cleared.snapshots += 1;
-                    match self.remove_group_if_cleared(bucket, &ns, &snapshot.group).await {
-                        Err(error) if !error.is_in_use() => cleared.errors.push(error),
-                        _ => {}
-                    }
-                }
-                Ok(false) => {}
-                Err(error) if error.is_in_use() => cleared.in_use += 1,
-                Err(error) => cleared.errors.push(error),
+            let removed = self.clear_one(bucket, &ns, &snapshot).await;
+            if cleared.note(removed) {
+                cleared.note_group(self.remove_group_if_cleared(bucket, &ns, &snapshot.group).await);
             }
         }
         cleared
     }
 
-    /// Returns those snapshots that [`Self::clear_unfinished`] would clear now, and how many others it would leave in use.
+    /// Returns what [`Self::clear_unfinished`] would do now.
     pub(crate) async fn list_unfinished(
         &self,
-        bucket: &BucketStore,
+        bucket: &Arc<BucketStore>,
         objects: Vec<ObjectInfo>,
-    ) -> Result<(BTreeSet<(Namespace, SnapshotName)>, u64), TreeError> {
-        let mut found = self.blocking(move |_| Ok(unfinished(&objects))).await?;
-        let all = found.len();
-        found.retain(|(ns, snapshot)| {
-            let path = self.tree.layout.snapshot(ns, snapshot);
-            let is_free = bucket.is_path_free(self.tree.layout.key(&path).as_str());
-            is_free && self.tree.lock_snapshot(ns, snapshot).is_ok()
-        });
-        let in_use = (all - found.len()) as u64;
-        Ok((found, in_use))
+    ) -> Result<Unfinished, TreeError> {
+        let bucket = Arc::clone(bucket);
+        self.blocking(move |tree| {
+            let mut foreseen = Unfinished::default();
+            for (ns, snapshot) in unfinished(&objects) {
+                let path = tree.layout.snapshot(&ns, &snapshot);
+                let held = tree.lock_snapshot(&ns, &snapshot);
+                if held.is_err() || !bucket.is_path_free(tree.layout.key(&path).as_str()) {
+                    foreseen.in_use += 1;
+                } else if !tree::is_finished(&tree.layout, &ns, &snapshot)? {
+                    // One that is finished by now was committed since the listing.
+                    foreseen.clearable.insert((ns, snapshot));
+                }
+            }
+            Ok(foreseen)
+        })
+        .await
     }
 
     /// Returns whether there was something to clear.

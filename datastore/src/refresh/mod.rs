@@ -87,14 +87,9 @@ pub(crate) async fn settle(
     progress: Option<OnProgress>,
 ) -> Result<Settled, RefreshError> {
     let tree = Arc::clone(&parts.tree);
-    let mut settled = Settled {
-        leftover_errors: blocking(move || {
-            switch::complete(&tree.layout)?;
-            Ok(tree.clear_leftovers(&|| false).errors)
-        })
-        .await?,
-        report: None,
-    };
+    blocking(move || Ok(switch::complete(&tree.layout)?)).await?;
+    let leftover_errors = parts.clear_leftovers(None, &|| false).await.errors;
+    let mut settled = Settled { leftover_errors, report: None };
     let (mut objects, mut plan) = list_and_plan(bucket).await?;
     let mut listings = 1;
     if bucket.is_rebuilding() || !is_right(parts, bucket, &plan).await? {

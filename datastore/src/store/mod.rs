@@ -1,26 +1,23 @@
 //! The datastore: the async shell around the blocking snapshot tree and the chunk store.
 
 mod groups;
-mod leftovers;
 mod namespaces;
 mod open;
 mod references;
 mod snapshots;
 mod usage;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use coldkeep_chunk_store::AnyStore;
+use coldkeep_chunk_store::{AnyStore, StoreTime};
 
-pub use leftovers::Cleared;
 pub use open::{BucketParts, OpenError};
 pub use references::{IndexRead, ReferenceError};
 use usage::StoredBytes;
 pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};
-use crate::mirror::Parts;
+use crate::mirror::{Cleared, Parts, Unfinished};
 use crate::name::{GroupName, Namespace, SnapshotName, StoreName};
 use crate::refresh::RefreshReport;
 use crate::tree::{Layout, TreeError, Turns};
@@ -54,7 +51,8 @@ impl Datastore {
         &self.name
     }
 
-    /// Returns what kept the open from removing all that unfinished backups left behind; the next open tries again.
+    /// Returns what kept the open from removing all that unfinished backups left behind; collections and the next open try
+    /// again.
     pub fn leftover_errors(&self) -> &[TreeError] {
         &self.leftover_errors
     }
@@ -85,43 +83,36 @@ impl Datastore {
     }
 
     /// Removes what sessions that never committed left: snapshots without manifest whose session has ended and whose
-    /// requests, in a bucket, can no longer take effect. On a filesystem also what is left of removals. Ends before the next
-    /// snapshot once `is_cancelled` says so.
+    /// requests, in a bucket, can no longer take effect; on a filesystem only those that were last changed before `cutoff`.
+    /// Also what removals that did not end left on the disk. Ends before the next snapshot once `is_cancelled` says so.
     ///
     /// # Errors
     /// [`TreeError::Bucket`] if the bucket cannot be listed; what keeps single snapshots from being cleared is in the
     /// answer.
     ///
     /// # Cancel safety
-    /// What was cleared is cleared if the future is dropped; on a filesystem the clearing goes on.
+    /// What was cleared is cleared if the future is dropped.
     pub async fn clear_unfinished(
         &self,
-        is_cancelled: impl Fn() -> bool + Send + Sync + 'static,
+        cutoff: StoreTime,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Cleared, TreeError> {
         let Some(bucket) = self.chunks.as_bucket() else {
-            let tree = Arc::clone(&self.tree);
-            return run_blocking(move || tree.clear_leftovers(&is_cancelled))
-                .await
-                .ok_or(TreeError::ShuttingDown);
+            return Ok(self.parts().clear_leftovers(Some(cutoff), is_cancelled).await);
         };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
-        Ok(self.parts().clear_unfinished(bucket, objects, &is_cancelled).await)
+        Ok(self.parts().clear_unfinished(bucket, objects, is_cancelled).await)
     }
 
-    /// Lists what [`Self::clear_unfinished`] would clear now, counts what it would leave in use, and changes nothing.
+    /// Returns what [`Self::clear_unfinished`] would do now to unfinished snapshots, and changes nothing.
     ///
     /// # Errors
-    /// [`TreeError::Bucket`] if the bucket cannot be listed; on a filesystem anything that cannot be looked at.
+    /// [`TreeError::Bucket`] if the bucket cannot be listed.
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
-    pub async fn unfinished(&self) -> Result<(BTreeSet<(Namespace, SnapshotName)>, u64), TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else {
-            let tree = Arc::clone(&self.tree);
-            return run_blocking(move || tree.list_unfinished())
-                .await
-                .unwrap_or(Err(TreeError::ShuttingDown));
-        };
+    pub async fn unfinished(&self, cutoff: StoreTime) -> Result<Unfinished, TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else { return self.parts().list_leftovers(cutoff).await };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         self.parts().list_unfinished(bucket, objects).await
     }

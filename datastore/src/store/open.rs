@@ -111,8 +111,8 @@ impl Datastore {
 
     /// Opens the datastore in `folder`, also one that a stock server wrote and has closed.
     ///
-    /// Removes what sessions that never ended left behind: folders called like a snapshot, without a manifest and not
-    /// protected, in groups with a readable owner. Nothing else is changed. What cannot be removed stays and is told by
+    /// Removes what sessions and removals that never ended left behind: folders called like a snapshot, without a manifest
+    /// and not protected, in groups with a readable owner, and hidden ones. Nothing else is changed. What cannot be removed stays and is told by
     /// [`Self::leftover_errors`].
     ///
     /// # Errors
@@ -202,11 +202,9 @@ impl Datastore {
     ) -> Result<Arc<Self>, OpenError> {
         let chunks = AnyStore::Folder(ChunkStore::open(folder, options).await?);
         let tree = make_tree(folder).await?;
-        let clear = {
-            let tree = Arc::clone(&tree);
-            move || tree.clear_leftovers(&|| false).errors
-        };
-        let leftover_errors = run_blocking(clear).await.ok_or(OpenError::ShuttingDown)?;
+        // Of any age: no session can have made it, for there is none yet (R11).
+        let parts = Parts { tree: Arc::clone(&tree), bucket: None };
+        let leftover_errors = parts.clear_leftovers(None, &|| false).await.errors;
         Ok(Arc::new(Self {
             name,
             chunks,

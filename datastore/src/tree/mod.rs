@@ -3,6 +3,7 @@
 mod change;
 mod info;
 mod layout;
+mod leftovers;
 mod listing;
 mod meta;
 mod remove;
@@ -12,6 +13,7 @@ pub(crate) use change::{Change, Turns};
 pub use info::{FileEntry, GroupInfo, SnapshotInfo};
 pub(crate) use info::{file_entries, group_info, snapshot_info};
 pub(crate) use layout::Layout;
+pub(crate) use leftovers::Leftovers;
 pub(crate) use listing::{
     Newest, check_namespace, groups, is_finished, namespaces, newest_finished, snapshots,
 };
@@ -19,8 +21,7 @@ pub(crate) use meta::{
     check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, read_owner,
 };
 pub(crate) use remove::{
-    hidden, is_group_empty, is_unfinished, remove_group_if_empty, remove_hidden, remove_namespace,
-    remove_snapshot,
+    is_group_empty, is_unfinished, remove_group_if_empty, remove_hidden, remove_namespace, remove_snapshot,
 };
 pub use walk::{IndexFile, IndexPlace};
 pub(crate) use walk::{index_files, kind_of};

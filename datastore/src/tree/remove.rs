@@ -2,7 +2,7 @@
 //!
 //! The manifest goes first, durably; then the folder is renamed to a hidden name, so that a snapshot leaves every
 //! listing in one step; then its files go. A crash in between leaves an unfinished snapshot or a hidden folder, both of
-//! which the next open or collection removes ([`Tree::clear_leftovers`](crate::store::Tree::clear_leftovers)).
+//! which the next open or collection removes ([`super::Leftovers`]).
 
 use std::fs;
 use std::io;

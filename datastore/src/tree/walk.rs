@@ -95,8 +95,8 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
     Ok(found.into_iter().map(|(path, (kind, place))| IndexFile { path, kind, place, key: None }).collect())
 }
 
-/// A namespace or group that went away since it was listed has no indexes.
-fn tolerate_gone<T: Default>(listed: Result<T, TreeError>) -> Result<T, TreeError> {
+/// A namespace or group that went away since it was listed has nothing in it.
+pub(super) fn tolerate_gone<T: Default>(listed: Result<T, TreeError>) -> Result<T, TreeError> {
     match listed {
         Err(TreeError::NoNamespace { .. } | TreeError::NoGroup { .. }) => Ok(T::default()),
         other => other,

@@ -1,8 +1,11 @@
 //! What a crash leaves in the folder of a datastore on a filesystem, and what the next open does about it.
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_datastore::Namespace;
 
-use crate::support::{Fixture, snapshot, upload_stream};
+use crate::support::{Fixture, START, snapshot, upload_stream};
 
 const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
 const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
@@ -36,33 +39,83 @@ async fn opening_clears_what_crashed_sessions_and_removals_left_and_nothing_else
     assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
 }
 
+/// Sets when a folder was last changed.
+fn change_at(folder: &std::path::Path, time: StoreTime) {
+    let time = UNIX_EPOCH + Duration::from_secs(time.unix_seconds() as u64);
+    std::fs::File::open(folder).unwrap().set_modified(time).unwrap();
+}
+
+// Goal: a collection takes what ended sessions and removals left, and nothing that somebody holds or may be copying (I5).
+// Method: beside a session that goes on and a snapshot that is being read, such folders as a crash leaves, one of them young.
 #[tokio::test]
-async fn a_collection_clears_what_no_session_holds() {
+async fn a_collection_clears_what_nobody_holds() {
     let fixture = Fixture::new().await;
     let made = fixture.backup(FIRST, &[b"one"]).await;
     let running = fixture.begin(SECOND).await;
     upload_stream(&running, "a.didx", &[b"two"]).await;
-    let left = "host/y/2026-01-02T00:00:00Z";
-    let removing = "host/x/.removing-2026-01-05T00:00:00Z";
-    for folder in [left, removing] {
+    let (left, young) = ("host/y/2026-01-02T00:00:00Z", "host/z/2026-01-02T00:00:00Z");
+    let (removing, removed) =
+        ("host/x/.removing-2026-01-05T00:00:00Z", "host/v/.removing-2026-01-05T00:00:00Z");
+    for folder in [left, young, removing, removed] {
         std::fs::create_dir_all(fixture.path(folder)).unwrap();
         std::fs::copy(fixture.path(SECOND).join("a.didx"), fixture.path(folder).join("a.didx")).unwrap();
+        std::fs::write(fixture.path(folder).with_file_name("owner"), "root@pam\n").unwrap();
+        change_at(&fixture.path(folder), START.minus(Duration::from_secs(1)));
     }
-    std::fs::write(fixture.path("host/y/owner"), "root@pam\n").unwrap();
+    for folder in [young, SECOND] {
+        change_at(&fixture.path(folder), START);
+    }
+    let hidden = fixture.path(removing);
 
-    let (foreseen, in_use) = fixture.store.unfinished().await.unwrap();
-    assert_eq!(foreseen.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(left))]);
-    assert_eq!(in_use, 1);
-    assert!(fixture.path(left).exists() && fixture.path(removing).exists(), "it only looked");
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!(foreseen.clearable.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(left))]);
+    assert_eq!((foreseen.in_use, foreseen.errors.len()), (2, 0));
+    let cancelled = fixture.store.clear_unfinished(START, &|| true).await.unwrap();
+    assert_eq!(cancelled.snapshots, 0);
+    assert!(fixture.path(left).exists() && hidden.exists(), "it only looked");
 
-    let cancelled = fixture.store.clear_unfinished(|| true).await.unwrap();
-    assert_eq!((cancelled.snapshots, fixture.path(left).exists()), (0, true));
-
-    let cleared = fixture.store.clear_unfinished(|| false).await.unwrap();
-    assert_eq!((cleared.snapshots, cleared.in_use, cleared.errors.len()), (1, 1, 0), "{cleared:?}");
-    assert!(!fixture.path("host/y").exists() && !fixture.path(removing).exists());
-    assert!(fixture.path(SECOND).join("a.didx").exists(), "a session that runs is left alone");
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use, cleared.errors.len()), (1, 2, 0), "{cleared:?}");
+    for gone in ["host/y", removing, "host/v"] {
+        assert!(!fixture.path(gone).exists(), "{gone}");
+    }
+    for kept in [SECOND, young] {
+        assert!(fixture.path(kept).join("a.didx").exists(), "{kept}");
+    }
     assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
+}
+
+#[tokio::test]
+async fn a_removal_that_goes_on_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let hidden = fixture.path("host/x/.removing-2026-01-01T00:00:00Z");
+    std::fs::create_dir_all(&hidden).unwrap();
+    // Whoever holds the snapshot may be removing it.
+    let reader = fixture.store.open_snapshot(&Namespace::root(), &made).await.unwrap();
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use, cleared.errors.len()), (0, 0, 0), "{cleared:?}");
+    assert!(hidden.exists());
+    drop(reader);
+    fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert!(!hidden.exists());
+    assert_eq!(fixture.restore(&made, "stream.bin.didx").await, b"one");
+}
+
+// Goal: what one place refuses keeps neither the rest from going nor the dry run from saying so.
+#[tokio::test]
+async fn a_dry_run_leaves_out_what_goes_though_something_cannot_be_looked_at() {
+    let fixture = Fixture::new().await;
+    let left = "host/y/2026-01-02T00:00:00Z";
+    std::fs::create_dir_all(fixture.path(left)).unwrap();
+    std::fs::write(fixture.path("host/y/owner"), "root@pam\n").unwrap();
+    change_at(&fixture.path(left), START.minus(Duration::from_secs(1)));
+    std::fs::create_dir_all(fixture.path("ns/a")).unwrap();
+    std::fs::write(fixture.path("ns/a/vm"), "").unwrap();
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!((foreseen.clearable.len(), foreseen.errors.len()), (1, 1), "{foreseen:?}");
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.errors.len()), (1, 1), "{cleared:?}");
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ use coldkeep_datastore::{
 };
 use tempfile::TempDir;
 
+/// What the store clock shows at first.
+pub(crate) const START: StoreTime = StoreTime::from_unix(1_790_000_000, 0);
+
 pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
@@ -37,7 +40,7 @@ pub(crate) fn temporary_folder() -> TempDir {
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let folder = temporary_folder();
-        let clock = Arc::new(ManualClock::at(StoreTime::from_unix(1_790_000_000, 0)));
+        let clock = Arc::new(ManualClock::at(START));
         let path = folder.path().join("store");
         let store = Datastore::create(&path, "default".parse().unwrap(), options(&clock)).await.unwrap();
         Self { folder, clock, store, backend: None }
@@ -46,7 +49,7 @@ impl Fixture {
     /// A datastore in a new bucket; its clock skips waits.
     pub(crate) async fn in_bucket() -> Self {
         let folder = temporary_folder();
-        let clock = Arc::new(ManualClock::skipping(StoreTime::from_unix(1_790_000_000, 0)));
+        let clock = Arc::new(ManualClock::skipping(START));
         let backend = StagedBackend::new(clock.clone());
         let path = folder.path().join("store");
         let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::dir::EntryName;
 use coldkeep_gc::testing::{MemoryReferences, MemoryStore};
 use coldkeep_gc::{Control, End, References, Sink, Tidied, collect};
@@ -66,7 +67,9 @@ impl References for Untidy {
         index.starts_with("odd")
     }
 
-    async fn tidy(&self, dry_run: bool, _control: &Control) -> Tidied {
+    async fn tidy(&self, cutoff: StoreTime, dry_run: bool, control: &Control) -> Tidied {
+        assert_eq!(cutoff, START.plus(HOUR), "that of the run");
+        assert!(!control.is_cancelled());
         if !dry_run {
             self.0.forget("host/unfinished/root.didx");
         }

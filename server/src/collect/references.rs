@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_datastore::{
     Datastore, IndexFile, IndexPlace, IndexRead, Namespace, ReferenceError, SnapshotName,
 };
@@ -46,21 +47,21 @@ impl References for StoreReferences {
         *index.place() == IndexPlace::Unexpected
     }
 
-    async fn tidy(&self, dry_run: bool, control: &Control) -> Tidied {
+    async fn tidy(&self, cutoff: StoreTime, dry_run: bool, control: &Control) -> Tidied {
         let mut tidied = Tidied::default();
         if dry_run {
-            match self.store.unfinished().await {
-                Ok((unfinished, in_use)) => {
-                    (tidied.removed, tidied.in_use) = (unfinished.len() as u64, in_use);
+            match self.store.unfinished(cutoff).await {
+                Ok(unfinished) => {
+                    (tidied.removed, tidied.in_use) = (unfinished.clearable.len() as u64, unfinished.in_use);
+                    tidied.failures.extend(unfinished.errors.iter().map(|error| chain(error)));
                     // Once a run; a second call would find the same.
-                    let _ = self.left_out.set(unfinished);
+                    let _ = self.left_out.set(unfinished.clearable);
                 }
                 Err(error) => tidied.failures.push(chain(&error)),
             }
             return tidied;
         }
-        let control = control.clone();
-        match self.store.clear_unfinished(move || control.is_cancelled()).await {
+        match self.store.clear_unfinished(cutoff, &|| control.is_cancelled()).await {
             Ok(cleared) => {
                 tidied.removed = cleared.snapshots;
                 tidied.in_use = cleared.in_use;

@@ -5,7 +5,7 @@ use coldkeep_chunk_store::backend::Fault;
 use coldkeep_chunk_store::testing::{HeldRequest, RequestKind, Which};
 use coldkeep_datastore::{BackupError, BackupRequest, BeginError, IndexKind, Namespace};
 
-use crate::support::{Fixture, name, request, snapshot, upload_manifest, upload_stream};
+use crate::support::{Fixture, START, name, request, snapshot, upload_manifest, upload_stream};
 
 const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
 const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
@@ -85,9 +85,9 @@ async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
     fixture.backend().clear_rules();
     assert!(!fixture.path(FIRST).exists(), "gone on disk at once");
 
-    let foreseen = fixture.store.unfinished().await.unwrap();
-    assert_eq!((foreseen.0.len(), foreseen.1), (0, 1), "its path is closed (R19)");
-    let cleared = fixture.store.clear_unfinished(|| false).await.unwrap();
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!((foreseen.clearable.len(), foreseen.in_use), (0, 1), "its path is closed (R19)");
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (0, 1), "its path is closed (R19)");
     assert!(fixture.references().await.contains(&Digest::of(b"two")));
     let retry = fixture.store.begin_backup(request(FIRST)).await.unwrap_err();
@@ -113,11 +113,11 @@ async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     upload_stream(&running, "a.didx", &[b"two"]).await;
     // The path is open as soon as the backend's date was seen.
     fixture.store.chunks().as_bucket().unwrap().settle_expired().await.unwrap();
-    let (foreseen, in_use) = fixture.store.unfinished().await.unwrap();
-    assert_eq!(foreseen.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(FIRST))]);
-    assert_eq!(in_use, 1);
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!(foreseen.clearable.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(FIRST))]);
+    assert_eq!(foreseen.in_use, 1);
     assert!(!fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty(), "it only looked");
-    let cleared = fixture.store.clear_unfinished(|| false).await.unwrap();
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (1, 1), "a session that runs is left alone");
     assert!(fixture.keys(&format!(".cnt/{FIRST}/")).await.is_empty());
     assert_eq!(fixture.keys(&format!(".cnt/{SECOND}/")).await.len(), 1);

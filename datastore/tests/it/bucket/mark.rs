@@ -8,7 +8,7 @@ use coldkeep_chunk_store::backend::{AnyBackend, ObjectKey};
 use coldkeep_chunk_store::testing::{RequestKind, Which};
 use coldkeep_datastore::{Datastore, IndexFile, IndexRead, Namespace, ReferenceError};
 
-use crate::support::{Fixture, bucket_parts, snapshot, temporary_folder, upload_stream};
+use crate::support::{Fixture, START, bucket_parts, snapshot, temporary_folder, upload_stream};
 
 const FIRST: &str = "host/x/2026-01-01T00:00:00Z";
 const SECOND: &str = "host/x/2026-01-02T00:00:00Z";
@@ -41,7 +41,7 @@ async fn an_index_that_goes_before_it_is_fetched_does_not_stop_a_mark() {
         fixture.backend().hold_before(Which::next(RequestKind::Get).key(format!(".cnt/{SECOND}/a.didx")));
     let clear = async {
         let get = held.arrived().await;
-        assert_eq!(fixture.store.clear_unfinished(|| false).await.unwrap().snapshots, 1);
+        assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
         get.release();
     };
     let (listed, ()) = tokio::join!(fixture.store.index_files(), clear);
@@ -83,7 +83,7 @@ async fn an_index_whose_session_is_aborted_during_a_mark_counts_all_the_same() {
     assert!(matches!(outcome, Ok(IndexRead::Read { references: 1, .. })), "{outcome:?}");
     assert_eq!(digests, [Digest::of(b"one")]);
     // When the object is gone too, there is nothing to count.
-    assert_eq!(fixture.store.clear_unfinished(|| false).await.unwrap().snapshots, 1);
+    assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
     let again = fixture.store.index_files().await.unwrap();
     assert!(again.is_empty());
     assert!(matches!(read(&fixture, &listed[0]).await.0, Ok(IndexRead::Gone)));

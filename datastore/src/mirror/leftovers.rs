@@ -1,0 +1,192 @@
+//! What sessions and removals that did not end left on the disk (I5).
+
+use std::collections::BTreeSet;
+use std::time::UNIX_EPOCH;
+
+use coldkeep_chunk_store::StoreTime;
+
+use super::Parts;
+use crate::file::Context as _;
+use crate::name::{Namespace, SnapshotName};
+use crate::store::Tree;
+use crate::tree::{self, Leftovers, TreeError};
+
+/// What a clearing of unfinished snapshots came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Cleared {
+    /// Snapshots without manifest that were removed.
+    pub snapshots: u64,
+    /// Those that stay because a session works on them, a request for them may still take effect, or they are too young.
+    pub in_use: u64,
+    /// What kept others from being removed.
+    pub errors: Vec<TreeError>,
+}
+
+/// What a clearing of unfinished snapshots would come to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// Snapshots without manifest that would be removed.
+    pub clearable: BTreeSet<(Namespace, SnapshotName)>,
+    /// As in [`Cleared`].
+    pub in_use: u64,
+    /// What could not be looked at.
+    pub errors: Vec<TreeError>,
+}
+
+impl Cleared {
+    /// Takes the answer for one snapshot; returns whether it was removed.
+    pub(super) fn note(&mut self, cleared: Result<bool, TreeError>) -> bool {
+        match cleared {
+            Ok(removed) => {
+                self.snapshots += u64::from(removed);
+                return removed;
+            }
+            Err(error) if error.is_in_use() => self.in_use += 1,
+            // Its session failed and removed it itself.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => self.errors.push(error),
+        }
+        false
+    }
+
+    /// Takes the answer for the group of a snapshot that was removed. Who holds or removes the group cares for it.
+    pub(super) fn note_group(&mut self, removed: Result<bool, TreeError>) {
+        if let Err(error) = removed
+            && !error.is_in_use()
+            && !error.is_not_found()
+        {
+            self.errors.push(error);
+        }
+    }
+}
+
+impl Parts {
+    /// Removes from the disk what sessions and removals that did not end left behind, but for what somebody holds. The
+    /// bucket, if there is one, is left alone.
+    ///
+    /// What goes: hidden folders of unfinished removals, and folders that are called like a snapshot, have no manifest,
+    /// are not protected, were last changed before `cutoff` and lie in a group with a readable owner. When in doubt data is
+    /// kept: anything else stays, and so does what cannot be looked at or removed. Ends before the next folder once
+    /// `is_cancelled` says so.
+    pub(crate) async fn clear_leftovers(
+        &self,
+        cutoff: Option<StoreTime>,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Cleared {
+        let on_disk = Self { bucket: None, ..self.clone() };
+        let (mut cleared, unfinished) = on_disk.clear_hidden(is_cancelled).await;
+        for (ns, snapshot) in unfinished {
+            if is_cancelled() {
+                break;
+            }
+            let place = (ns.clone(), snapshot.clone());
+            let removed = on_disk.blocking(move |tree| tree.clear_one(&place.0, &place.1, cutoff)).await;
+            if cleared.note(removed) {
+                cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot).await);
+            }
+        }
+        cleared
+    }
+
+    /// Ends removals that did not end; returns also what unfinished snapshots there are.
+    pub(crate) async fn clear_hidden(
+        &self,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> (Cleared, BTreeSet<(Namespace, SnapshotName)>) {
+        let mut cleared = Cleared::default();
+        let found = match self.blocking(|tree| Ok(Leftovers::of(&tree.layout))).await {
+            Ok(found) => found,
+            Err(error) => {
+                cleared.errors.push(error);
+                return (cleared, BTreeSet::new());
+            }
+        };
+        cleared.errors = found.errors;
+        for (ns, snapshot) in found.hidden {
+            if is_cancelled() {
+                break;
+            }
+            let place = (ns.clone(), snapshot.clone());
+            let removed = self.blocking(move |tree| {
+                // A removal that goes on has the lock.
+                let _held = tree.lock_snapshot(&place.0, &place.1)?;
+                tree::remove_hidden(&tree.layout, &place.0, &place.1)
+            });
+            match removed.await {
+                Ok(()) => cleared.note_group(self.remove_group_if_left(&ns, &snapshot).await),
+                Err(error) if error.is_in_use() => {}
+                Err(error) => cleared.errors.push(error),
+            }
+        }
+        (cleared, found.unfinished)
+    }
+
+    /// Returns what [`Self::clear_leftovers`] would do now to unfinished snapshots.
+    pub(crate) async fn list_leftovers(&self, cutoff: StoreTime) -> Result<Unfinished, TreeError> {
+        self.blocking(move |tree| {
+            let found = Leftovers::of(&tree.layout);
+            let mut foreseen = Unfinished { errors: found.errors, ..Unfinished::default() };
+            for (ns, snapshot) in found.unfinished {
+                match tree.lock_unfinished(&ns, &snapshot, Some(cutoff)) {
+                    Ok(Some(_held)) => {
+                        foreseen.clearable.insert((ns, snapshot));
+                    }
+                    Ok(None) => {}
+                    Err(error) if error.is_in_use() => foreseen.in_use += 1,
+                    Err(error) => foreseen.errors.push(error),
+                }
+            }
+            Ok(foreseen)
+        })
+        .await
+    }
+
+    /// Removes the group of a snapshot that was removed, if nothing is left of it.
+    async fn remove_group_if_left(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+        let _held = self.tree.lock_group(ns, &snapshot.group)?;
+        self.remove_group_if_empty(ns, &snapshot.group).await
+    }
+}
+
+impl Tree {
+    /// Returns whether it was there to be removed.
+    fn clear_one(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        cutoff: Option<StoreTime>,
+    ) -> Result<bool, TreeError> {
+        let Some(_held) = self.lock_unfinished(ns, snapshot, cutoff)? else { return Ok(false) };
+        tree::remove_snapshot(&self.layout, ns, snapshot)?;
+        Ok(true)
+    }
+
+    /// Locks a snapshot that is unfinished, so that it stays so; none if it is not: its session may have finished it, or
+    /// removed it, since it was found.
+    ///
+    /// # Errors
+    /// [`TreeError::SnapshotInUse`] also for one that was changed since `cutoff`: somebody may be copying it here.
+    fn lock_unfinished(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        cutoff: Option<StoreTime>,
+    ) -> Result<Option<crate::lock::LockGuard>, TreeError> {
+        let held = self.lock_snapshot(ns, snapshot)?;
+        if !tree::is_unfinished(&self.layout, ns, snapshot)? {
+            return Ok(None);
+        }
+        if let Some(cutoff) = cutoff {
+            let folder = self.layout.snapshot(ns, snapshot);
+            let changed_at = folder.metadata().and_then(|metadata| metadata.modified());
+            let changed_at = changed_at.context("look at", &folder)?;
+            let age = changed_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            if age.as_nanos() as i128 >= i128::from(cutoff.unix_nanos()) {
+                return Err(TreeError::SnapshotInUse { snapshot: snapshot.clone() });
+            }
+        }
+        Ok(Some(held))
+    }
+}
