@@ -24,6 +24,8 @@ Usage: cargo xtask VERB
                                     the S3 client's suite on a server of yours, below a random prefix of B or
                                     in a bucket of its own
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
+  faults [--rounds N]               backs up, restores and collects over a line that fails all the time, N times
+                                    (default 50)
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
                                     whole processes: wall time, CPU time, memory
@@ -49,7 +51,8 @@ pub(crate) enum Verb {
     Check,
     Mutants(MutantsFlags),
     Matrix(MatrixFlags),
-    Crash(CrashFlags),
+    Crash(RoundsFlags),
+    Faults(RoundsFlags),
     Fuzz(FuzzFlags),
     Bench(BenchFlags),
 }
@@ -61,9 +64,9 @@ pub(crate) struct MutantsFlags {
     pub(crate) rules: Vec<String>,
 }
 
-/// Flags of `crash`.
+/// Flags of `crash` and `faults`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct CrashFlags {
+pub(crate) struct RoundsFlags {
     pub(crate) rounds: u32,
 }
 
@@ -114,7 +117,8 @@ impl Flags {
             "check" => end(&mut args).map(|()| Verb::Check)?,
             "mutants" => Verb::Mutants(mutants(&mut args)?),
             "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
-            "crash" => Verb::Crash(crash(&mut args)?),
+            "crash" => Verb::Crash(rounds(&mut args)?),
+            "faults" => Verb::Faults(rounds(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
             "bench" => Verb::Bench(bench(&mut args)?),
             other => bail!("there is no verb `{other}`"),
@@ -133,6 +137,7 @@ impl Verb {
             Verb::Mutants(_) => "mutants",
             Verb::Matrix(_) => "matrix",
             Verb::Crash(_) => "crash",
+            Verb::Faults(_) => "faults",
             Verb::Fuzz(_) => "fuzz",
             Verb::Bench(_) => "bench",
         }
@@ -157,7 +162,7 @@ fn mutants(args: &mut lexopt::Parser) -> Result<MutantsFlags> {
     Ok(MutantsFlags { rules })
 }
 
-fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
+fn rounds(args: &mut lexopt::Parser) -> Result<RoundsFlags> {
     let mut rounds = 50;
     while let Some(arg) = args.next()? {
         match arg {
@@ -165,7 +170,7 @@ fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(CrashFlags { rounds })
+    Ok(RoundsFlags { rounds })
 }
 
 fn fuzz(args: &mut lexopt::Parser) -> Result<FuzzFlags> {
@@ -244,7 +249,8 @@ mod tests {
             parse("matrix --server moto").unwrap(),
             Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()), stress_seconds: None })
         );
-        assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(CrashFlags { rounds: 7 }));
+        assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(RoundsFlags { rounds: 7 }));
+        assert_eq!(parse("faults").unwrap(), Verb::Faults(RoundsFlags { rounds: 50 }));
         assert_eq!(
             parse("fuzz --seconds 5 --target blob").unwrap(),
             Verb::Fuzz(FuzzFlags { seconds: 5, target: Some("blob".to_owned()) })

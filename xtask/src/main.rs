@@ -4,8 +4,8 @@
 //! what was skipped; a skip is never a pass. This program links no product crate: everything it checks runs as a process of its own.
 
 mod bench;
+mod campaign;
 mod check;
-mod crash;
 mod flags;
 mod fuzz;
 mod matrix;
@@ -53,7 +53,8 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Check => check::run(&workspace, &mut report),
         Verb::Mutants(flags) => mutants::run(&workspace, flags, &mut report)?,
         Verb::Matrix(flags) => matrix::run(&workspace, flags, &mut report),
-        Verb::Crash(flags) => crash::run(&workspace, flags, &mut report),
+        Verb::Crash(flags) => campaign::crash(&workspace, flags, &mut report),
+        Verb::Faults(flags) => campaign::faults(&workspace, flags, &mut report),
         Verb::Fuzz(flags) => fuzz::run(&workspace, flags, &mut report)?,
         Verb::Bench(flags) => bench::run(&workspace, flags, &mut report),
     }

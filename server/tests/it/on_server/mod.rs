@@ -1,6 +1,7 @@
 //! Backups into a bucket and back, by the real binary on a real S3 server where the environment names one, else on one
 //! in memory: what clients see, and what becomes of lost folders, killed servers and backends that go away.
 
+mod faults;
 mod interrupted;
 mod life;
 mod loss;

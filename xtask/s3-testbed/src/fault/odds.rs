@@ -26,6 +26,11 @@ impl Odds {
         SELF_ENDING.iter().fold(Odds::none(), |odds, kind| odds.with(*kind, per_mille))
     }
 
+    /// Every kind that a client survives by itself, in equal parts, so often in all.
+    pub fn in_all(per_mille: u16) -> Odds {
+        Odds::each(per_mille / SELF_ENDING.len() as u16)
+    }
+
     /// Sets how often one kind is drawn.
     ///
     /// # Panics
