@@ -27,6 +27,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
     oldest_compiler(workspace, report);
     dependencies(workspace, report);
     packaging(workspace, report);
+    layers(workspace, report);
 }
 
 const CHECKS: &[(&str, &[&str])] = &[
@@ -109,6 +110,28 @@ fn packaging(workspace: &Workspace, report: &mut Report) {
         command.args(["--package", &package.name]);
     }
     report.step("packaging", || shell::run(&mut command));
+}
+
+/// Crates outside the workspace, each of which uses one layer with default features off.
+const LAYERS: [&str; 5] = ["s3-client", "chunk-store", "datastore", "gc", "client"];
+
+/// Builds and runs what uses one layer alone: each by itself, so that no other brings features in.
+fn layers(workspace: &Workspace, report: &mut Report) {
+    let manifest = workspace.root.join("xtask/layers/Cargo.toml");
+    let layer = |verb: &[&str]| {
+        let mut command = cargo(workspace, verb);
+        command.arg("--manifest-path").arg(&manifest);
+        command.env("CARGO_TARGET_DIR", workspace.target.join("layers"));
+        command
+    };
+    report.step("formatting of the layers' users", || shell::run(layer(&["fmt", "--all"]).arg("--check")));
+    for name in LAYERS {
+        let package = format!("layer-{name}");
+        report.step(&format!("{name} alone"), || {
+            shell::run(layer(&["clippy", "--locked", "--package", &package]).args(["--", "-D", "warnings"]))?;
+            shell::run(&mut layer(&["run", "--locked", "--package", &package]))
+        });
+    }
 }
 
 #[cfg(test)]

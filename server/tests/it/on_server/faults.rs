@@ -14,7 +14,7 @@ use coldkeep_client::Store;
 use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::{FaultKind, Odds};
 
-use super::{Scene, TIME, lose_folder};
+use super::{Scene, TIME, lose_folder, names};
 use crate::kill::{Choices, setting};
 use crate::live::Live;
 use crate::material::{Chunk, backup, noise};
@@ -58,7 +58,7 @@ impl Work {
     async fn go_on(&mut self) -> usize {
         let before = self.scene.proxy.seen().len();
         let store = self.scene.site.store();
-        let (id, time) = (format!("g{}", self.round), TIME + self.round as i64);
+        let (id, time) = (format!("g{:04}", self.round), TIME + self.round as i64);
         let first = COMMON + self.round * NEW;
         let numbers: Vec<u64> = (0..COMMON).chain(first..first + NEW).collect();
         let chunks: Vec<Chunk> = numbers.iter().map(|number| chunk(*number)).collect();
@@ -69,8 +69,10 @@ impl Work {
         assert_restores(&store, oldest, numbers).await;
         if self.committed.len() > KEPT {
             let oldest = oldest.clone();
-            // It may be closed for a while by a request in doubt (R19), and is then forgotten in a later round.
-            if store.forget(&oldest).await.is_ok() {
+            // One that a request in doubt keeps closed (R19) is forgotten in a later round. One that lost its manifest before a
+            // request failed for good is gone, and what is left of it goes with a collection.
+            let forgotten = store.forget(&oldest).await;
+            if forgotten.is_ok() || !names(&store).await.contains(&oldest) {
                 self.committed.remove(&oldest);
             }
         }
