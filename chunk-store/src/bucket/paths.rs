@@ -133,6 +133,14 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.journal.is_path_free(path)
     }
 
+    /// Returns whether every request for an object of a snapshot that may still take effect has its path claimed or closed
+    /// here, as far as can be told without asking the backend. It is not so for some minutes after an open that follows no
+    /// clean end: the disk may be one from before, whose token is right all the same (R10), and lack what sessions claimed
+    /// since. What looks forsaken may then be about to be committed (hazard H25).
+    pub fn knows_all_claims(&self) -> bool {
+        !self.journal.has_earlier()
+    }
+
     /// Waits until no request for the path, or for what lies inside or around it, can still take effect. Whether somebody
     /// works on it is another matter: [`Self::claim`] says.
     ///

@@ -48,6 +48,7 @@ pub(crate) struct Suspects {
     writing: Mutex<Vec<(StoreTime, GuardWatch)>>,
     /// Two saves at once would write one temporary file.
     saving: AsyncMutex<()>,
+    follows_clean_end: bool,
 }
 
 /// Reads the saved state, starts the clock and marks the store as open.
@@ -76,6 +77,7 @@ pub(crate) async fn open<D: ChunkDir>(
         saved_at: Mutex::new(floor),
         writing: Mutex::default(),
         saving: AsyncMutex::default(),
+        follows_clean_end: saved.is_none_or(|saved| saved.clean),
     };
     suspects.save(dir, &clock, false).await?;
     Ok((clock, suspects))
@@ -110,6 +112,11 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
 }
 
 impl Suspects {
+    /// Returns whether the store was closed cleanly before this open, or never open.
+    pub(crate) const fn follows_clean_end(&self) -> bool {
+        self.follows_clean_end
+    }
+
     /// Returns whether a file with this mtime must be checked before it counts.
     pub(crate) fn contains(&self, written_at: StoreTime) -> bool {
         self.spans.iter().any(|(from, to)| (*from..=*to).contains(&written_at))

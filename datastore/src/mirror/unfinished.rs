@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coldkeep_chunk_store::backend::ObjectInfo;
-use coldkeep_chunk_store::bucket::BucketStore;
+use coldkeep_chunk_store::bucket::{BucketStore, PathError};
 
 use super::removal::{delete_rest, list_folder};
 use super::{Cleared, ContentKey, Parts, Unfinished, release};
@@ -27,6 +27,15 @@ impl Parts {
                 return cleared;
             }
         };
+        if !found.is_empty() && !bucket.knows_all_claims() {
+            // The backend's date may say that it does by now.
+            let settled = bucket.settle_expired().await;
+            cleared.errors.extend(settled.err().map(|error| PathError::from(error).into()));
+        }
+        if !bucket.knows_all_claims() {
+            cleared.in_use += found.len() as u64;
+            return cleared;
+        }
         for (ns, snapshot) in found {
             if is_cancelled() {
                 break;
@@ -45,13 +54,17 @@ impl Parts {
         bucket: &Arc<BucketStore>,
         objects: Vec<ObjectInfo>,
     ) -> Result<Unfinished, TreeError> {
+        if !bucket.knows_all_claims() {
+            bucket.settle_expired().await.map_err(PathError::from)?;
+        }
         let bucket = Arc::clone(bucket);
         self.blocking(move |tree| {
             let mut foreseen = Unfinished::default();
             for (ns, snapshot) in unfinished(&objects) {
                 let path = tree.layout.snapshot(&ns, &snapshot);
                 let held = tree.lock_snapshot(&ns, &snapshot);
-                if held.is_err() || !bucket.is_path_free(tree.layout.key(&path).as_str()) {
+                let knows_it = bucket.knows_all_claims();
+                if held.is_err() || !knows_it || !bucket.is_path_free(tree.layout.key(&path).as_str()) {
                     foreseen.in_use += 1;
                 } else if !tree::is_finished(&tree.layout, &ns, &snapshot)? {
                     // One that is finished by now was committed since the listing.

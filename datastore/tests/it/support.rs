@@ -72,6 +72,32 @@ impl Fixture {
         Self { folder, clock, store, backend: Some(backend) }
     }
 
+    /// Copies the folder as it is now: an image of the disk.
+    pub(crate) fn image(&self) -> TempDir {
+        let image = temporary_folder();
+        let mut open = vec![std::path::PathBuf::new()];
+        while let Some(inside) = open.pop() {
+            std::fs::create_dir_all(image.path().join("store").join(&inside)).unwrap();
+            for entry in std::fs::read_dir(self.store.folder().join(&inside)).unwrap() {
+                let entry = entry.unwrap();
+                let name = inside.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    open.push(name);
+                } else {
+                    std::fs::copy(entry.path(), image.path().join("store").join(name)).unwrap();
+                }
+            }
+        }
+        image
+    }
+
+    /// Opens an image in place of the folder, as a machine that was set back does; this one is over then.
+    pub(crate) async fn restored(&self, image: TempDir) -> Self {
+        let (clock, backend) = (Arc::clone(&self.clock), self.backend().clone());
+        let store = open(&image.path().join("store"), &clock, Some(&backend)).await.unwrap();
+        Self { folder: image, clock, store, backend: Some(backend) }
+    }
+
     /// Keys of the bucket that begin with a text, without the chunks.
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
         let bucket = self.store.chunks().as_bucket().unwrap();

@@ -306,6 +306,10 @@ pub(crate) const RULES: &[Rule] = &[
             Hazard { harness: STORE, test: "h35_a_request_given_up_in_mid_air_closes_the_path" },
             Hazard { harness: STORE, test: "h25_a_manifest_that_may_still_land_keeps_its_path_closed" },
             Hazard { harness: DATASTORE, test: "h35_a_retry_with_the_same_time_meets_no_late_put" },
+            Hazard {
+                harness: DATASTORE,
+                test: "h25_a_disk_from_before_the_session_leaves_it_its_index_until_nothing_can_land",
+            },
         ],
     },
     Rule {

@@ -84,6 +84,9 @@ impl Drop for UploadWatch {
     }
 }
 
+/// Stands among the paths, and meets none of them: all lie below `.cnt/`.
+const EARLIER: &str = "earlier";
+
 /// The journal of one store.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -306,7 +309,7 @@ impl Journal {
         JournalCounts {
             journalled: state.journalled.len(),
             in_limbo: in_limbo.map(|entry| entry.digests.len()).sum(),
-            closed_paths: state.paths.len(),
+            closed_paths: state.paths.keys().filter(|path| *path != EARLIER).count(),
         }
     }
 
@@ -331,6 +334,16 @@ impl Journal {
         }
         state.paths.insert(path.to_owned(), PathState::Claimed);
         Ok(())
+    }
+
+    /// Remembers until when requests may take effect of which this journal knows nothing.
+    pub(crate) fn close_earlier(&self, until: StoreTime) {
+        lock(&self.state).paths.insert(EARLIER.to_owned(), PathState::Closed(until));
+    }
+
+    /// Returns whether requests may take effect of which this journal knows nothing; see [`Self::close_earlier`].
+    pub(crate) fn has_earlier(&self) -> bool {
+        lock(&self.state).paths.contains_key(EARLIER)
     }
 
     /// Returns whether [`Self::claim_path`] would succeed.

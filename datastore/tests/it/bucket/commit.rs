@@ -96,6 +96,56 @@ async fn h25_the_chunks_of_a_manifest_that_may_still_land_stay_referenced() {
     assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
 }
 
+/// Goal: as above, on a machine that was set back to an image of before the session: its journal knows nothing of the
+/// manifest that may still land, and its token is right.
+#[tokio::test]
+async fn h25_a_disk_from_before_the_session_leaves_it_its_index_until_nothing_can_land() {
+    let fixture = Fixture::in_bucket().await;
+    let image = fixture.image();
+    let writer = upload(&fixture, FIRST, &[b"one", b"two"]).await;
+    let manifest = format!(".cnt/{FIRST}/index.json.blob");
+    let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&manifest));
+    let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
+    assert!(finished.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+
+    let restored = fixture.restored(image).await;
+    let foreseen = restored.store.unfinished(START).await.unwrap();
+    assert_eq!((foreseen.clearable.len(), foreseen.in_use), (0, 1));
+    let cleared = restored.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use), (0, 1));
+    assert!(restored.references().await.contains(&Digest::of(b"two")));
+    // Backups go on meanwhile.
+    restored.backup(SECOND, &[b"three"]).await;
+    late.land().await.unwrap();
+    assert_eq!(restored.with_bucket_alone().await.check_whole().await, 2);
+}
+
+#[tokio::test]
+async fn what_a_disk_from_before_knows_nothing_of_is_cleared_when_nothing_can_land() {
+    let fixture = Fixture::in_bucket().await;
+    let image = fixture.image();
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    writer.abort().await.unwrap();
+    drop(writer);
+    let restored = fixture.restored(image).await;
+    assert_eq!(restored.store.clear_unfinished(START, &|| false).await.unwrap().in_use, 1);
+    fixture.expire();
+    let foreseen = restored.store.unfinished(START).await.unwrap();
+    assert_eq!((foreseen.clearable.len(), foreseen.in_use), (1, 0));
+    let cleared = restored.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.in_use), (1, 0));
+    // An end in order leaves nothing that could land.
+    restored.store.chunks().as_bucket().unwrap().close().await.unwrap();
+    let reopened = restored.reopen().await;
+    let writer = upload(&reopened, SECOND, &[b"one"]).await;
+    writer.abort().await.unwrap();
+    drop(writer);
+    assert_eq!(reopened.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
+}
+
 #[tokio::test]
 async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     let fixture = Fixture::in_bucket().await;
