@@ -10,7 +10,6 @@ mod machine;
 mod rules;
 mod scenario;
 mod state;
-mod variant;
 
 use std::process::ExitCode;
 

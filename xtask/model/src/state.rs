@@ -485,7 +485,7 @@ pub(crate) struct Budget {
     /// The wall clock is set back; the local clock jumps ahead.
     pub(crate) steps_back: u8,
     pub(crate) jumps: u8,
-    /// The disk of host 0 is copied; the copy is put back, or given to host 1.
+    /// The disk of host 0 is copied; the copy is put back, or given to host 1, which then may start once.
     pub(crate) copies: u8,
     pub(crate) restores: u8,
     pub(crate) clones: u8,

@@ -138,7 +138,10 @@ impl Machine {
         for digest in members(batch.digests & !batch.waiting & !batch.over) {
             let mut next = *state;
             next.hosts[host].batch.over |= bit(digest);
-            push(out, Event::GivesUp { host: host_id, digest: digest as u8 }, next);
+            // The simpler protocol asks until it is answered, where it may.
+            if !self.is_variant || state.budget.retries == 0 {
+                push(out, Event::GivesUp { host: host_id, digest: digest as u8 }, next);
+            }
             let is_valid = state.bucket.now <= batch.expiry || !self.keeps(Rule::R9Signing);
             if state.budget.retries > 0 && is_valid {
                 let mut next = *state;

@@ -154,9 +154,7 @@ impl Machine {
         if self.keeps(Rule::R15Told) {
             self.fail_told(&mut next, host, digest);
         }
-        if self.is_variant {
-            self.set_aside_at_once(&mut next, host, digest);
-        } else if self.keeps(Rule::R15Journal) {
+        if self.keeps(Rule::R15Journal) {
             self.journal(&mut next, host, bit(digest), true);
         } else {
             self.set_aside_at_once(&mut next, host, digest);

@@ -1,6 +1,6 @@
 //! What must hold in every state: I1, I2, I3, and I5 as "one clean run from here leaves what is referenced".
 
-use super::{Machine, Steps};
+use super::{Claimed, Machine, Steps};
 use crate::event::Event;
 use crate::state::{Budget, DIGESTS, HOSTS, INDEX, Object, PATHS, Stage, State, Up, has};
 
@@ -9,8 +9,11 @@ const ENDING_MAX: usize = 400;
 
 impl Machine {
     pub(super) fn broken_claim(&self, state: &State, next: &[(Event, State)]) -> Option<String> {
-        let broken = self.i1(state).or_else(|| self.i2(state)).or_else(|| self.i3(state));
-        if broken.is_some() || !self.scenario.claims.i5 || !self.claims_i5 {
+        let mut broken = self.i1(state).or_else(|| self.i3(state));
+        if self.claimed >= Claimed::Safety {
+            broken = broken.or_else(|| self.i2(state));
+        }
+        if broken.is_some() || !self.scenario.claims.i5 || self.claimed < Claimed::All {
             return broken;
         }
         let is_quiet = !state.sessions.iter().any(|session| session.is_open())

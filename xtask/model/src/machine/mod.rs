@@ -25,14 +25,25 @@ use crate::state::{
 /// States that one step leads to, with what happened.
 pub(crate) type Steps = Vec<(Event, State)>;
 
+/// Which of the claims of a scenario are looked at: a story of a loss says more than one of a marker that lies, and that more than
+/// one of a leak.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Claimed {
+    /// I1 and I3.
+    NoLoss,
+    /// And I2.
+    Safety,
+    /// And I5.
+    All,
+}
+
 /// A scenario under a set of rules.
 pub(crate) struct Machine {
     pub(crate) scenario: &'static Scenario,
     pub(crate) rules: Rules,
     /// The protocol with upload markers and a mutex of the whole store alone.
     pub(crate) is_variant: bool,
-    /// Claim I5 too, where the scenario does.
-    pub(crate) claims_i5: bool,
+    pub(crate) claimed: Claimed,
 }
 
 impl Machine {
@@ -49,7 +60,8 @@ impl Machine {
     fn is_owner(&self, state: &State, host: usize) -> bool {
         let disk = &state.hosts[host].disk;
         let token = state.bucket.token;
-        !self.scenario.has_generation
+        self.is_variant
+            || !self.scenario.has_generation
             || disk.current == token
             || (disk.proposed != 0 && disk.proposed == token)
     }

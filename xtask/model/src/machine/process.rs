@@ -195,6 +195,7 @@ impl Machine {
         if state.budget.clones > 0 && state.hosts[1].up == Up::Down {
             let mut next = *state;
             next.budget.clones -= 1;
+            next.budget.opens[1] += 1;
             next.hosts[1].disk = copy;
             next.hosts[1].journal = copy.journal;
             next.hosts[1].disk.sync();

@@ -74,7 +74,7 @@ impl Machine {
         if index & INDEX != 0 && state.bucket.manifest[path] != 0 {
             run.marked |= index & !INDEX;
             what = Reading::Index;
-        } else if index & INDEX != 0 && self.is_forsaken(state, host, path) {
+        } else if index & INDEX != 0 && !self.is_variant && self.is_forsaken(state, host, path) {
             // R19: a removal reads the token first.
             if self.keeps(Rule::R19Token) && !self.is_owner(state, host) {
                 self.close(&mut next, host);

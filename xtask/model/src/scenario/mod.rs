@@ -1,10 +1,12 @@
 //! Bounded scenarios: who takes part, what may happen, and how often.
 
+mod hazards;
 mod table;
 
 use crate::rules::Rule;
 use crate::state::State;
 
+pub(crate) use hazards::{HAZARDS, upload_marker_only};
 pub(crate) use table::SCENARIOS;
 
 /// One item of what a session does before it commits.
@@ -106,7 +108,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The scenario of that name.
     pub(crate) fn named(name: &str) -> Option<&'static Scenario> {
-        SCENARIOS.iter().find(|scenario| scenario.name == name)
+        SCENARIOS.iter().chain(HAZARDS).find(|scenario| scenario.name == name)
     }
 }
 

@@ -4,23 +4,23 @@ use super::{Begin, Claims, Item, Scenario, Writer};
 use crate::rules::Rule;
 use crate::state::{Budget, EARLIER, File, INDEX, Object, State, bit};
 
-const D: Item = Item::Insert(0);
+pub(super) const D: Item = Item::Insert(0);
 const E: Item = Item::Insert(1);
 
 /// Digest `digest` is in the bucket and has a marker from before.
-fn stored(state: &mut State, digest: usize) {
+pub(super) fn stored(state: &mut State, digest: usize) {
     state.bucket.objects[digest] = Object::Good;
     state.hosts[0].disk.marker[digest] = File::old(0);
 }
 
 /// The earlier snapshot is committed and names the digests.
-fn earlier(state: &mut State, digests: u8) {
+pub(super) fn earlier(state: &mut State, digests: u8) {
     state.bucket.index[0] = INDEX | digests;
     state.bucket.manifest[0] = EARLIER;
     state.promised[0] = EARLIER;
 }
 
-const PLAIN: Scenario = Scenario {
+pub(super) const PLAIN: Scenario = Scenario {
     name: "",
     about: "",
     needs: &[],
@@ -252,7 +252,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs: &[(Rule::R19Path, 17)],
         setup: |state| {
             state.budget =
-                Budget { runs: 1, lost_manifests: 1, prunes: 1, lost_prunes: 1, ticks: 1, ..Budget::NONE };
+                Budget { runs: 1, lost_manifests: 1, prunes: 2, lost_prunes: 1, ticks: 1, ..Budget::NONE };
         },
         writers: &[Writer::new(1, &[D]), Writer::new(1, &[D]).begin(Begin::AfterOther)],
         ..PLAIN
@@ -310,7 +310,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         is_quick: false,
         setup: |state| {
             stored(state, 0);
-            state.budget = Budget { runs: 2, copies: 1, clones: 1, opens: [0, 1], ticks: 1, ..Budget::NONE };
+            state.budget = Budget { runs: 2, copies: 1, clones: 1, ticks: 1, ..Budget::NONE };
         },
         writers: &[Writer::new(1, &[D]), Writer::new(2, &[D]).on_b()],
         has_generation: true,
