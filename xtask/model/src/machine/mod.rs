@@ -200,3 +200,38 @@ fn push(out: &mut Steps, event: Event, mut state: State) {
     }
     out.push((event, state));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::explore::{Verdict, explore};
+
+    /// Explores without fingerprints.
+    fn exact(machine: &Machine) -> (usize, usize) {
+        let initial = machine.initial();
+        let mut seen = HashSet::from([initial]);
+        let mut open = vec![initial];
+        let (mut out, mut steps) = (Vec::new(), 0);
+        while let Some(state) = open.pop() {
+            out.clear();
+            machine.steps(&state, &mut out);
+            steps += out.len();
+            open.extend(out.iter().map(|(_, next)| *next).filter(|next| seen.insert(*next)));
+        }
+        (seen.len(), steps)
+    }
+
+    #[test]
+    fn fingerprints_lose_no_state() {
+        for name in ["heal-race", "superseded", "late-manifest"] {
+            let scenario = Scenario::named(name).unwrap();
+            let machine =
+                Machine { scenario, rules: Rules::ALL, is_variant: false, claimed: Claimed::NoLoss };
+            let outcome = explore(&machine, usize::MAX);
+            assert!(matches!(outcome.verdict, Verdict::Holds));
+            assert_eq!(exact(&machine), (outcome.states, outcome.steps), "{name}");
+        }
+    }
+}

@@ -81,12 +81,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "crash",
         about: "the process dies at any point of a run or an upload, and starts again",
-        needs: &[(Rule::R7Journal, 16), (Rule::R7Replay, 19), (Rule::R7LocalFiles, 15)],
+        needs: &[(Rule::R7Journal, 16), (Rule::R7Replay, 19)],
         setup: |state| {
             stored(state, 0);
             state.budget = Budget { runs: 2, crashes: 1, opens: [1, 0], ticks: 1, ..Budget::NONE };
         },
         writers: &[Writer::new(1, &[D]), Writer::new(2, &[D])],
+        ..PLAIN
+    },
+    Scenario {
+        name: "leftover",
+        about: "an upload is cut short by a crash, and what it leaves is collected",
+        needs: &[(Rule::R7LocalFiles, 3)],
+        setup: |state| {
+            state.budget = Budget { runs: 1, crashes: 1, opens: [1, 0], ..Budget::NONE };
+        },
+        writers: &[Writer::new(1, &[D])],
         ..PLAIN
     },
     Scenario {
@@ -267,6 +277,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (Rule::R10Unfinished, 19),
             (Rule::R19Open, 12),
         ],
+        is_quick: false,
         setup: |state| {
             stored(state, 0);
             state.budget = Budget {
