@@ -259,12 +259,18 @@ fn is_shown(rule: Rule) -> bool {
         || REDUNDANT.iter().any(|redundant| redundant.rule == rule)
 }
 
+/// Steps at the end of a story that a short one has.
+const SHORT: usize = 4;
+
 fn tell(outcome: &Outcome<Event>, how: Story) {
     let Verdict::Flawed { story, .. } = &outcome.verdict else { return };
-    if how == Story::Full {
-        for (number, event) in story.iter().enumerate() {
-            println!("      {:>2}. {event}", number + 1);
-        }
+    let skipped = match how {
+        Story::None => story.len(),
+        Story::Short => story.len().saturating_sub(SHORT),
+        Story::Full => 0,
+    };
+    for (number, event) in story.iter().enumerate().skip(skipped) {
+        println!("      {:>2}. {event}", number + 1);
     }
 }
 

@@ -15,7 +15,7 @@ Usage: cargo xtask model [--quick] [--scenario NAME] [--off SWITCH] [--story non
   --quick          only what takes a moment
   --scenario NAME  only this scenario
   --off SWITCH     only this part of a rule, off
-  --story          of a counterexample: none, its length (short, the default), or every step (full)
+  --story          of a counterexample: only its length (none), its last steps (short), every step (full, the default)
   --variant        a simpler protocol, and the hazards that it leaves open
   --list           names of scenarios and switches";
 
@@ -51,7 +51,7 @@ impl Flags {
             is_variant: false,
             scenario: None,
             off: None,
-            story: Story::Short,
+            story: Story::Full,
         };
         while let Some(arg) = args.next()? {
             match arg {

@@ -340,4 +340,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         has_generation: true,
         ..PLAIN
     },
+    Scenario {
+        name: "wide",
+        about: "two digests, two sessions, deletes without an answer, keys refused, a crash, an abort",
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            stored(state, 1);
+            state.budget = Budget {
+                runs: 1,
+                lost_deletes: 1,
+                retries: 1,
+                refused: 1,
+                crashes: 1,
+                aborts: 1,
+                opens: [1, 0],
+                ticks: 1,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D, E]), Writer::new(2, &[E])],
+        heals: true,
+        ..PLAIN
+    },
 ];
