@@ -23,6 +23,8 @@ Usage: cargo xtask VERB
          [--bucket B] [--path-style] [--lacks LIST] [--quirks LIST]
                                     the S3 client's suite on a server of yours, below a random prefix of B or
                                     in a bucket of its own
+  model [--quick] [--scenario NAME] [--off SWITCH] [--story none|short|full] [--variant upload-marker-only] [--list]
+                                    the rules as a state machine, explored to the end: all on, then each part off
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
   faults [--rounds N]               backs up, restores and collects over a line that fails all the time, N times
                                     (default 50)
@@ -51,6 +53,7 @@ pub(crate) enum Verb {
     Check,
     Mutants(MutantsFlags),
     Matrix(MatrixFlags),
+    Model(ModelFlags),
     Crash(RoundsFlags),
     Faults(RoundsFlags),
     Fuzz(FuzzFlags),
@@ -62,6 +65,12 @@ pub(crate) enum Verb {
 pub(crate) struct MutantsFlags {
     /// Only these rules (`r2`); empty means all.
     pub(crate) rules: Vec<String>,
+}
+
+/// Flags of `model`, handed on as they are; the model validates their values.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ModelFlags {
+    pub(crate) pass_on: Vec<OsString>,
 }
 
 /// Flags of `crash` and `faults`.
@@ -117,6 +126,7 @@ impl Flags {
             "check" => end(&mut args).map(|()| Verb::Check)?,
             "mutants" => Verb::Mutants(mutants(&mut args)?),
             "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
+            "model" => Verb::Model(model(&mut args)?),
             "crash" => Verb::Crash(rounds(&mut args)?),
             "faults" => Verb::Faults(rounds(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
@@ -136,6 +146,7 @@ impl Verb {
             Verb::Check => "check",
             Verb::Mutants(_) => "mutants",
             Verb::Matrix(_) => "matrix",
+            Verb::Model(_) => "model",
             Verb::Crash(_) => "crash",
             Verb::Faults(_) => "faults",
             Verb::Fuzz(_) => "fuzz",
@@ -160,6 +171,22 @@ fn mutants(args: &mut lexopt::Parser) -> Result<MutantsFlags> {
         }
     }
     Ok(MutantsFlags { rules })
+}
+
+fn model(args: &mut lexopt::Parser) -> Result<ModelFlags> {
+    let mut pass_on = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long(name @ ("quick" | "list")) => pass_on.push(format!("--{name}").into()),
+            Long(name @ ("scenario" | "off" | "story" | "variant")) => {
+                let name = OsString::from(format!("--{name}"));
+                let value = args.value()?;
+                pass_on.extend([name, value]);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(ModelFlags { pass_on })
 }
 
 fn rounds(args: &mut lexopt::Parser) -> Result<RoundsFlags> {
@@ -258,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn model_passes_its_flags_on() {
+        let Verb::Model(flags) = parse("model --quick --off r8-wait --story full").unwrap() else {
+            panic!("another verb")
+        };
+        assert_eq!(flags.pass_on, ["--quick", "--off", "r8-wait", "--story", "full"]);
+        parse("model --seeds 3").unwrap_err();
+    }
+
+    #[test]
     fn bench_passes_its_sizes_on() {
         let Verb::Bench(flags) = parse("bench e2e --json --size 64MiB --peers none").unwrap() else {
             panic!("another verb")
@@ -293,9 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in
-            ["sim --seeds 3", "model", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"]
-        {
+        for line in ["sim --seeds 3", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"] {
             parse(line).unwrap_err();
         }
     }

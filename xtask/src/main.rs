@@ -9,6 +9,7 @@ mod check;
 mod flags;
 mod fuzz;
 mod matrix;
+mod model;
 mod mutants;
 mod report;
 mod shell;
@@ -53,6 +54,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Check => check::run(&workspace, &mut report),
         Verb::Mutants(flags) => mutants::run(&workspace, flags, &mut report)?,
         Verb::Matrix(flags) => matrix::run(&workspace, flags, &mut report),
+        Verb::Model(flags) => model::run(&workspace, flags, &mut report),
         Verb::Crash(flags) => campaign::crash(&workspace, flags, &mut report),
         Verb::Faults(flags) => campaign::faults(&workspace, flags, &mut report),
         Verb::Fuzz(flags) => fuzz::run(&workspace, flags, &mut report)?,
