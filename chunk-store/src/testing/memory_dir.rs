@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::call_gate::{CallGate, Gate};
 use super::held_call::{HeldCalls, Stops};
+use super::memory_files::Files;
 use crate::blob::{BlobKind, ChunkClass};
 use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
 use crate::locks::DigestGuard;
@@ -30,10 +32,10 @@ struct Disk {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) now: Content,
-    pub(super) durable: Content,
     pub(super) room: Room,
     failing: BTreeSet<&'static str>,
     stops: Stops,
+    gate: Gate,
 }
 
 /// What a full disk has room for in a state file, as a directory on disk holds some back.
@@ -53,9 +55,11 @@ pub enum Room {
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Content {
-    pub(super) files: BTreeMap<EntryName, File>,
+    pub(super) files: Files,
     /// The fresh set of markers, once begun (R10).
     pub(super) fresh: Option<BTreeMap<EntryName, File>>,
+    pub(super) durable_fresh: Option<BTreeMap<EntryName, File>>,
+    /// Durable as soon as it is there.
     state: BTreeMap<StateFile, Bytes>,
 }
 
@@ -76,20 +80,14 @@ impl MemoryDir {
     /// Copies the disk as it is now, as an image of it made while it is in use.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        let state = self.lock();
-        let (now, durable) = (state.now.clone(), state.durable.clone());
-        let copy = State { now, durable, ..State::default() };
+        let copy = State { now: self.lock().now.clone(), ..State::default() };
         Self { disk: Arc::new(Disk { state: Mutex::new(copy), ..Disk::default() }) }
     }
 
     /// Puts the content of an image in the place of what this disk holds.
     pub fn restore(&self, image: &Self) {
-        let (now, durable) = {
-            let image = image.lock();
-            (image.now.clone(), image.durable.clone())
-        };
-        let mut state = self.lock();
-        (state.now, state.durable) = (now, durable);
+        let now = image.lock().now.clone();
+        self.lock().now = now;
     }
 
     /// Says what markers and their content still have room on the disk; other files always do.
@@ -99,8 +97,31 @@ impl MemoryDir {
 
     /// Returns to the last synced content.
     pub fn lose_power(&self) {
-        let mut state = self.lock();
-        state.now = state.durable.clone();
+        self.lose_power_in_part(|_| 0);
+    }
+
+    /// Loses any part of what was not synced. Of each file that was changed since the last sync, `choose` is given the number
+    /// of states that it was in since, the synced one first, and picks the one that it comes back in; then, of one with new
+    /// content, it is given that content's length plus one and picks how much of it is left.
+    pub fn lose_power_in_part(&self, choose: impl FnMut(usize) -> usize) {
+        let now = &mut self.lock().now;
+        now.files.lose_power(choose);
+        now.fresh.clone_from(&now.durable_fresh);
+    }
+
+    /// Cuts the content of a file to `len` bytes, as a crash or a bad disk may do; returns whether there was so much.
+    pub fn tear(&self, name: EntryName, len: usize) -> bool {
+        self.lock().now.files.tear(name, len)
+    }
+
+    /// Returns all files, ascending, behind the back of whoever uses the directory.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.lock().now.files.iter().map(|(name, file)| Entry { name: *name, stat: file.stat }).collect()
+    }
+
+    /// Has every later call pass `gate` before it has any effect; `None` opens the way.
+    pub fn set_gate(&self, gate: Option<Arc<dyn CallGate>>) {
+        self.lock().gate = Gate(gate);
     }
 
     /// Lets every later call of the named methods fail, until called again with other names.
@@ -128,9 +149,15 @@ impl MemoryDir {
     }
 
     pub(super) async fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
-        let stop = self.lock().stops.enter(method);
+        let (stop, pass) = {
+            let mut state = self.lock();
+            (state.stops.enter(method), state.gate.pass(method))
+        };
         if let Some(stop) = stop {
             stop.released().await;
+        }
+        if let Some(pass) = pass {
+            pass.await;
         }
         let state = self.lock();
         if state.failing.contains(method) {
@@ -191,10 +218,10 @@ impl ChunkDir for MemoryDir {
         let mut state = self.call("put").await?;
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
         let file = File { content: entry.content, stat, class: None };
-        if durability == Durability::Immediate {
-            state.durable.files.insert(entry.name, file.clone());
-        }
         state.now.files.insert(entry.name, file);
+        if durability == Durability::Immediate {
+            state.now.files.sync_one(&entry.name);
+        }
         Ok(())
     }
 
@@ -217,7 +244,7 @@ impl ChunkDir for MemoryDir {
         let remove = |name: EntryName| {
             assert_held(held, name);
             let used = state.now.files.get(&name).is_some_and(|file| file.stat.used_at >= cutoff);
-            if used {
+            if used && !cfg!(coldkeep_off = "r7") {
                 return false;
             }
             state.now.files.remove(&name);
@@ -253,7 +280,9 @@ impl ChunkDir for MemoryDir {
 
     async fn sync(&self) -> Result<(), DirError> {
         let mut state = self.call("sync").await?;
-        state.durable = state.now.clone();
+        let now = &mut state.now;
+        now.files.sync();
+        now.durable_fresh.clone_from(&now.fresh);
         Ok(())
     }
 
@@ -276,7 +305,6 @@ impl ChunkDir for MemoryDir {
             let (path, full) = (file.file_name(), io::ErrorKind::StorageFull.into());
             return Err(DirError::new("write", path, full));
         }
-        state.durable.state.insert(file, content.clone());
         state.now.state.insert(file, content);
         Ok(())
     }
