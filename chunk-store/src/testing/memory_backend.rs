@@ -42,6 +42,11 @@ impl MemoryBackend {
         self.lock().get(&key).map(|(content, _)| content.clone())
     }
 
+    /// Returns whether there is an object of this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.object(key).is_some()
+    }
+
     /// Returns the keys of all objects, in ascending order.
     pub fn keys(&self) -> Vec<String> {
         self.lock().keys().map(ToString::to_string).collect()

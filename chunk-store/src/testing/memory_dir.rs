@@ -114,6 +114,11 @@ impl MemoryDir {
         self.lock().now.files.tear(name, len)
     }
 
+    /// Returns the facts about a file, behind the back of whoever uses the directory.
+    pub fn entry(&self, name: EntryName) -> Option<Entry> {
+        self.lock().now.files.get(&name).map(|file| Entry { name, stat: file.stat })
+    }
+
     /// Returns all files, ascending, behind the back of whoever uses the directory.
     pub fn entries(&self) -> Vec<Entry> {
         self.lock().now.files.iter().map(|(name, file)| Entry { name: *name, stat: file.stat }).collect()

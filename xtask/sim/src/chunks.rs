@@ -38,6 +38,11 @@ impl Chunks {
         &self.chunks[number].key
     }
 
+    /// Returns the length of the chunk as it is stored.
+    pub(crate) fn len(&self, number: usize) -> u64 {
+        self.chunks[number].checked.blob().encoded_len() as u64
+    }
+
     pub(crate) fn number(&self, digest: &Digest) -> Option<usize> {
         self.chunks.iter().position(|chunk| chunk.checked.digest() == *digest)
     }

@@ -10,7 +10,7 @@ use coldkeep_gc::Control;
 use crate::executor::Role;
 use crate::ledger::{index_key, manifest_key};
 use crate::play::{FRESH, Play};
-use crate::step::Ending;
+use crate::step::{Ending, Flavour};
 use crate::work::{self, CONTENT, RunPlan};
 
 /// Long enough that nothing is young any more.
@@ -31,14 +31,10 @@ impl Play {
 
     /// Sees to it that a server is up which has the bucket.
     fn reopen(&mut self) -> Option<String> {
-        let active = &self.servers[self.active];
-        // Not knowing yet that it has lost the bucket is no way to go on.
-        let has_bucket = self.net.owner() == Some(active.process);
-        let works = has_bucket && active.store.as_ref().is_some_and(|store| store.status().closed.is_none());
-        let number = match self.setup.ending {
-            Ending::GoOn if works => return None,
-            Ending::Fresh => FRESH,
-            Ending::GoOn | Ending::Reopen => self.active,
+        let number = match (self.setup.ending, self.setup.flavour) {
+            (Ending::GoOn, _) if self.goes_on() => return None,
+            (Ending::Fresh, Flavour::Bucket) => FRESH,
+            _ => self.active,
         };
         self.kill(self.active);
         self.active = number;
@@ -50,6 +46,14 @@ impl Play {
         self.context()
             .is_none()
             .then(|| format!("server {number} cannot be opened although nothing goes wrong"))
+    }
+
+    /// Returns whether the active server can go on as it is.
+    fn goes_on(&self) -> bool {
+        let active = &self.servers[self.active];
+        // Not knowing yet that it has lost the bucket is no way to go on.
+        let has_bucket = self.setup.flavour == Flavour::Folder || self.net.owner() == Some(active.process);
+        has_bucket && self.context().is_some_and(|context| !context.store.is_closed())
     }
 
     /// Makes one run that nobody disturbs, which leaves what is referenced and nothing else (I5).
@@ -69,11 +73,21 @@ impl Play {
         if !*is_complete.lock().unwrap_or_else(PoisonError::into_inner) {
             return Some("the last run fails although nothing goes wrong".to_owned());
         }
-        self.broken().or_else(|| self.false_marker()).or_else(|| self.leftovers())
+        let broken = self.broken().or_else(|| self.false_marker());
+        broken.or_else(|| match self.setup.flavour {
+            Flavour::Bucket => self.objects_left(),
+            Flavour::Folder => self.files_left(&self.indexed()),
+        })
+    }
+
+    /// Returns the chunks that the indexes beside a folder name.
+    fn indexed(&self) -> BTreeSet<usize> {
+        let catalog = &self.servers[self.active].catalog;
+        catalog.indexes().iter().filter_map(|path| catalog.index(path)).flatten().collect()
     }
 
     /// Compares what is in the bucket and on the disk with what should be.
-    fn leftovers(&self) -> Option<String> {
+    fn objects_left(&self) -> Option<String> {
         let bucket = self.net.bucket();
         let objects: BTreeSet<String> = bucket.keys().into_iter().collect();
         let paths = objects.iter().filter(|key| key.starts_with(CONTENT));
@@ -85,9 +99,7 @@ impl Play {
             // A commit that was not acknowledged counts like any other once it is there.
             let Some(numbers) = index.filter(|_| objects.contains(&manifest_key(path))) else { continue };
             expected.extend([index_key(path), manifest_key(path)]);
-            if let Some(lost) =
-                numbers.iter().find(|number| bucket.object(self.chunks.key(**number)).is_none())
-            {
+            if let Some(lost) = numbers.iter().find(|number| !self.net.has_chunk(&self.chunks, **number)) {
                 return Some(format!("I1: chunk {lost} of {path}, which nobody was told of, is gone"));
             }
             referenced.extend(numbers);
@@ -96,6 +108,11 @@ impl Play {
         if let Some(left) = objects.difference(&expected).next() {
             return Some(format!("I5: {left} is left after a complete run"));
         }
+        self.files_left(&referenced)
+    }
+
+    /// Compares what is on the disk with the chunks that should be.
+    fn files_left(&self, referenced: &BTreeSet<usize>) -> Option<String> {
         let markers: BTreeSet<EntryName> =
             referenced.iter().map(|number| EntryName::chunk(self.chunks.digest(*number))).collect();
         let files: BTreeSet<EntryName> =

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use coldkeep_chunk_store::Session;
 
-use crate::chunks::Chunks;
 use crate::executor::Process;
-use crate::net::Net;
 
 /// Sessions that were told something, and snapshots that were acknowledged.
 #[derive(Default)]
@@ -110,26 +108,23 @@ impl Ledger {
     }
 
     /// Returns the first promise that is broken at this moment.
-    pub(crate) fn broken(&self, net: &Net, chunks: &Chunks) -> Option<String> {
+    pub(crate) fn broken(&self, kept: &Kept<'_>) -> Option<String> {
         let state = self.lock();
         if let Some(broken) = &state.broken {
             return Some(broken.clone());
         }
-        let is_lost = |number: &&usize| net.bucket().object(chunks.key(**number)).is_none();
+        let is_lost = |number: &&usize| !(kept.has_chunk)(**number);
         for (path, numbers) in &state.snapshots {
             if let Some(number) = numbers.iter().find(is_lost) {
                 return Some(format!("I1: chunk {number} of the committed snapshot {path} is gone"));
             }
-            for name in [index_key(path), manifest_key(path)] {
-                if net.bucket().object(&name).is_none() {
-                    return Some(format!("I1: {name} of a committed snapshot is gone"));
-                }
+            if !(kept.has_snapshot)(path) {
+                return Some(format!("I1: the committed snapshot {path} is gone"));
             }
         }
-        let owner = net.owner();
         for (id, open) in &state.sessions {
             // Others find out before they commit that the bucket is no longer theirs (R10).
-            let is_owner = owner == Some(open.process);
+            let is_owner = kept.owner == Some(open.process);
             let goes_on = || open.session.upgrade().is_some_and(|session| session.check_alive().is_ok());
             if is_owner
                 && let Some(number) = open.told.iter().find(is_lost)
@@ -142,6 +137,14 @@ impl Ledger {
         }
         None
     }
+}
+
+/// What is there at one moment.
+pub(crate) struct Kept<'a> {
+    pub(crate) has_chunk: &'a dyn Fn(usize) -> bool,
+    pub(crate) has_snapshot: &'a dyn Fn(&str) -> bool,
+    /// Who has the bucket, or the folder.
+    pub(crate) owner: Option<Process>,
 }
 
 /// Returns the key of the only index of a snapshot.

@@ -3,21 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::bucket::{BucketOptions, BucketStore, Holder, RequestLifetimes, Takeover};
-use coldkeep_chunk_store::dir::EntryKind;
+use coldkeep_chunk_store::dir::{EntryKind, EntryName};
 use coldkeep_chunk_store::testing::{ManualClock, MemoryDir, Room, TestRandom};
+use coldkeep_chunk_store::{ChunkStore, StoreOptions, StoreTime};
 use coldkeep_gc::Control;
 
 use crate::chunks::Chunks;
 use crate::executor::{Executor, Process, Role, TaskId};
-use crate::ledger::Ledger;
+use crate::ledger::{Kept, Ledger, index_key, manifest_key};
 use crate::local::{Calls, LocalGate};
 use crate::log::Log;
 use crate::net::{Kind, Mishap, Moving, Net, SimBackend};
 use crate::rng::Rng;
-use crate::step::{Hold, Setup, Step};
-use crate::work::{self, Context, Store};
+use crate::step::{Flavour, Hold, Setup, Step};
+use crate::work::{self, Catalog, Context, Store};
 
 /// A wall clock in 2023.
 const START: StoreTime = StoreTime::from_unix(1_700_000_000, 0);
@@ -28,15 +28,25 @@ const SERVERS: usize = 3;
 /// The server of [`Ending::Fresh`](crate::step::Ending::Fresh).
 pub(crate) const FRESH: usize = 2;
 
+/// Where an opened store is put.
+type Slot = Arc<Mutex<Option<Store>>>;
+
 /// A server: a disk, a clock, and a process now and then.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) dir: MemoryDir,
     clock: Arc<ManualClock>,
-    pub(crate) store: Option<Arc<Store>>,
-    opening: Option<(TaskId, Arc<Mutex<Option<Arc<Store>>>>)>,
+    pub(crate) store: Option<Store>,
+    /// Nobody starts anything there any more.
+    is_closing: bool,
+    opening: Option<(TaskId, Slot)>,
     image: Option<MemoryDir>,
+    /// The snapshots beside a store on a filesystem.
+    pub(crate) catalog: Arc<Catalog>,
 }
+
+/// Far more than any history needs.
+const EVENTS_MAX: u64 = 300_000;
 
 /// One history while it is played.
 pub(crate) struct Play {
@@ -70,8 +80,10 @@ impl Play {
                 dir,
                 clock: Arc::new(ManualClock::at(START)),
                 store: None,
+                is_closing: false,
                 opening: None,
                 image: None,
+                catalog: Arc::default(),
             }
         };
         let servers = (0..SERVERS).map(server).collect();
@@ -113,7 +125,13 @@ impl Play {
                 }
             }
             Step::Wait { seconds } => self.advance(Duration::from_secs(*seconds)),
-            Step::Write(_) | Step::Run(_) | Step::Prune(_) | Step::Verify(_) | Step::Tick | Step::Scan => {
+            Step::Write(_)
+            | Step::Run(_)
+            | Step::Prune(_)
+            | Step::Verify(_)
+            | Step::Tick
+            | Step::Scan
+            | Step::Close => {
                 self.work(step);
             }
             Step::ReadSnapshot(_) | Step::ReadChunk(_) => self.work(step),
@@ -148,10 +166,15 @@ impl Play {
                 self.kill(active);
                 if let Some(salt) = power {
                     let mut rng = Rng::new(*salt);
-                    self.servers[active].dir.lose_power_in_part(|count| rng.below(count));
+                    let server = &self.servers[active];
+                    server.dir.lose_power_in_part(|count| rng.below(count));
+                    server.catalog.lose_power(&mut rng);
                 }
                 self.open(active);
             }
+            // A folder has one server, and no older copy of it is ever put in its place.
+            Step::TakeOver | Step::Image | Step::Restore | Step::Tear(_)
+                if self.setup.flavour == Flavour::Folder => {}
             Step::TakeOver => {
                 let other = 1 - active;
                 self.active = other;
@@ -222,6 +245,14 @@ impl Play {
                     let _ = context.store.tick().await;
                 });
             }
+            Step::Close => {
+                executor.spawn(process, Role::Other, async move {
+                    let closed = context.store.close().await;
+                    context.note(|| format!("closes: {closed:?}"));
+                });
+                let server = &mut self.servers[self.active];
+                server.is_closing = true;
+            }
             Step::Scan => {
                 executor.spawn(process, Role::Other, async move {
                     let _ = context.store.scan_cache().await;
@@ -234,8 +265,11 @@ impl Play {
     /// Returns what a task of the active server gets; nothing while that is down.
     pub(crate) fn context(&self) -> Option<Context> {
         let server = &self.servers[self.active];
+        if server.is_closing {
+            return None;
+        }
         Some(Context {
-            store: Arc::clone(server.store.as_ref()?),
+            store: server.store.clone()?,
             process: server.process,
             net: Arc::clone(&self.net),
             ledger: Arc::clone(&self.ledger),
@@ -247,7 +281,8 @@ impl Play {
     fn revive(&mut self, number: usize) {
         let server = &self.servers[number];
         let is_opening = server.opening.as_ref().is_some_and(|(task, _)| self.executor.has(*task));
-        if server.store.is_none() && !is_opening {
+        let is_up = server.store.is_some() && !server.is_closing;
+        if !is_up && !is_opening {
             self.kill(number);
             self.open(number);
         }
@@ -265,23 +300,32 @@ impl Play {
 
     /// Starts the process of a server, which takes the bucket from whoever has it.
     pub(crate) fn open(&mut self, number: usize) {
+        let process = self.servers[number].process;
+        let slot: Slot = Arc::default();
+        let task = match self.setup.flavour {
+            Flavour::Bucket => self.open_bucket(number, Arc::clone(&slot)),
+            Flavour::Folder => self.open_folder(number, Arc::clone(&slot)),
+        };
+        self.net.note(|| format!("{process} starts"));
+        self.servers[number].opening = Some((task, slot));
+    }
+
+    fn open_bucket(&mut self, number: usize, slot: Slot) -> TaskId {
         let (lasts, margin) = self.setup.lifetime;
-        let server = &mut self.servers[number];
+        let server = &self.servers[number];
         let process = server.process;
-        let holder =
-            Holder { host: format!("host{number}"), process: process.life + 1, id: format!("id {number}") };
+        let host = format!("host{number}");
+        let holder = Holder { host, process: process.life + 1, id: format!("id {number}") };
         // Other tokens after each start.
         let random = TestRandom::new(number as u64 * 1_000_000 + u64::from(process.life));
         let mut options = BucketOptions::new(Arc::clone(&server.clock) as _, Arc::new(random), holder);
         options.takeover = Takeover::Force;
         options.cache_bytes = self.setup.cache_bytes;
         options.lifetimes = RequestLifetimes::all(Duration::from_secs(lasts), Duration::from_secs(margin));
-        let slot: Arc<Mutex<Option<Arc<Store>>>> = Arc::default();
-        let (net, opened) = (Arc::clone(&self.net), Arc::clone(&slot));
-        let opening =
-            BucketStore::open(server.dir.clone(), SimBackend::new(Arc::clone(&net), process), options, None);
-        let open = async move {
-            net.note(|| format!("{process} starts"));
+        let net = Arc::clone(&self.net);
+        let backend = SimBackend::new(Arc::clone(&net), process);
+        let opening = BucketStore::open(server.dir.clone(), backend, options, None);
+        self.executor.spawn(process, Role::Open, async move {
             let store = match opening.await {
                 Ok(store) => store,
                 Err(error) => return net.note(|| format!("{process} cannot open: {}", work::chain(&error))),
@@ -292,10 +336,23 @@ impl Play {
                 return net.note(|| format!("{process} cannot end its rebuild: {}", work::chain(&error)));
             }
             net.note(|| format!("{process} is up"));
-            *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(store));
-        };
-        let task = self.executor.spawn(process, Role::Open, open);
-        server.opening = Some((task, slot));
+            put(&slot, Store::Bucket(Arc::new(store)));
+        })
+    }
+
+    fn open_folder(&mut self, number: usize, slot: Slot) -> TaskId {
+        let server = &self.servers[number];
+        let (process, catalog) = (server.process, Arc::clone(&server.catalog));
+        let options =
+            StoreOptions::new(Arc::clone(&server.clock) as _).with_sync_level(self.setup.sync_level);
+        let opening = ChunkStore::open_dir(server.dir.clone(), options);
+        let net = Arc::clone(&self.net);
+        self.executor.spawn(process, Role::Open, async move {
+            match opening.await {
+                Ok(store) => put(&slot, Store::Folder(Arc::new(store), catalog)),
+                Err(error) => net.note(|| format!("{process} cannot open: {}", work::chain(&error))),
+            }
+        })
     }
 
     /// Takes over stores that were opened.
@@ -304,7 +361,7 @@ impl Play {
             let Some((_, slot)) = &server.opening else { continue };
             let opened = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(store) = opened {
-                (server.store, server.opening) = (Some(store), None);
+                (server.store, server.opening, server.is_closing) = (Some(store), None, false);
             }
         }
     }
@@ -389,10 +446,28 @@ impl Play {
     /// Returns what is broken, if anything changed since it was looked for.
     pub(crate) fn broken(&mut self) -> Option<String> {
         let now = (self.net.changes(), self.ledger.changes());
-        if now == self.checked {
+        if now == self.checked && self.setup.flavour == Flavour::Bucket {
             return None;
         }
-        let broken = self.ledger.broken(&self.net, &self.chunks);
+        let server = &self.servers[self.active];
+        let (net, chunks) = (&self.net, &self.chunks);
+        let broken = match self.setup.flavour {
+            Flavour::Bucket => self.ledger.broken(&Kept {
+                has_chunk: &|number| net.has_chunk(chunks, number),
+                has_snapshot: &|path| {
+                    net.bucket().has(&index_key(path)) && net.bucket().has(&manifest_key(path))
+                },
+                owner: net.owner(),
+            }),
+            Flavour::Folder => self.ledger.broken(&Kept {
+                has_chunk: &|number| {
+                    let name = EntryName::chunk(chunks.digest(number));
+                    server.dir.entry(name).is_some_and(|entry| entry.stat.len == chunks.len(number))
+                },
+                has_snapshot: &|path| server.catalog.has_manifest(path),
+                owner: Some(server.process),
+            }),
+        };
         if broken.is_none() {
             self.checked = now;
         }
@@ -402,7 +477,8 @@ impl Play {
     /// Returns a marker of the active server that stands for nothing (I2).
     pub(crate) fn false_marker(&self) -> Option<String> {
         let server = &self.servers[self.active];
-        let status = server.store.as_ref()?.status();
+        let Some(Store::Bucket(store)) = &server.store else { return None };
+        let status = store.status();
         // What is journalled, and whoever has lost the bucket, has no say.
         if status.journal.journalled > 0
             || status.closed.is_some()
@@ -413,8 +489,7 @@ impl Play {
         let entries = server.dir.entries();
         let markers = entries.iter().filter(|entry| entry.name.kind == EntryKind::Chunk);
         let numbers = markers.filter_map(|entry| self.chunks.number(&entry.name.digest));
-        let mut hollow =
-            numbers.filter(|number| self.net.bucket().object(self.chunks.key(*number)).is_none());
+        let mut hollow = numbers.filter(|number| !self.net.has_chunk(&self.chunks, *number));
         hollow.next().map(|number| format!("I2: the marker of chunk {number} stands for no object"))
     }
 
@@ -430,6 +505,9 @@ impl Play {
         let mut rng = Rng::new(0);
         for _ in 0..2000 {
             while self.event(Hold::Nothing, &mut rng) {
+                if self.events > EVENTS_MAX {
+                    return Some(format!("I5: no end after {EVENTS_MAX} events"));
+                }
                 if let Some(broken) = self.broken() {
                     return Some(broken);
                 }
@@ -441,4 +519,8 @@ impl Play {
         }
         Some(format!("I5: {} tasks wait for ever", self.executor.len()))
     }
+}
+
+fn put(slot: &Slot, store: Store) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
 }

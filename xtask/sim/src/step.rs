@@ -3,7 +3,7 @@
 //! Each step carries the numbers that it needs, so that leaving others out changes nothing about it: that is what makes a
 //! failing history short.
 
-use coldkeep_chunk_store::CacheUse;
+use coldkeep_chunk_store::{CacheUse, SyncLevel};
 
 use crate::net::Mishap;
 use crate::rng::Rng;
@@ -12,6 +12,7 @@ use crate::work::{End, How, RunPlan, Use, WritePlan};
 /// What holds for a whole history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setup {
+    pub(crate) flavour: Flavour,
     /// So many chunks there are.
     pub(crate) chunks: usize,
     pub(crate) page_objects: usize,
@@ -23,6 +24,15 @@ pub(crate) struct Setup {
     /// Time that passes with each event, in milliseconds.
     pub(crate) pace: u64,
     pub(crate) ending: Ending,
+    /// Of a store on a filesystem.
+    pub(crate) sync_level: SyncLevel,
+}
+
+/// Where the chunks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    Bucket,
+    Folder,
 }
 
 /// Who looks at the bucket at the end.
@@ -94,6 +104,8 @@ pub(crate) enum Step {
     Crash {
         power: Option<u64>,
     },
+    /// The store is closed cleanly, which takes its time.
+    Close,
     /// The other server takes the bucket.
     TakeOver,
     /// An image of the disk is made, or the process ends and the image takes the disk's place.
@@ -202,6 +214,7 @@ impl Weights {
 pub(crate) fn history(seed: u64) -> (Setup, Vec<Step>) {
     let mut rng = Rng::new(seed);
     let setup = Setup {
+        flavour: if rng.percent(15) { Flavour::Folder } else { Flavour::Bucket },
         chunks: rng.between(2, crate::chunks::CHUNKS),
         page_objects: rng.pick(&[2, 4, 1000, 1000]),
         gates_calls: rng.percent(50),
@@ -209,6 +222,7 @@ pub(crate) fn history(seed: u64) -> (Setup, Vec<Step>) {
         lifetime: rng.pick(&[(20, 5), (60, 60), (60, 10)]),
         pace: rng.pick(&[0, 0, 10, 200, 1000]),
         ending: rng.pick(&[Ending::GoOn, Ending::GoOn, Ending::Reopen, Ending::Fresh]),
+        sync_level: rng.pick(&[SyncLevel::Filesystem, SyncLevel::Filesystem, SyncLevel::File]),
     };
     let weights = Weights::of(&mut rng);
     let count = rng.between(10, 80);
@@ -231,8 +245,11 @@ fn step(kind: Kind, setup: &Setup, rng: &mut Rng) -> Step {
             1 => Step::DropRun,
             _ => Step::DropWrite(rng.below(16)),
         },
-        Kind::Housekeeping if rng.percent(70) => Step::Tick,
-        Kind::Housekeeping => Step::Scan,
+        Kind::Housekeeping => match rng.below(10) {
+            0..6 => Step::Tick,
+            6..8 => Step::Scan,
+            _ => Step::Close,
+        },
         Kind::Flow => flow(rng),
         Kind::Mishap => {
             let number = rng.below(64);

@@ -14,6 +14,7 @@ use coldkeep_chunk_store::testing::{ManualClock, MemoryBackend};
 pub(crate) use client::SimBackend;
 pub(crate) use op::{Kind, Op, Reply};
 
+use crate::chunks::Chunks;
 use crate::executor::Process;
 use crate::log::Log;
 
@@ -98,6 +99,13 @@ impl Net {
 
     pub(crate) fn bucket(&self) -> &MemoryBackend {
         &self.bucket
+    }
+
+    /// Returns whether the bucket has a chunk, whole.
+    pub(crate) fn has_chunk(&self, chunks: &Chunks, number: usize) -> bool {
+        self.bucket
+            .object(chunks.key(number))
+            .is_some_and(|content| content.len() as u64 == chunks.len(number))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

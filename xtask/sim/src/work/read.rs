@@ -2,8 +2,7 @@
 
 use coldkeep_chunk_store::LoadError;
 
-use super::{Context, chain, index, key};
-use crate::ledger::index_key;
+use super::{Context, chain, read_index};
 
 /// Restores the snapshot of this number among the committed ones.
 pub(crate) async fn read_snapshot(context: Context, number: usize) {
@@ -20,12 +19,12 @@ pub(crate) async fn restore(context: &Context, path: &str, chunks: &[usize]) -> 
         }
         false
     };
-    match context.store.read_object(&key(&index_key(path))).await {
-        Ok(Some((_, content))) if index::decode(&content).as_deref() == Some(chunks) => {}
+    match read_index(context, path).await {
+        Ok(Some(numbers)) if numbers == chunks => {}
         Ok(Some(_)) => return broken("its index is another one".to_owned()),
         Ok(None) => return broken("it has no index".to_owned()),
         Err(error) => {
-            context.note(|| format!("the index of {path} cannot be read: {}", chain(&error)));
+            context.note(|| format!("the index of {path} cannot be read: {error}"));
             return false;
         }
     }

@@ -1,16 +1,20 @@
 //! The references of a bucket, read from its own listing (R10), as a server of Coldkeep gives them to the collector.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_gc::{Outcome, References, Sink, Tidied};
 
-use super::{CONTENT, Context, chain, index, key};
+use super::{CONTENT, Catalog, Context, InBucket, chain, index, key};
 use crate::ledger::manifest_key;
 
 /// The indexes in the bucket.
-pub(super) struct BucketReferences(pub(super) Context);
+pub(super) struct BucketReferences(pub(super) Context, pub(super) Arc<InBucket>);
+
+/// The indexes beside a store on a filesystem.
+pub(super) struct FolderReferences(pub(super) Context, pub(super) Arc<Catalog>);
 
 #[derive(Debug)]
 pub(super) enum ReferenceError {
@@ -34,14 +38,14 @@ impl References for BucketReferences {
     type Error = ReferenceError;
 
     async fn list(&self) -> Result<Vec<String>, ReferenceError> {
-        let objects = self.0.store.list_objects(CONTENT).await.map_err(ReferenceError::Path)?;
+        let objects = self.1.list_objects(CONTENT).await.map_err(ReferenceError::Path)?;
         let keys = objects.into_iter().map(|object| object.key.to_string());
         Ok(keys.filter(|key| key.ends_with(".didx")).collect())
     }
 
     async fn tidy(&self, _dry_run: bool) -> Tidied {
         let mut tidied = Tidied::default();
-        let objects = match self.0.store.list_objects(CONTENT).await {
+        let objects = match self.1.list_objects(CONTENT).await {
             Ok(objects) => objects,
             Err(error) => {
                 tidied.failures.push(chain(&error));
@@ -60,8 +64,7 @@ impl References for BucketReferences {
     }
 
     async fn read(&self, name: &String, mut sink: Sink) -> Result<Outcome, ReferenceError> {
-        let Some((_, content)) = self.0.store.read_object(&key(name)).await.map_err(ReferenceError::Path)?
-        else {
+        let Some((_, content)) = self.1.read_object(&key(name)).await.map_err(ReferenceError::Path)? else {
             return Ok(Outcome::Gone);
         };
         let numbers = index::decode(&content).ok_or(ReferenceError::Damaged)?;
@@ -71,10 +74,26 @@ impl References for BucketReferences {
     }
 }
 
+impl References for FolderReferences {
+    type Index = String;
+    type Error = ReferenceError;
+
+    async fn list(&self) -> Result<Vec<String>, ReferenceError> {
+        Ok(self.1.indexes())
+    }
+
+    async fn read(&self, path: &String, mut sink: Sink) -> Result<Outcome, ReferenceError> {
+        let Some(numbers) = self.1.index(path) else { return Ok(Outcome::Gone) };
+        let digests: Vec<_> = numbers.iter().map(|number| self.0.chunks.digest(*number)).collect();
+        let _ = sink.push(&digests);
+        Ok(Outcome::Read { references: digests.len() as u64, data_bytes: 0 })
+    }
+}
+
 impl BucketReferences {
     /// Removes what is left at a path without manifest; returns whether there was something.
     async fn clear(&self, path: &str) -> Result<bool, PathError> {
-        let store = &self.0.store;
+        let store = &self.1;
         // Nobody has a claim and no request is on its way: what the bucket shows now stays as it is.
         let claim = store.claim(path).await?;
         let cleared = async {

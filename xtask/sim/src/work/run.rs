@@ -1,11 +1,12 @@
 //! A collection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_gc::{Control, End, Options, collect};
 
-use super::references::BucketReferences;
-use super::{Context, chain};
+use super::references::{BucketReferences, FolderReferences};
+use super::{Context, Store, chain};
 
 /// How a run is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +23,17 @@ pub(crate) async fn collect_once(context: Context, plan: RunPlan, control: Contr
         .with_margin(Duration::ZERO)
         .with_parallel(plan.parallel, plan.parallel);
     context.note(|| format!("a run with a grace of {} s begins", plan.grace));
-    let references = BucketReferences(context.clone());
-    match collect(&*context.store, &references, &options, &control).await {
+    let ended = match context.store.clone() {
+        Store::Bucket(store) => {
+            let references = BucketReferences(context.clone(), Arc::clone(&store));
+            collect(&*store, &references, &options, &control).await.map_err(|error| chain(&error))
+        }
+        Store::Folder(store, catalog) => {
+            let references = FolderReferences(context.clone(), catalog);
+            collect(&*store, &references, &options, &control).await.map_err(|error| chain(&error))
+        }
+    };
+    match ended {
         Ok(report) => {
             context.note(|| {
                 let (removed, limbo) = (report.removed.count, report.in_limbo.count);
@@ -32,7 +42,7 @@ pub(crate) async fn collect_once(context: Context, plan: RunPlan, control: Contr
             report.end == End::Completed
         }
         Err(error) => {
-            context.note(|| format!("the run fails: {}", chain(&error)));
+            context.note(|| format!("the run fails: {error}"));
             false
         }
     }

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use coldkeep_chunk_store::bucket::{PathClaim, PathError};
-use coldkeep_chunk_store::testing::MemoryDir;
-use coldkeep_chunk_store::{CacheUse, InsertError, Session, TouchError};
+use coldkeep_chunk_store::{CacheUse, Session};
 use futures_util::future::join_all;
 
-use super::{Context, chain, index, key};
-use crate::ledger::{Entry, index_key, manifest_key};
-use crate::net::SimBackend;
-
-type Claim = PathClaim<MemoryDir, SimBackend>;
+use super::place::Place;
+use super::{Context, chain, read_index};
+use crate::ledger::Entry;
 
 /// What a session does with a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +62,18 @@ async fn backup(context: &Context, plan: &WritePlan, path: &str) -> Result<&'sta
     let session = Arc::new(session);
     let entry = context.ledger.open(&session, context.process);
     context.note(|| format!("the backup {path} begins"));
-    let claim = context.store.claim(path).await.map_err(|error| chain(&error))?;
-    let written = write_claimed(context, plan, (path, &claim), (&session, &entry)).await;
-    let _ = claim.release().await;
+    let place = Place::of_new(context, path).await?;
+    let written = write_there(context, plan, (path, &place), (&session, &entry)).await;
+    place.release().await;
     written
 }
 
-async fn write_claimed(
+async fn write_there(
     context: &Context,
     plan: &WritePlan,
-    (path, claim): (&str, &Claim),
+    (path, place): (&str, &Place),
     (session, entry): (&Arc<Session>, &Entry),
 ) -> Result<&'static str, String> {
-    // A snapshot of this time exists, or what is left of one.
-    let there = context.store.list_objects(&format!("{path}/")).await.map_err(|error| chain(&error))?;
-    if there.iter().any(|object| object.key.as_str() == manifest_key(path)) {
-        return Err("there is a snapshot already".to_owned());
-    }
     let mut uses: Vec<Use> = base(context, plan).await?;
     uses.extend(&plan.uses);
     let used = uses.iter().map(|one| use_chunk(context, *one, (session, entry)));
@@ -97,35 +88,27 @@ async fn write_claimed(
         return Ok("is aborted");
     }
     let numbers: Vec<usize> = uses.iter().map(|one| one.number).collect();
-    let index = index::encode(&numbers);
-    claim.put_new(&key(&index_key(path)), index).await.map_err(|error| chain(&error))?;
+    place.put_index(path, &numbers).await?;
     if plan.end == End::AbortLate {
         return Ok("is aborted after its index");
     }
-    session.check_alive().map_err(|error| chain(&error))?;
-    match commit(session, claim, path).await {
+    match commit(context, session, (path, place)).await {
         Ok(()) => {
             context.ledger.commit(path, &numbers);
             Ok("is committed")
         }
         Err(why) => {
-            let taken_back = take_back(claim, path).await;
+            let taken_back = place.remove(path).await;
             Err(format!("{why}; taken back: {}", taken_back.is_ok()))
         }
     }
 }
 
 /// Commits as a datastore does: the session is looked at before and after the manifest is there.
-async fn commit(session: &Session, claim: &Claim, path: &str) -> Result<(), String> {
-    let manifest = format!("manifest of {path}");
-    claim.commit(&key(&manifest_key(path)), manifest.into()).await.map_err(|error| chain(&error))?;
+async fn commit(context: &Context, session: &Session, (path, place): (&str, &Place)) -> Result<(), String> {
+    session.check_alive().map_err(|error| chain(&error))?;
+    place.commit(context, path).await?;
     session.check_alive().map_err(|error| chain(&error))
-}
-
-/// Removes the manifest of a commit that is not acknowledged, and then the rest.
-async fn take_back(claim: &Claim, path: &str) -> Result<(), PathError> {
-    claim.delete(&[key(&manifest_key(path))]).await?;
-    claim.delete(&[key(&index_key(path))]).await
 }
 
 /// Returns the chunks of the snapshot that the session builds on, as uses of its own.
@@ -133,8 +116,7 @@ async fn base(context: &Context, plan: &WritePlan) -> Result<Vec<Use>, String> {
     let Some((path, _)) = plan.base.and_then(|number| context.ledger.pick(number)) else {
         return Ok(Vec::new());
     };
-    let found = context.store.read_object(&key(&index_key(&path))).await.map_err(|error| chain(&error))?;
-    let numbers = found.and_then(|(_, content)| index::decode(&content)).ok_or("the base is gone")?;
+    let numbers = read_index(context, &path).await?.ok_or("the base is gone")?;
     Ok(numbers.into_iter().map(|number| Use { number, how: How::Reference }).collect())
 }
 
@@ -145,11 +127,12 @@ async fn use_chunk(
 ) -> Result<(), String> {
     let used = match how {
         How::Insert => {
-            context.store.insert(session, context.chunks.checked(number)).await.map(drop).map_err(refused)
+            let inserted = context.store.insert(session, context.chunks.checked(number)).await;
+            inserted.map_err(|error| chain(&error))
         }
         How::Reference => {
-            let digest = context.chunks.digest(number);
-            context.store.touch(session, &[digest]).await.map_err(missing)
+            let touched = context.store.touch(session, context.chunks.digest(number)).await;
+            touched.map_err(|error| chain(&error))
         }
     };
     match used {
@@ -160,12 +143,4 @@ async fn use_chunk(
         }
         Err(why) => Err(format!("chunk {number} ({how:?}): {why}")),
     }
-}
-
-fn refused(error: InsertError) -> String {
-    chain(&error)
-}
-
-fn missing(error: TouchError) -> String {
-    chain(&error)
 }
