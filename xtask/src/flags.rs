@@ -15,7 +15,7 @@ Usage: cargo xtask VERB
 
   test                              unit, integration and documentation tests of every crate
   check                             formatting, clippy, docs, features, MSRV, licences, packaging
-  mutants [RULE…]                   switches each rule off; its hazard tests must notice
+  mutants [RULE…]                   switches each rule off; its hazard tests and the simulation must notice
   matrix [--tier quick|full] [--server NAME] [--stress SECONDS]
                                     the suites on every storage backend of the tier (default quick), or on NAME;
                                     writers of the stress scenario write for SECONDS (default 5)
@@ -23,6 +23,8 @@ Usage: cargo xtask VERB
          [--bucket B] [--path-style] [--lacks LIST] [--quirks LIST]
                                     the S3 client's suite on a server of yours, below a random prefix of B or
                                     in a bucket of its own
+  sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
+                                    the store and the collector on a simulated bucket, disk and clock
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
@@ -49,6 +51,7 @@ pub(crate) enum Verb {
     Check,
     Mutants(MutantsFlags),
     Matrix(MatrixFlags),
+    Sim(SimFlags),
     Crash(CrashFlags),
     Fuzz(FuzzFlags),
     Bench(BenchFlags),
@@ -59,6 +62,12 @@ pub(crate) enum Verb {
 pub(crate) struct MutantsFlags {
     /// Only these rules (`r2`); empty means all.
     pub(crate) rules: Vec<String>,
+}
+
+/// Flags of `sim`: they are handed to the simulation as they are; it validates them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SimFlags {
+    pub(crate) pass_on: Vec<OsString>,
 }
 
 /// Flags of `crash`.
@@ -114,6 +123,7 @@ impl Flags {
             "check" => end(&mut args).map(|()| Verb::Check)?,
             "mutants" => Verb::Mutants(mutants(&mut args)?),
             "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
+            "sim" => Verb::Sim(SimFlags { pass_on: args.raw_args()?.collect() }),
             "crash" => Verb::Crash(crash(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
             "bench" => Verb::Bench(bench(&mut args)?),
@@ -132,6 +142,7 @@ impl Verb {
             Verb::Check => "check",
             Verb::Mutants(_) => "mutants",
             Verb::Matrix(_) => "matrix",
+            Verb::Sim(_) => "sim",
             Verb::Crash(_) => "crash",
             Verb::Fuzz(_) => "fuzz",
             Verb::Bench(_) => "bench",
@@ -244,6 +255,10 @@ mod tests {
             parse("matrix --server moto").unwrap(),
             Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()), stress_seconds: None })
         );
+        assert_eq!(
+            parse("sim --seeds 3 --minutes 1").unwrap(),
+            Verb::Sim(SimFlags { pass_on: ["--seeds", "3", "--minutes", "1"].map(OsString::from).to_vec() })
+        );
         assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(CrashFlags { rounds: 7 }));
         assert_eq!(
             parse("fuzz --seconds 5 --target blob").unwrap(),
@@ -287,9 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in
-            ["sim --seeds 3", "model", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"]
-        {
+        for line in ["model", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"] {
             parse(line).unwrap_err();
         }
     }

@@ -12,6 +12,7 @@ mod matrix;
 mod mutants;
 mod report;
 mod shell;
+mod sim;
 mod test;
 mod workspace;
 
@@ -53,6 +54,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Check => check::run(&workspace, &mut report),
         Verb::Mutants(flags) => mutants::run(&workspace, flags, &mut report)?,
         Verb::Matrix(flags) => matrix::run(&workspace, flags, &mut report),
+        Verb::Sim(flags) => sim::run(&workspace, flags, &mut report),
         Verb::Crash(flags) => crash::run(&workspace, flags, &mut report),
         Verb::Fuzz(flags) => fuzz::run(&workspace, flags, &mut report)?,
         Verb::Bench(flags) => bench::run(&workspace, flags, &mut report),

@@ -1,8 +1,8 @@
-//! `cargo xtask mutants`: switches each rule off and expects its hazard tests to notice.
+//! `cargo xtask mutants`: switches each rule off and expects its hazard tests and the simulation to notice.
 //!
 //! A rule of the design has a compile-time switch, `coldkeep_off="rN"`, absent from normal builds. First all named tests run with every
 //! rule in force and must pass; then, rule by rule, with that rule off, and each of them must fail. A test that passes without its rule
-//! shows nothing, so that is a failure here.
+//! shows nothing, so that is a failure here. Last the simulation is played without each rule (see [`sim`]).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,11 +15,14 @@ use anyhow::{Context, Result, bail};
 use crate::flags::MutantsFlags;
 use crate::report::Report;
 use crate::shell::{self, Tally, TestRun};
+use crate::sim as simulation;
 use crate::workspace::Workspace;
 
 mod rules;
+mod sim;
 
 use rules::{Harness, RULES, Rule};
+use sim::Expected;
 
 /// No hazard test takes longer; a mutant that hangs is not caught in a way that a reader of the report could tell from a slow machine.
 const TEST_LIMIT: Duration = Duration::from_mins(5);
@@ -43,6 +46,13 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     }
     for rule in &rules {
         report.step(&format!("{} off ({})", rule.name, rule.what), || bench.all_fail(rule));
+    }
+    for rule in &rules {
+        let name = format!("{} off, simulated", rule.name);
+        match sim::expected(rule.name) {
+            Expected::Within(seeds) => report.counted(&name, || bench.simulation_fails(rule, seeds)),
+            Expected::Not(why) => report.skip(&name, why),
+        }
     }
     Ok(())
 }
@@ -87,6 +97,21 @@ impl Bench<'_> {
             }
         }
         if missed.is_empty() { Ok(()) } else { bail!("not caught by {}", missed.join(", ")) }
+    }
+
+    /// Plays seeds without the rule, one of which must fail; says which.
+    fn simulation_fails(&self, rule: &Rule, seeds: u64) -> Result<String> {
+        let wrapper = self.wrapper(rule)?;
+        let mut build = shell::cargo();
+        build.current_dir(&self.workspace.root).env("CARGO_TARGET_DIR", &self.folder);
+        build.args(["build", "--release", "--package", simulation::PACKAGE]);
+        // Each rule builds three crates anew, and plays for seconds.
+        build.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        shell::run(build.env("RUSTC_WORKSPACE_WRAPPER", &wrapper)).context("the mutant does not build")?;
+        let program = self.folder.join("release").join(simulation::PACKAGE);
+        let args = ["--seeds".into(), seeds.to_string().into(), "--first-failure".into()];
+        let played = simulation::play(&program, &args)?;
+        if played.ok { bail!("not caught within {seeds} seeds") } else { Ok(played.closing) }
     }
 
     fn test(&self, harness: &Harness, rest: &[&str]) -> Command {
@@ -134,6 +159,12 @@ mod tests {
         let output = Command::new("sh").arg(&path).args(["printf", "%s\n", "a b"]).output().unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "a b\n--cfg\ncoldkeep_off=\"r2\"\n");
+    }
+
+    #[test]
+    fn the_simulation_is_expected_to_do_something_about_each_rule() {
+        let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+        assert_eq!(sim::TABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::step::{Ending, Flavour};
 use crate::work::{self, CONTENT, RunPlan};
 
 /// Long enough that nothing is young any more.
-const LATER: Duration = Duration::from_hours(1);
+const LATER: Duration = Duration::from_hours(24);
 
 /// Objects that every bucket has.
 const OWN: [&str; 2] = [".generation", ".in-use"];

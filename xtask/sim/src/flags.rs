@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
+Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST]
 
   --seeds N        so many seeds (default 5000; with --minutes as many as there is time for)
   --seed S         the first seed (default 1); without --seeds and --minutes that one alone
@@ -14,7 +14,7 @@ Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story]
   --jobs J         histories at once (default: one a core)
   --story          tells the story of --seed even if it passes
   --steps 3,7-9    plays these steps of --seed alone, and tells the story
-  --first-failure  ends with the first failing seed";
+  --first-failure  ends with the first failing seed, and tells no story";
 
 /// Seeds of the quick tier.
 const SEEDS_DEFAULT: u64 = 5000;

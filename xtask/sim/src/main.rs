@@ -47,7 +47,8 @@ fn main() -> ExitCode {
     for (seed, broken) in &outcome.failures {
         println!("seed {seed}: {broken}");
     }
-    for (seed, _) in outcome.failures.iter().take(STORIES_MAX) {
+    let stories = if stops_at_failure { 0 } else { STORIES_MAX };
+    for (seed, _) in outcome.failures.iter().take(stories) {
         tell_shortest(*seed, &chunks);
     }
     println!("{}", closing_line(&outcome, jobs));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use coldkeep_chunk_store::bucket::{BucketOptions, BucketStore, Holder, RequestLifetimes, Takeover};
 use coldkeep_chunk_store::dir::{EntryKind, EntryName};
 use coldkeep_chunk_store::testing::{ManualClock, MemoryDir, Room, TestRandom};
-use coldkeep_chunk_store::{ChunkStore, StoreOptions, StoreTime};
+use coldkeep_chunk_store::{ChunkStore, Clock as _, StoreOptions, StoreTime};
 use coldkeep_gc::Control;
 
 use crate::chunks::Chunks;
@@ -124,6 +124,7 @@ impl Play {
                     self.net.land(position);
                 }
             }
+            Step::LeapBucket(seconds) => step_clock(&self.backend_clock, true, *seconds),
             Step::Wait { seconds } => self.advance(Duration::from_secs(*seconds)),
             Step::Write(_)
             | Step::Run(_)
@@ -157,11 +158,7 @@ impl Play {
         let active = self.active;
         let server = &mut self.servers[active];
         match step {
-            Step::StepWall { ahead, seconds } => {
-                let now = coldkeep_chunk_store::Clock::wall(&*server.clock);
-                let by = Duration::from_secs(*seconds);
-                server.clock.step_wall(if *ahead { now.plus(by) } else { now.minus(by) });
-            }
+            Step::StepWall { ahead, seconds } => step_clock(&server.clock, *ahead, *seconds),
             Step::Crash { power } => {
                 self.kill(active);
                 if let Some(salt) = power {
@@ -523,4 +520,9 @@ impl Play {
 
 fn put(slot: &Slot, store: Store) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+}
+
+fn step_clock(clock: &ManualClock, ahead: bool, seconds: u64) {
+    let (now, by) = (clock.wall(), Duration::from_secs(seconds));
+    clock.step_wall(if ahead { now.plus(by) } else { now.minus(by) });
 }

@@ -5,6 +5,7 @@
 
 use coldkeep_chunk_store::{CacheUse, SyncLevel};
 
+use crate::chunks::CHUNKS;
 use crate::net::Mishap;
 use crate::rng::Rng;
 use crate::work::{End, How, RunPlan, Use, WritePlan};
@@ -100,6 +101,8 @@ pub(crate) enum Step {
         ahead: bool,
         seconds: u64,
     },
+    /// The clock of the bucket leaps ahead. Never back: what it once refused as expired it must not take later (R9).
+    LeapBucket(u64),
     /// The process ends, with power loss or without, and is started again.
     Crash {
         power: Option<u64>,
@@ -151,6 +154,7 @@ enum Kind {
     Land,
     Wait,
     StepWall,
+    LeapBucket,
     Crash,
     PowerLoss,
     TakeOver,
@@ -174,6 +178,7 @@ const KINDS: &[(Kind, usize)] = &[
     (Kind::Land, 6),
     (Kind::Wait, 8),
     (Kind::StepWall, 2),
+    (Kind::LeapBucket, 1),
     (Kind::Crash, 2),
     (Kind::PowerLoss, 2),
     (Kind::TakeOver, 1),
@@ -215,7 +220,7 @@ pub(crate) fn history(seed: u64) -> (Setup, Vec<Step>) {
     let mut rng = Rng::new(seed);
     let setup = Setup {
         flavour: if rng.percent(15) { Flavour::Folder } else { Flavour::Bucket },
-        chunks: rng.between(2, crate::chunks::CHUNKS),
+        chunks: rng.pick(&[1, 2, 2, 3, 3, 4, CHUNKS]),
         page_objects: rng.pick(&[2, 4, 1000, 1000]),
         gates_calls: rng.percent(50),
         cache_bytes: rng.pick(&[0, 100, 100_000, 100_000]),
@@ -225,7 +230,7 @@ pub(crate) fn history(seed: u64) -> (Setup, Vec<Step>) {
         sync_level: rng.pick(&[SyncLevel::Filesystem, SyncLevel::Filesystem, SyncLevel::File]),
     };
     let weights = Weights::of(&mut rng);
-    let count = rng.between(10, 80);
+    let count = rng.between(10, 140);
     let steps = (0..count).map(|_| step(weights.pick(&mut rng), &setup, &mut rng)).collect();
     (setup, steps)
 }
@@ -261,10 +266,11 @@ fn step(kind: Kind, setup: &Setup, rng: &mut Rng) -> Step {
             }
         }
         Kind::Land => Step::Land(rng.below(16)),
-        Kind::Wait => Step::Wait { seconds: rng.pick(&[1, 3, 10, 40, 70, 130]) },
+        Kind::Wait => Step::Wait { seconds: rng.pick(&[1, 3, 3, 10, 40, 70, 130]) },
         Kind::StepWall => {
             Step::StepWall { ahead: rng.percent(40), seconds: rng.pick(&[5, 100, 5_000, 500_000]) }
         }
+        Kind::LeapBucket => Step::LeapBucket(rng.pick(&[5, 100, 5_000])),
         Kind::Crash => Step::Crash { power: None },
         Kind::PowerLoss => Step::Crash { power: Some(rng.next()) },
         Kind::TakeOver => Step::TakeOver,
@@ -306,7 +312,7 @@ fn flow(rng: &mut Rng) -> Step {
             Hold::Calls,
         ])
     };
-    Step::Flow { count: rng.pick(&[1, 3, 8, 20, 60, 150]), hold, salt: rng.next() }
+    Step::Flow { count: rng.pick(&[1, 3, 6, 10, 15, 20, 30, 60, 150]), hold, salt: rng.next() }
 }
 
 fn mishap(rng: &mut Rng) -> Mishap {
