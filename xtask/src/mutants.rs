@@ -111,7 +111,10 @@ impl Bench<'_> {
         let program = self.folder.join("release").join(simulation::PACKAGE);
         let args = ["--seeds".into(), seeds.to_string().into(), "--first-failure".into()];
         let played = simulation::play(&program, &args)?;
-        if played.ok { bail!("not caught within {seeds} seeds") } else { Ok(played.closing) }
+        if played.ok {
+            bail!("not caught within {seeds} seeds");
+        }
+        Ok(played.closing)
     }
 
     fn test(&self, harness: &Harness, rest: &[&str]) -> Command {

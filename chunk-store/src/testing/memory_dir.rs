@@ -317,6 +317,8 @@ impl ChunkDir for MemoryDir {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
     use crate::testing::check_chunk_dir;
 
@@ -347,5 +349,41 @@ mod tests {
                 assert_eq!(load().await.unwrap(), "two");
             }
         }
+    }
+
+    /// Lets nobody through.
+    struct Shut;
+
+    impl CallGate for Shut {
+        fn pass(&self, method: &'static str) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+            (method == "save_state").then(|| Box::pin(std::future::pending()) as Pin<Box<_>>)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_at_the_gate_has_no_effect() {
+        let dir = MemoryDir::new();
+        dir.set_gate(Some(Arc::new(Shut)));
+        let mut save = Box::pin(dir.save_state(StateFile::Clock, "one".into()));
+        assert!(futures_util::poll!(&mut save).is_pending());
+        assert_eq!(dir.load_state(StateFile::Clock).await.unwrap(), None);
+        drop(save);
+        dir.set_gate(None);
+        dir.save_state(StateFile::Clock, "two".into()).await.unwrap();
+        assert_eq!(dir.load_state(StateFile::Clock).await.unwrap().unwrap(), "two");
+    }
+
+    #[tokio::test]
+    async fn what_is_looked_at_from_outside_is_what_there_is() {
+        let dir = MemoryDir::new();
+        let held = crate::locks::DigestLocks::new().lock_every().await;
+        let name = EntryName::chunk(crate::digest::Digest::of(b"abc"));
+        let entry = NewEntry { name, content: "content".into(), at: StoreTime::EPOCH };
+        dir.put(&held, entry, Durability::Deferred).await.unwrap();
+        assert_eq!(dir.entries(), Vec::from_iter(dir.entry(name)));
+        assert!(dir.tear(name, 4) && !dir.tear(name, 5));
+        assert_eq!(dir.read(name).await.unwrap().unwrap(), "cont");
+        dir.lose_power_in_part(|states| states - 1);
+        assert_eq!(dir.entry(name).unwrap().stat.len, 4);
     }
 }

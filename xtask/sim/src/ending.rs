@@ -13,8 +13,9 @@ use crate::play::{FRESH, Play};
 use crate::step::{Ending, Flavour};
 use crate::work::{self, CONTENT, RunPlan};
 
-/// Long enough that nothing is young any more.
-const LATER: Duration = Duration::from_hours(24);
+/// Long enough that nothing is young any more. A date that was far ahead, and that the store did not get round to saving before a
+/// crash, keeps what was used then until it is reached: the wall clock steps by less than that in one history.
+const LATER: Duration = Duration::from_hours(24 * 365);
 
 /// Objects that every bucket has.
 const OWN: [&str; 2] = [".generation", ".in-use"];

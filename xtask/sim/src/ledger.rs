@@ -147,9 +147,12 @@ pub(crate) struct Kept<'a> {
     pub(crate) owner: Option<Process>,
 }
 
+/// The only index of a snapshot.
+pub(crate) const INDEX: &str = "/root.didx";
+
 /// Returns the key of the only index of a snapshot.
 pub(crate) fn index_key(path: &str) -> String {
-    format!("{path}/root.didx")
+    format!("{path}{INDEX}")
 }
 
 pub(crate) fn manifest_key(path: &str) -> String {

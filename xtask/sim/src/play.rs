@@ -124,6 +124,7 @@ impl Play {
                     self.net.land(position);
                 }
             }
+            Step::Outage(requests) => self.net.go_away(*requests),
             Step::LeapBucket(seconds) => step_clock(&self.backend_clock, true, *seconds),
             Step::Wait { seconds } => self.advance(Duration::from_secs(*seconds)),
             Step::Write(_)
@@ -158,7 +159,7 @@ impl Play {
         let active = self.active;
         let server = &mut self.servers[active];
         match step {
-            Step::StepWall { ahead, seconds } => step_clock(&server.clock, *ahead, *seconds),
+            Step::SetWall { ahead, seconds } => step_clock(&server.clock, *ahead, *seconds),
             Step::Crash { power } => {
                 self.kill(active);
                 if let Some(salt) = power {
@@ -187,7 +188,7 @@ impl Play {
                 }
             }
             Step::Fill { is_full } => {
-                server.dir.leave_room(if *is_full { Room::Nothing } else { Room::Plenty })
+                server.dir.leave_room(if *is_full { Room::Nothing } else { Room::Plenty });
             }
             Step::FailCalls(method) => server.dir.fail(method.as_slice()),
             Step::Tear(number) => {
@@ -493,6 +494,7 @@ impl Play {
     /// Puts an end to everything that goes wrong, and lets everybody come to an end; returns who does not.
     pub(crate) fn drain(&mut self) -> Option<String> {
         self.calls.open();
+        self.net.go_away(0);
         for server in &self.servers {
             server.dir.fail(&[]);
             server.dir.leave_room(Room::Plenty);

@@ -1,6 +1,6 @@
 //! Numbers that one seed decides.
 
-/// A small generator (SplitMix64, Steele, Lea and Flood 2014): the same numbers on every machine.
+/// A small generator (`SplitMix64`, Steele, Lea and Flood 2014): the same numbers on every machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 

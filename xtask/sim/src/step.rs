@@ -91,13 +91,15 @@ pub(crate) enum Step {
         number: usize,
         mishap: Mishap,
     },
+    /// Nobody answers the next requests.
+    Outage(usize),
     /// Something that is late arrives.
     Land(usize),
     Wait {
         seconds: u64,
     },
     /// The wall clock of a server is set.
-    StepWall {
+    SetWall {
         ahead: bool,
         seconds: u64,
     },
@@ -151,9 +153,10 @@ enum Kind {
     Housekeeping,
     Flow,
     Mishap,
+    Outage,
     Land,
     Wait,
-    StepWall,
+    SetWall,
     LeapBucket,
     Crash,
     PowerLoss,
@@ -175,9 +178,10 @@ const KINDS: &[(Kind, usize)] = &[
     (Kind::Housekeeping, 2),
     (Kind::Flow, 40),
     (Kind::Mishap, 9),
+    (Kind::Outage, 2),
     (Kind::Land, 6),
     (Kind::Wait, 8),
-    (Kind::StepWall, 2),
+    (Kind::SetWall, 2),
     (Kind::LeapBucket, 1),
     (Kind::Crash, 2),
     (Kind::PowerLoss, 2),
@@ -265,10 +269,11 @@ fn step(kind: Kind, setup: &Setup, rng: &mut Rng) -> Step {
                 Step::Mishap { number, mishap }
             }
         }
+        Kind::Outage => Step::Outage(rng.between(2, 6)),
         Kind::Land => Step::Land(rng.below(16)),
         Kind::Wait => Step::Wait { seconds: rng.pick(&[1, 3, 3, 10, 40, 70, 130]) },
-        Kind::StepWall => {
-            Step::StepWall { ahead: rng.percent(40), seconds: rng.pick(&[5, 100, 5_000, 500_000]) }
+        Kind::SetWall => {
+            Step::SetWall { ahead: rng.percent(40), seconds: rng.pick(&[5, 100, 5_000, 500_000]) }
         }
         Kind::LeapBucket => Step::LeapBucket(rng.pick(&[5, 100, 5_000])),
         Kind::Crash => Step::Crash { power: None },

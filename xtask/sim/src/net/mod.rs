@@ -3,7 +3,7 @@
 mod client;
 mod op;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -75,12 +75,15 @@ struct State {
     requests: BTreeMap<RequestId, Request>,
     next_id: RequestId,
     late: Vec<(Process, Op)>,
+    /// So many requests will find nobody who answers.
+    outage: usize,
     log: Log,
     /// Counts the effects of writes.
     changes: u64,
     /// Whose token stands in the bucket.
     owner: Option<Process>,
-    truncations: u64,
+    /// Chunks of which a body came back cut. Each only once: what is cut twice counts as corrupt (R15), and rightly.
+    cut: BTreeSet<String>,
 }
 
 /// What can go on.
@@ -129,9 +132,9 @@ impl Net {
         self.lock().owner
     }
 
-    /// Returns how many bodies came back cut.
-    pub(crate) fn truncations(&self) -> u64 {
-        self.lock().truncations
+    /// Returns whether bodies came back cut.
+    pub(crate) fn has_cut(&self) -> bool {
+        !self.lock().cut.is_empty()
     }
 
     /// Returns the requests that wait for their effect or for their answer, the oldest first.
@@ -151,8 +154,14 @@ impl Net {
     /// Lets a request have its effect, or its answer come back.
     pub(crate) fn go_on(&self, id: RequestId) {
         let mut state = self.lock();
+        let is_away = state.outage > 0;
         let Some(request) = state.requests.get_mut(&id) else { return };
         match std::mem::replace(&mut request.stage, Stage::Back(Attempt::Unanswered)) {
+            Stage::Arriving { waker, .. } if is_away => {
+                state.outage -= 1;
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
             Stage::Arriving { truncates, refuses, waker } => {
                 let (op, process) = (request.op.clone(), request.process);
                 let attempt = self.take_effect(&mut state, process, &op, refuses);
@@ -171,8 +180,10 @@ impl Net {
     /// Has something go wrong with a request; returns whether that can happen to it.
     pub(crate) fn mishap(&self, id: RequestId, mishap: Mishap) -> bool {
         let mut state = self.lock();
-        let Some(request) = state.requests.get_mut(&id) else { return false };
+        let Some(request) = state.requests.get(&id) else { return false };
         let (op, process) = (request.op.clone(), request.process);
+        let was_cut = state.cut.contains(op.key());
+        let Some(request) = state.requests.get_mut(&id) else { return false };
         if let Stage::Leaving { waker, .. } = &mut request.stage {
             // Past its effect only the answer can get lost.
             let waker = waker.take();
@@ -183,7 +194,7 @@ impl Net {
             return true;
         }
         let Stage::Arriving { truncates, refuses, waker } = &mut request.stage else { return false };
-        if !op.can_meet(mishap) {
+        if !op.can_meet(mishap) || (mishap == Mishap::Truncate && was_cut) {
             return false;
         }
         match mishap {
@@ -194,7 +205,7 @@ impl Net {
             }
             Mishap::Truncate => {
                 *truncates = true;
-                state.truncations += 1;
+                state.cut.insert(op.key().to_owned());
                 state.log.note(|| format!("the body of {process}'s {op} will be cut"));
                 return true;
             }
@@ -226,6 +237,11 @@ impl Net {
         // Nobody knows what a server did that failed inside.
         let is_unclear = matches!(mishap, Mishap::Fail { .. }) && op.kind().is_write();
         Attempt::Refused(self.error(&op, fault, is_unclear))
+    }
+
+    /// Has the next requests find nobody who answers: neither effect nor answer.
+    pub(crate) fn go_away(&self, requests: usize) {
+        self.lock().outage = requests;
     }
 
     /// Returns how many requests are late.

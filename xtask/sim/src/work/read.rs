@@ -33,7 +33,7 @@ pub(crate) async fn restore(context: &Context, path: &str, chunks: &[usize]) -> 
             Ok(blob) if context.chunks.is_content(*number, &blob) => {}
             Ok(_) => return broken(format!("chunk {number} has another content")),
             Err(LoadError::Missing { .. }) => return broken(format!("chunk {number} is missing")),
-            Err(LoadError::Corrupt { .. }) if context.net.truncations() == 0 => {
+            Err(LoadError::Corrupt { .. }) if !context.net.has_cut() => {
                 return broken(format!("chunk {number} is corrupt"));
             }
             Err(error) => {

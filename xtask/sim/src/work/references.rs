@@ -8,7 +8,7 @@ use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_gc::{Outcome, References, Sink, Tidied};
 
 use super::{CONTENT, Catalog, Context, InBucket, chain, index, key};
-use crate::ledger::manifest_key;
+use crate::ledger::{INDEX, manifest_key};
 
 /// The indexes in the bucket.
 pub(super) struct BucketReferences(pub(super) Context, pub(super) Arc<InBucket>);
@@ -40,7 +40,7 @@ impl References for BucketReferences {
     async fn list(&self) -> Result<Vec<String>, ReferenceError> {
         let objects = self.1.list_objects(CONTENT).await.map_err(ReferenceError::Path)?;
         let keys = objects.into_iter().map(|object| object.key.to_string());
-        Ok(keys.filter(|key| key.ends_with(".didx")).collect())
+        Ok(keys.filter(|key| key.ends_with(INDEX)).collect())
     }
 
     async fn tidy(&self, _dry_run: bool) -> Tidied {
