@@ -12,6 +12,7 @@ mod history;
 mod ledger;
 mod local;
 mod log;
+mod machine;
 mod net;
 mod play;
 mod rng;

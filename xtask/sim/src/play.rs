@@ -1,49 +1,32 @@
 //! Plays one history, and looks after each step whether what was promised is kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use coldkeep_chunk_store::bucket::{BucketOptions, BucketStore, Holder, RequestLifetimes, Takeover};
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::dir::{EntryKind, EntryName};
-use coldkeep_chunk_store::testing::{ManualClock, MemoryDir, Room, TestRandom};
-use coldkeep_chunk_store::{ChunkStore, Clock as _, StoreOptions, StoreTime};
+use coldkeep_chunk_store::testing::{ManualClock, Room};
 use coldkeep_gc::Control;
 
 use crate::chunks::Chunks;
-use crate::executor::{Executor, Process, Role, TaskId};
+use crate::executor::{Executor, Role, TaskId};
 use crate::ledger::{Kept, Ledger, index_key, manifest_key};
-use crate::local::{Calls, LocalGate};
+use crate::local::Calls;
 use crate::log::Log;
-use crate::net::{Kind, Mishap, Moving, Net, SimBackend};
+use crate::machine::{Server, step_clock};
+use crate::net::{Kind, Mishap, Moving, Net};
 use crate::rng::Rng;
 use crate::step::{Flavour, Hold, Setup, Step};
-use crate::work::{self, Catalog, Context, Store};
+use crate::work::{self, Context, Store};
 
 /// A wall clock in 2023.
-const START: StoreTime = StoreTime::from_unix(1_700_000_000, 0);
+pub(crate) const START: StoreTime = StoreTime::from_unix(1_700_000_000, 0);
 
 /// Servers that take the bucket from each other, and one that has nothing but the bucket.
 const SERVERS: usize = 3;
 
 /// The server of [`Ending::Fresh`](crate::step::Ending::Fresh).
 pub(crate) const FRESH: usize = 2;
-
-/// Where an opened store is put.
-type Slot = Arc<Mutex<Option<Store>>>;
-
-/// A server: a disk, a clock, and a process now and then.
-pub(crate) struct Server {
-    pub(crate) process: Process,
-    pub(crate) dir: MemoryDir,
-    clock: Arc<ManualClock>,
-    pub(crate) store: Option<Store>,
-    /// Nobody starts anything there any more.
-    is_closing: bool,
-    opening: Option<(TaskId, Slot)>,
-    image: Option<MemoryDir>,
-    /// The snapshots beside a store on a filesystem.
-    pub(crate) catalog: Arc<Catalog>,
-}
 
 /// Far more than any history needs.
 const EVENTS_MAX: u64 = 300_000;
@@ -72,21 +55,7 @@ impl Play {
         let backend_clock = Arc::new(ManualClock::at(START));
         let net = Net::new(Arc::clone(&backend_clock), setup.page_objects, log);
         let calls: Arc<Calls> = Arc::default();
-        let server = |number| {
-            let dir = MemoryDir::new();
-            dir.set_gate(Some(Arc::new(LocalGate(Arc::clone(&calls)))));
-            Server {
-                process: Process { server: number, life: 0 },
-                dir,
-                clock: Arc::new(ManualClock::at(START)),
-                store: None,
-                is_closing: false,
-                opening: None,
-                image: None,
-                catalog: Arc::default(),
-            }
-        };
-        let servers = (0..SERVERS).map(server).collect();
+        let servers = (0..SERVERS).map(|number| Server::new(number, &calls)).collect();
         let mut play = Self {
             setup: setup.clone(),
             net,
@@ -152,59 +121,6 @@ impl Play {
             _ => self.trouble(step),
         }
         self.note_opened();
-    }
-
-    /// What happens to a machine.
-    fn trouble(&mut self, step: &Step) {
-        let active = self.active;
-        let server = &mut self.servers[active];
-        match step {
-            Step::SetWall { ahead, seconds } => step_clock(&server.clock, *ahead, *seconds),
-            Step::Crash { power } => {
-                self.kill(active);
-                if let Some(salt) = power {
-                    let mut rng = Rng::new(*salt);
-                    let server = &self.servers[active];
-                    server.dir.lose_power_in_part(|count| rng.below(count));
-                    server.catalog.lose_power(&mut rng);
-                }
-                self.open(active);
-            }
-            // A folder has one server, and no older copy of it is ever put in its place.
-            Step::TakeOver | Step::Image | Step::Restore | Step::Tear(_)
-                if self.setup.flavour == Flavour::Folder => {}
-            Step::TakeOver => {
-                let other = 1 - active;
-                self.active = other;
-                self.kill(other);
-                self.open(other);
-            }
-            Step::Image => server.image = Some(server.dir.snapshot()),
-            Step::Restore => {
-                if let Some(image) = server.image.take() {
-                    self.kill(active);
-                    self.servers[active].dir.restore(&image);
-                    self.open(active);
-                }
-            }
-            Step::Fill { is_full } => {
-                server.dir.leave_room(if *is_full { Room::Nothing } else { Room::Plenty });
-            }
-            Step::FailCalls(method) => server.dir.fail(method.as_slice()),
-            Step::Tear(number) => {
-                let cached: Vec<_> = server
-                    .dir
-                    .entries()
-                    .into_iter()
-                    .filter(|entry| entry.name.kind == EntryKind::Chunk && entry.stat.len > 0)
-                    .collect();
-                if let Some(position) = number.checked_rem(cached.len()) {
-                    let entry = cached[position];
-                    server.dir.tear(entry.name, entry.stat.len as usize / 2);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Starts a task of the active server; one that is not there is started instead.
@@ -273,95 +189,6 @@ impl Play {
             ledger: Arc::clone(&self.ledger),
             chunks: Arc::clone(&self.chunks),
         })
-    }
-
-    /// Starts a server that is neither up nor on its way there.
-    fn revive(&mut self, number: usize) {
-        let server = &self.servers[number];
-        let is_opening = server.opening.as_ref().is_some_and(|(task, _)| self.executor.has(*task));
-        let is_up = server.store.is_some() && !server.is_closing;
-        if !is_up && !is_opening {
-            self.kill(number);
-            self.open(number);
-        }
-    }
-
-    /// Ends the process of a server wherever it stands.
-    pub(crate) fn kill(&mut self, number: usize) {
-        let server = &mut self.servers[number];
-        let process = server.process;
-        self.net.note(|| format!("{process} ends"));
-        self.executor.kill(process);
-        (server.store, server.opening) = (None, None);
-        server.process.life += 1;
-    }
-
-    /// Starts the process of a server, which takes the bucket from whoever has it.
-    pub(crate) fn open(&mut self, number: usize) {
-        let process = self.servers[number].process;
-        let slot: Slot = Arc::default();
-        let task = match self.setup.flavour {
-            Flavour::Bucket => self.open_bucket(number, Arc::clone(&slot)),
-            Flavour::Folder => self.open_folder(number, Arc::clone(&slot)),
-        };
-        self.net.note(|| format!("{process} starts"));
-        self.servers[number].opening = Some((task, slot));
-    }
-
-    fn open_bucket(&mut self, number: usize, slot: Slot) -> TaskId {
-        let (lasts, margin) = self.setup.lifetime;
-        let server = &self.servers[number];
-        let process = server.process;
-        let host = format!("host{number}");
-        let holder = Holder { host, process: process.life + 1, id: format!("id {number}") };
-        // Other tokens after each start.
-        let random = TestRandom::new(number as u64 * 1_000_000 + u64::from(process.life));
-        let mut options = BucketOptions::new(Arc::clone(&server.clock) as _, Arc::new(random), holder);
-        options.takeover = Takeover::Force;
-        options.cache_bytes = self.setup.cache_bytes;
-        options.lifetimes = RequestLifetimes::all(Duration::from_secs(lasts), Duration::from_secs(margin));
-        let net = Arc::clone(&self.net);
-        let backend = SimBackend::new(Arc::clone(&net), process);
-        let opening = BucketStore::open(server.dir.clone(), backend, options, None);
-        self.executor.spawn(process, Role::Open, async move {
-            let store = match opening.await {
-                Ok(store) => store,
-                Err(error) => return net.note(|| format!("{process} cannot open: {}", work::chain(&error))),
-            };
-            if store.is_rebuilding()
-                && let Err(error) = store.finish_rebuild().await
-            {
-                return net.note(|| format!("{process} cannot end its rebuild: {}", work::chain(&error)));
-            }
-            net.note(|| format!("{process} is up"));
-            put(&slot, Store::Bucket(Arc::new(store)));
-        })
-    }
-
-    fn open_folder(&mut self, number: usize, slot: Slot) -> TaskId {
-        let server = &self.servers[number];
-        let (process, catalog) = (server.process, Arc::clone(&server.catalog));
-        let options =
-            StoreOptions::new(Arc::clone(&server.clock) as _).with_sync_level(self.setup.sync_level);
-        let opening = ChunkStore::open_dir(server.dir.clone(), options);
-        let net = Arc::clone(&self.net);
-        self.executor.spawn(process, Role::Open, async move {
-            match opening.await {
-                Ok(store) => put(&slot, Store::Folder(Arc::new(store), catalog)),
-                Err(error) => net.note(|| format!("{process} cannot open: {}", work::chain(&error))),
-            }
-        })
-    }
-
-    /// Takes over stores that were opened.
-    fn note_opened(&mut self) {
-        for server in &mut self.servers {
-            let Some((_, slot)) = &server.opening else { continue };
-            let opened = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(store) = opened {
-                (server.store, server.opening, server.is_closing) = (Some(store), None, false);
-            }
-        }
     }
 
     /// Lets time pass on all clocks.
@@ -518,13 +345,4 @@ impl Play {
         }
         Some(format!("I5: {} tasks wait for ever", self.executor.len()))
     }
-}
-
-fn put(slot: &Slot, store: Store) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
-}
-
-fn step_clock(clock: &ManualClock, ahead: bool, seconds: u64) {
-    let (now, by) = (clock.wall(), Duration::from_secs(seconds));
-    clock.step_wall(if ahead { now.plus(by) } else { now.minus(by) });
 }
