@@ -15,7 +15,7 @@ Usage: cargo xtask VERB
 
   test                              unit, integration and documentation tests of every crate
   check                             formatting, clippy, docs, features, MSRV, licences, packaging
-  mutants [RULE…]                   switches each rule off; its hazard tests must notice
+  mutants [RULE…]                   switches each rule off; its hazard tests and the simulation must notice
   matrix [--tier quick|full] [--server NAME] [--stress SECONDS]
                                     the suites on every storage backend of the tier (default quick), or on NAME;
                                     writers of the stress scenario write for SECONDS (default 5)
@@ -25,6 +25,8 @@ Usage: cargo xtask VERB
                                     in a bucket of its own
   model [--quick] [--scenario NAME] [--off SWITCH] [--story none|short|full] [--variant upload-marker-only] [--list]
                                     the rules as a state machine, explored to the end: all on, then each part off
+  sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
+                                    the store and the collector on a simulated bucket, disk and clock
   crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
   faults [--rounds N]               backs up, restores and collects over a line that fails all the time, N times
                                     (default 50)
@@ -53,6 +55,7 @@ pub(crate) enum Verb {
     Check,
     Mutants(MutantsFlags),
     Matrix(MatrixFlags),
+    Sim(SimFlags),
     Model(ModelFlags),
     Crash(RoundsFlags),
     Faults(RoundsFlags),
@@ -65,6 +68,12 @@ pub(crate) enum Verb {
 pub(crate) struct MutantsFlags {
     /// Only these rules (`r2`); empty means all.
     pub(crate) rules: Vec<String>,
+}
+
+/// Flags of `sim`: they are handed to the simulation as they are; it validates them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SimFlags {
+    pub(crate) pass_on: Vec<OsString>,
 }
 
 /// Flags of `model`, handed on as they are; the model validates their values.
@@ -126,6 +135,7 @@ impl Flags {
             "check" => end(&mut args).map(|()| Verb::Check)?,
             "mutants" => Verb::Mutants(mutants(&mut args)?),
             "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
+            "sim" => Verb::Sim(SimFlags { pass_on: args.raw_args()?.collect() }),
             "model" => Verb::Model(model(&mut args)?),
             "crash" => Verb::Crash(rounds(&mut args)?),
             "faults" => Verb::Faults(rounds(&mut args)?),
@@ -147,6 +157,7 @@ impl Verb {
             Verb::Mutants(_) => "mutants",
             Verb::Matrix(_) => "matrix",
             Verb::Model(_) => "model",
+            Verb::Sim(_) => "sim",
             Verb::Crash(_) => "crash",
             Verb::Faults(_) => "faults",
             Verb::Fuzz(_) => "fuzz",
@@ -276,6 +287,10 @@ mod tests {
             parse("matrix --server moto").unwrap(),
             Verb::Matrix(MatrixFlags { selection: Selection::Row("moto".to_owned()), stress_seconds: None })
         );
+        assert_eq!(
+            parse("sim --seeds 3 --minutes 1").unwrap(),
+            Verb::Sim(SimFlags { pass_on: ["--seeds", "3", "--minutes", "1"].map(OsString::from).to_vec() })
+        );
         assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(RoundsFlags { rounds: 7 }));
         assert_eq!(parse("faults").unwrap(), Verb::Faults(RoundsFlags { rounds: 50 }));
         assert_eq!(
@@ -329,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in ["sim --seeds 3", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"] {
+        for line in ["proof", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"] {
             parse(line).unwrap_err();
         }
     }

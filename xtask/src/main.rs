@@ -13,6 +13,7 @@ mod model;
 mod mutants;
 mod report;
 mod shell;
+mod sim;
 mod test;
 mod workspace;
 
@@ -54,6 +55,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Check => check::run(&workspace, &mut report),
         Verb::Mutants(flags) => mutants::run(&workspace, flags, &mut report)?,
         Verb::Matrix(flags) => matrix::run(&workspace, flags, &mut report),
+        Verb::Sim(flags) => sim::run(&workspace, flags, &mut report),
         Verb::Model(flags) => model::run(&workspace, flags, &mut report),
         Verb::Crash(flags) => campaign::crash(&workspace, flags, &mut report),
         Verb::Faults(flags) => campaign::faults(&workspace, flags, &mut report),

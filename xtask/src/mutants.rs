@@ -1,8 +1,9 @@
-//! `cargo xtask mutants`: switches each rule off and expects its hazard tests to notice.
+//! `cargo xtask mutants`: switches each rule off and expects its hazard tests and the simulation to notice.
 //!
 //! Builds with `--cfg coldkeep_switches` have a switch for each rule of the design, absent from normal builds; the environment variable
 //! `COLDKEEP_OFF` names the rule that is off. First all named tests run with every rule in force and must pass; then, rule by rule, with
 //! that rule off, and each of them must fail. A test that passes without its rule shows nothing, so that is a failure here.
+//! Last the simulation is played without each rule (see [`sim`]).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,11 +16,14 @@ use anyhow::{Context, Result, bail};
 use crate::flags::MutantsFlags;
 use crate::report::Report;
 use crate::shell::{self, Tally, TestRun};
+use crate::sim as simulation;
 use crate::workspace::Workspace;
 
 mod rules;
+mod sim;
 
 use rules::{Harness, RULES, Rule};
+use sim::Expected;
 
 /// No hazard test takes longer; a mutant that hangs is not caught in a way that a reader of the report could tell from a slow machine.
 const TEST_LIMIT: Duration = Duration::from_mins(5);
@@ -42,11 +46,19 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     let bench = Bench { workspace, folder, wrapper };
     // Apart from the runs, so that the limit of a test is not spent on its build.
     report.step("build with switches", || bench.build(&rules));
+    report.step("build of the simulation with switches", || bench.build_simulation());
     for rule in &rules {
         report.step(&format!("{} in force", rule.name), || bench.all_pass(rule));
     }
     for rule in &rules {
         report.step(&format!("{} off ({})", rule.name, rule.what), || bench.all_fail(rule));
+    }
+    for rule in &rules {
+        let name = format!("{} off, simulated", rule.name);
+        match sim::expected(rule.name) {
+            Expected::Within(seeds) => report.counted(&name, || bench.simulation_fails(rule, seeds)),
+            Expected::Not(why) => report.skip(&name, why),
+        }
     }
     Ok(())
 }
@@ -99,6 +111,30 @@ impl Bench<'_> {
         if missed.is_empty() { Ok(()) } else { bail!("not caught by {}", missed.join(", ")) }
     }
 
+    /// Builds the simulation with switches.
+    fn build_simulation(&self) -> Result<()> {
+        let mut build = shell::cargo();
+        build.current_dir(&self.workspace.root).args([
+            "build",
+            "--release",
+            "--package",
+            simulation::PACKAGE,
+        ]);
+        build.env("CARGO_TARGET_DIR", &self.folder).env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper);
+        shell::run(&mut build)
+    }
+
+    /// Plays seeds without the rule, one of which must fail; says which.
+    fn simulation_fails(&self, rule: &Rule, seeds: u64) -> Result<String> {
+        let program = self.folder.join("release").join(simulation::PACKAGE);
+        let args = ["--seeds", &seeds.to_string(), "--first-failure"];
+        let played = simulation::play(Command::new(program).env("COLDKEEP_OFF", rule.name).args(args))?;
+        if played.ok {
+            bail!("not caught within {seeds} seeds");
+        }
+        Ok(played.closing)
+    }
+
     fn test(&self, harness: &Harness, rest: &[&str]) -> Command {
         let mut command = shell::cargo();
         command.current_dir(&self.workspace.root).arg("test");
@@ -139,6 +175,12 @@ mod tests {
         let output = Command::new("sh").arg(&path).args(["printf", "%s\n", "a b"]).output().unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "a b\n--cfg\ncoldkeep_switches\n");
+    }
+
+    #[test]
+    fn the_simulation_is_expected_to_do_something_about_each_rule() {
+        let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+        assert_eq!(sim::TABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     }
 
     #[test]

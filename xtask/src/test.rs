@@ -1,11 +1,12 @@
-//! `cargo xtask test`: every test of every crate.
+//! `cargo xtask test`: every test of every crate, and the quick tiers of simulation and matrix.
 
 use crate::matrix;
 use crate::report::Report;
 use crate::shell;
+use crate::sim;
 use crate::workspace::Workspace;
 
-/// Runs unit and integration tests, documentation tests, and the quick tier of the matrix.
+/// Runs unit and integration tests, documentation tests, and the quick tiers of the simulation and of the matrix.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
     if let Err(error) = shell::need_c_compiler() {
         report.step("prerequisites", || Err(error));
@@ -22,5 +23,6 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
         command.args(["test", "--workspace", "--doc", "--no-fail-fast"]);
         shell::tests_pass(command.current_dir(&workspace.root))
     });
+    sim::quick(workspace, report);
     matrix::quick(workspace, report);
 }

@@ -12,7 +12,7 @@ use crate::backend::{
 use crate::digest::Digest;
 use crate::time::{Clock, StoreTime};
 
-/// Small, so that the suites see more than one page.
+/// Objects of a page unless told otherwise: few, so that the suites see more than one page.
 const PAGE_OBJECTS: usize = 3;
 
 /// A bucket in memory with conditional puts and requests that expire.
@@ -20,18 +20,31 @@ const PAGE_OBJECTS: usize = 3;
 pub struct MemoryBackend {
     clock: Arc<dyn Clock>,
     objects: Arc<Mutex<BTreeMap<ObjectKey, (Bytes, StoreTime)>>>,
+    page_objects: usize,
 }
 
 impl MemoryBackend {
     /// Makes an empty bucket that dates its answers by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, objects: Arc::default() }
+        Self { clock, objects: Arc::default(), page_objects: PAGE_OBJECTS }
+    }
+
+    /// Sets how many objects a page of a listing has at most; at least one.
+    #[must_use]
+    pub fn with_page_objects(mut self, count: usize) -> Self {
+        self.page_objects = count.max(1);
+        self
     }
 
     /// Returns the content of an object.
     pub fn object(&self, key: &str) -> Option<Bytes> {
         let key = ObjectKey::new(key).ok()?;
         self.lock().get(&key).map(|(content, _)| content.clone())
+    }
+
+    /// Returns whether there is an object of this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.object(key).is_some()
     }
 
     /// Returns the keys of all objects, in ascending order.
@@ -156,9 +169,10 @@ impl ObjectBackend for MemoryBackend {
         let start = after.unwrap_or_default();
         let mut found = objects
             .iter()
-            .filter(|(key, _)| key.as_str().starts_with(prefix) && key.as_str() > start)
+            .skip_while(|(key, _)| key.as_str() < prefix || key.as_str() <= start)
+            .take_while(|(key, _)| key.as_str().starts_with(prefix))
             .map(|(key, (content, at))| info(key, content, *at));
-        let page: Vec<_> = found.by_ref().take(PAGE_OBJECTS).collect();
+        let page: Vec<_> = found.by_ref().take(self.page_objects).collect();
         let more = found.next().is_some();
         let next = page.last().filter(|_| more).map(|last| last.key.to_string());
         Ok(self.answer(Page { objects: page, next }))

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::call_gate::{CallGate, Gate};
 use super::held_call::{HeldCalls, Stops};
+use super::memory_files::Files;
 use crate::blob::{BlobKind, ChunkClass};
 use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
 use crate::locks::DigestGuard;
+use crate::switch::is_off;
 use crate::time::StoreTime;
 
 /// A chunk directory in memory, which forgets unsynced changes on [`MemoryDir::lose_power`] and fails on demand.
@@ -30,10 +33,10 @@ struct Disk {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) now: Content,
-    pub(super) durable: Content,
     pub(super) room: Room,
     failing: BTreeSet<&'static str>,
     stops: Stops,
+    gate: Gate,
 }
 
 /// What a full disk has room for in a state file, as a directory on disk holds some back.
@@ -53,9 +56,11 @@ pub enum Room {
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Content {
-    pub(super) files: BTreeMap<EntryName, File>,
+    pub(super) files: Files,
     /// The fresh set of markers, once begun (R10).
     pub(super) fresh: Option<BTreeMap<EntryName, File>>,
+    pub(super) durable_fresh: Option<BTreeMap<EntryName, File>>,
+    /// Durable as soon as it is there.
     state: BTreeMap<StateFile, Bytes>,
 }
 
@@ -76,20 +81,14 @@ impl MemoryDir {
     /// Copies the disk as it is now, as an image of it made while it is in use.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        let state = self.lock();
-        let (now, durable) = (state.now.clone(), state.durable.clone());
-        let copy = State { now, durable, ..State::default() };
+        let copy = State { now: self.lock().now.clone(), ..State::default() };
         Self { disk: Arc::new(Disk { state: Mutex::new(copy), ..Disk::default() }) }
     }
 
     /// Puts the content of an image in the place of what this disk holds.
     pub fn restore(&self, image: &Self) {
-        let (now, durable) = {
-            let image = image.lock();
-            (image.now.clone(), image.durable.clone())
-        };
-        let mut state = self.lock();
-        (state.now, state.durable) = (now, durable);
+        let now = image.lock().now.clone();
+        self.lock().now = now;
     }
 
     /// Says what markers and their content still have room on the disk; other files always do.
@@ -99,8 +98,36 @@ impl MemoryDir {
 
     /// Returns to the last synced content.
     pub fn lose_power(&self) {
-        let mut state = self.lock();
-        state.now = state.durable.clone();
+        self.lose_power_in_part(|_| 0);
+    }
+
+    /// Loses any part of what was not synced. Of each file that was changed since the last sync, `choose` is given the number
+    /// of states that it was in since, the synced one first, and picks the one that it comes back in; then, of one with new
+    /// content, it is given that content's length plus one and picks how much of it is left.
+    pub fn lose_power_in_part(&self, choose: impl FnMut(usize) -> usize) {
+        let now = &mut self.lock().now;
+        now.files.lose_power(choose);
+        now.fresh.clone_from(&now.durable_fresh);
+    }
+
+    /// Cuts the content of a file to `len` bytes, as a crash or a bad disk may do; returns whether there was so much.
+    pub fn tear(&self, name: EntryName, len: usize) -> bool {
+        self.lock().now.files.tear(name, len)
+    }
+
+    /// Returns the facts about a file, behind the back of whoever uses the directory.
+    pub fn entry(&self, name: EntryName) -> Option<Entry> {
+        self.lock().now.files.get(&name).map(|file| Entry { name, stat: file.stat })
+    }
+
+    /// Returns all files, ascending, behind the back of whoever uses the directory.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.lock().now.files.iter().map(|(name, file)| Entry { name: *name, stat: file.stat }).collect()
+    }
+
+    /// Has every later call pass `gate` before it has any effect; `None` opens the way.
+    pub fn set_gate(&self, gate: Option<Arc<dyn CallGate>>) {
+        self.lock().gate = Gate(gate);
     }
 
     /// Lets every later call of the named methods fail, until called again with other names.
@@ -128,9 +155,15 @@ impl MemoryDir {
     }
 
     pub(super) async fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>, DirError> {
-        let stop = self.lock().stops.enter(method);
+        let (stop, pass) = {
+            let mut state = self.lock();
+            (state.stops.enter(method), state.gate.pass(method))
+        };
         if let Some(stop) = stop {
             stop.released().await;
+        }
+        if let Some(pass) = pass {
+            pass.await;
         }
         let state = self.lock();
         if state.failing.contains(method) {
@@ -191,10 +224,10 @@ impl ChunkDir for MemoryDir {
         let mut state = self.call("put").await?;
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
         let file = File { content: entry.content, stat, class: None };
-        if durability == Durability::Immediate {
-            state.durable.files.insert(entry.name, file.clone());
-        }
         state.now.files.insert(entry.name, file);
+        if durability == Durability::Immediate {
+            state.now.files.sync_one(&entry.name);
+        }
         Ok(())
     }
 
@@ -217,7 +250,7 @@ impl ChunkDir for MemoryDir {
         let remove = |name: EntryName| {
             assert_held(held, name);
             let used = state.now.files.get(&name).is_some_and(|file| file.stat.used_at >= cutoff);
-            if used {
+            if used && !is_off("r7") {
                 return false;
             }
             state.now.files.remove(&name);
@@ -253,7 +286,9 @@ impl ChunkDir for MemoryDir {
 
     async fn sync(&self) -> Result<(), DirError> {
         let mut state = self.call("sync").await?;
-        state.durable = state.now.clone();
+        let now = &mut state.now;
+        now.files.sync();
+        now.durable_fresh.clone_from(&now.fresh);
         Ok(())
     }
 
@@ -276,7 +311,6 @@ impl ChunkDir for MemoryDir {
             let (path, full) = (file.file_name(), io::ErrorKind::StorageFull.into());
             return Err(DirError::new("write", path, full));
         }
-        state.durable.state.insert(file, content.clone());
         state.now.state.insert(file, content);
         Ok(())
     }
@@ -284,6 +318,8 @@ impl ChunkDir for MemoryDir {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
     use crate::testing::check_chunk_dir;
 
@@ -314,5 +350,41 @@ mod tests {
                 assert_eq!(load().await.unwrap(), "two");
             }
         }
+    }
+
+    /// Lets nobody through.
+    struct Shut;
+
+    impl CallGate for Shut {
+        fn pass(&self, method: &'static str) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+            (method == "save_state").then(|| Box::pin(std::future::pending()) as Pin<Box<_>>)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_at_the_gate_has_no_effect() {
+        let dir = MemoryDir::new();
+        dir.set_gate(Some(Arc::new(Shut)));
+        let mut save = Box::pin(dir.save_state(StateFile::Clock, "one".into()));
+        assert!(futures_util::poll!(&mut save).is_pending());
+        assert_eq!(dir.load_state(StateFile::Clock).await.unwrap(), None);
+        drop(save);
+        dir.set_gate(None);
+        dir.save_state(StateFile::Clock, "two".into()).await.unwrap();
+        assert_eq!(dir.load_state(StateFile::Clock).await.unwrap().unwrap(), "two");
+    }
+
+    #[tokio::test]
+    async fn what_is_looked_at_from_outside_is_what_there_is() {
+        let dir = MemoryDir::new();
+        let held = crate::locks::DigestLocks::new().lock_every().await;
+        let name = EntryName::chunk(crate::digest::Digest::of(b"abc"));
+        let entry = NewEntry { name, content: "content".into(), at: StoreTime::EPOCH };
+        dir.put(&held, entry, Durability::Deferred).await.unwrap();
+        assert_eq!(dir.entries(), Vec::from_iter(dir.entry(name)));
+        assert!(dir.tear(name, 4) && !dir.tear(name, 5));
+        assert_eq!(dir.read(name).await.unwrap().unwrap(), "cont");
+        dir.lose_power_in_part(|states| states - 1);
+        assert_eq!(dir.entry(name).unwrap().stat.len, 4);
     }
 }

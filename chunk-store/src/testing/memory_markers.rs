@@ -1,6 +1,5 @@
 //! Markers in memory.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
@@ -133,7 +132,9 @@ impl MarkerDir for MemoryDir {
         let mut state = self.call("empty_marker").await?;
         if is_off("r6") {
             // What a rename does that does not look.
-            state.now.files.entry(name).or_insert(File::new(Bytes::new(), None, StoreTime::EPOCH));
+            if !state.now.files.contains_key(&name) {
+                state.now.files.insert(name, File::new(Bytes::new(), None, StoreTime::EPOCH));
+            }
         }
         let Some(file) = state.now.files.get_mut(&name) else { return Ok(0) };
         let len = file.stat.len;
@@ -172,18 +173,17 @@ impl MarkerDir for MemoryDir {
 
     async fn sync_fresh(&self) -> Result<(), DirError> {
         let mut state = self.call("sync_fresh").await?;
-        let fresh = state.now.fresh.clone();
-        state.durable.fresh = fresh;
+        let now = &mut state.now;
+        now.durable_fresh.clone_from(&now.fresh);
         Ok(())
     }
 
     async fn switch_to_fresh(&self) -> Result<(), DirError> {
         let mut state = self.call("switch_to_fresh").await?;
         if let Some(fresh) = state.now.fresh.take() {
-            let had_content = |files: &BTreeMap<_, File>| files.values().map(|file| file.stat.len).sum();
-            let len = had_content(&state.now.files);
-            state.now.files = fresh.clone();
-            (state.durable.files, state.durable.fresh) = (fresh, None);
+            let len = state.now.files.values().map(|file| file.stat.len).sum();
+            state.now.files = fresh.into();
+            state.now.durable_fresh = None;
             state.make_room(len);
         }
         Ok(())

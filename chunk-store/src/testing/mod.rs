@@ -3,10 +3,12 @@
 //! Each suite is one `async fn` that panics with a description of what does not hold; it runs on memory, disk,
 //! simulated and real implementations alike.
 
+mod call_gate;
 mod clock;
 mod held_call;
 mod memory_backend;
 mod memory_dir;
+mod memory_files;
 mod memory_markers;
 mod random;
 mod staged_backend;
@@ -14,6 +16,7 @@ mod suite_backend;
 mod suite_dir;
 mod suite_markers;
 
+pub use call_gate::CallGate;
 pub use clock::ManualClock;
 pub use held_call::{HeldCall, HeldCalls};
 pub use memory_backend::MemoryBackend;

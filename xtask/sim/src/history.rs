@@ -1,0 +1,116 @@
+//! One seed from its first step to its verdict, and the shortest history that still fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::chunks::Chunks;
+use crate::log::Log;
+use crate::play::Play;
+use crate::step::{Setup, Step, history};
+
+/// How a history ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// What was promised and not kept.
+    pub(crate) broken: Option<String>,
+    pub(crate) events: u64,
+    pub(crate) commits: u64,
+    /// What happened, if it was recorded.
+    pub(crate) story: String,
+}
+
+/// Plays a seed with all its steps.
+pub(crate) fn play_seed(seed: u64, chunks: &Arc<Chunks>) -> Verdict {
+    let (setup, steps) = history(seed);
+    play(&setup, steps.iter().enumerate(), chunks, Log::default())
+}
+
+/// Plays some of the steps of a seed and tells the story.
+pub(crate) fn tell(seed: u64, keep: Option<&[usize]>, chunks: &Arc<Chunks>) -> Verdict {
+    let (setup, steps) = history(seed);
+    let kept = steps.iter().enumerate().filter(|(number, _)| keep.is_none_or(|keep| keep.contains(number)));
+    play(&setup, kept, chunks, Log::recording())
+}
+
+/// Returns the numbers of as few steps as still break a promise, the same or another.
+pub(crate) fn shrink(seed: u64, chunks: &Arc<Chunks>) -> Vec<usize> {
+    let (setup, steps) = history(seed);
+    let fails = |kept: &[usize]| {
+        let kept = kept.iter().map(|number| (*number, &steps[*number]));
+        play(&setup, kept, chunks, Log::default()).broken.is_some()
+    };
+    let mut kept: Vec<usize> = (0..steps.len()).collect();
+    let mut size = kept.len().div_ceil(2).max(1);
+    loop {
+        let before = kept.len();
+        let mut start = 0;
+        while start < kept.len() {
+            let end = (start + size).min(kept.len());
+            let without: Vec<usize> = kept[..start].iter().chain(&kept[end..]).copied().collect();
+            if fails(&without) {
+                kept = without;
+            } else {
+                start = end;
+            }
+        }
+        if size > 1 {
+            size = size.div_ceil(2);
+        } else if kept.len() == before {
+            return kept;
+        }
+    }
+}
+
+fn play<'a>(
+    setup: &Setup,
+    steps: impl Iterator<Item = (usize, &'a Step)>,
+    chunks: &Arc<Chunks>,
+    log: Log,
+) -> Verdict {
+    let mut play = Play::new(setup, chunks, log);
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        for (number, step) in steps {
+            play.net.note(|| format!("--- step {number}: {step:?}"));
+            play.take(step);
+            if let Some(broken) = play.broken().or_else(|| play.false_marker()) {
+                return Some(broken);
+            }
+        }
+        play.net.note(|| "--- the end".to_owned());
+        play.end()
+    }));
+    let broken = played.unwrap_or_else(|panic| Some(format!("panic: {}", message(panic.as_ref()))));
+    if let Some(broken) = &broken {
+        play.net.note(|| format!("BROKEN: {broken}"));
+    }
+    Verdict { broken, events: play.events, commits: play.ledger.commits(), story: play.net.story() }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_one_history_byte_for_byte() {
+        let chunks = Arc::new(Chunks::new());
+        for seed in 0..30 {
+            let (one, other) = (tell(seed, None, &chunks), tell(seed, None, &Arc::new(Chunks::new())));
+            assert!(one.story.len() > 100, "seed {seed}");
+            assert_eq!(one, other, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_history_that_is_not_told_is_the_same() {
+        let chunks = Arc::new(Chunks::new());
+        for seed in 0..30 {
+            let told = tell(seed, None, &chunks);
+            assert_eq!(play_seed(seed, &chunks), Verdict { story: String::new(), ..told }, "seed {seed}");
+        }
+    }
+}

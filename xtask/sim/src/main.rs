@@ -1,0 +1,93 @@
+//! Deterministic simulation of the chunk store and the collector: `cargo xtask sim`.
+//!
+//! One seed decides a history: who writes, reads, prunes and collects, in which order every request and every file operation
+//! takes effect, and what goes wrong. The crates under it are the published ones, unchanged; what they meet is simulated.
+
+mod campaign;
+mod chunks;
+mod ending;
+mod executor;
+mod flags;
+mod history;
+mod ledger;
+mod local;
+mod log;
+mod machine;
+mod net;
+mod play;
+mod rng;
+mod step;
+mod work;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::campaign::{Campaign, Outcome};
+use crate::chunks::Chunks;
+use crate::flags::Flags;
+
+/// Stories told at the end of a campaign; each takes a second or so to shorten.
+const STORIES_MAX: usize = 2;
+
+fn main() -> ExitCode {
+    let flags = match Flags::parse(lexopt::Parser::from_env()) {
+        Ok(flags) => flags,
+        Err(error) => {
+            eprintln!("sim: {error:#}\n\n{}", flags::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let chunks = Arc::new(Chunks::new());
+    if flags.tells || flags.steps.is_some() {
+        return tell(&flags, &chunks);
+    }
+    // A panic is a verdict like others; its message is in there.
+    std::panic::set_hook(Box::new(|_| {}));
+    let Flags { first, count, limit, jobs, stops_at_failure, .. } = flags;
+    let outcome = Campaign { first, count, limit, jobs, stops_at_failure }.run(&chunks);
+    for (seed, broken) in &outcome.failures {
+        println!("seed {seed}: {broken}");
+    }
+    let stories = if stops_at_failure { 0 } else { STORIES_MAX };
+    for (seed, _) in outcome.failures.iter().take(stories) {
+        tell_shortest(*seed, &chunks);
+    }
+    println!("{}", closing_line(&outcome, jobs));
+    if outcome.failures.is_empty() && outcome.seeds > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(flags: &Flags, chunks: &Arc<Chunks>) -> ExitCode {
+    let verdict = history::tell(flags.first, flags.steps.as_deref(), chunks);
+    print!("{}", verdict.story);
+    match verdict.broken {
+        None => {
+            println!("sim: seed {} keeps every promise ({} events)", flags.first, verdict.events);
+            ExitCode::SUCCESS
+        }
+        Some(broken) => {
+            println!("sim: seed {} fails: {broken}", flags.first);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells the shortest story of a failing seed, and how to see it again.
+fn tell_shortest(seed: u64, chunks: &Arc<Chunks>) {
+    let kept = history::shrink(seed, chunks);
+    let verdict = history::tell(seed, Some(&kept), chunks);
+    println!("\nseed {seed}, {} steps:\n{}", kept.len(), verdict.story);
+    println!("to replay: cargo xtask sim --seed {seed} --steps {}", flags::list(&kept));
+    println!("all of it: cargo xtask sim --seed {seed} --story\n");
+}
+
+fn closing_line(outcome: &Outcome, jobs: usize) -> String {
+    let seconds = outcome.took.as_secs_f64();
+    let rate = outcome.seeds as f64 / seconds / jobs as f64;
+    format!(
+        "sim: {} seeds ({} events, {} commits) in {seconds:.1} s on {jobs} cores: {rate:.0} seeds a second and core; {} failed",
+        outcome.seeds,
+        outcome.events,
+        outcome.commits,
+        outcome.failures.len()
+    )
+}

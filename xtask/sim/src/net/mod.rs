@@ -1,0 +1,347 @@
+//! The way to the bucket and back: requests whose effect and whose answer are steps of their own.
+
+mod client;
+mod op;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use coldkeep_chunk_store::Clock as _;
+use coldkeep_chunk_store::backend::{BackendError, Fault};
+use coldkeep_chunk_store::testing::{ManualClock, MemoryBackend};
+
+pub(crate) use client::SimBackend;
+pub(crate) use op::{Kind, Op, Reply};
+
+use crate::chunks::Chunks;
+use crate::executor::Process;
+use crate::log::Log;
+
+type RequestId = u64;
+
+/// What somebody decided about a request that has not had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// No effect, no answer.
+    Lose,
+    /// No answer; the effect comes later.
+    Late,
+    /// Answered 500, with or without effect.
+    Fail { has_effect: bool },
+    /// Answered 503 `SlowDown`: no effect.
+    Throttle,
+    /// Answered 409, as conditional puts that meet are: no effect.
+    Conflict,
+    /// Of a delete: the keys whose bit is set are refused.
+    RefuseKeys(u64),
+    /// Of a read: half of the body, as if that were all.
+    Truncate,
+}
+
+/// How one attempt ended for its sender.
+pub(crate) enum Attempt {
+    Answered(Reply),
+    /// Nothing came back.
+    Unanswered,
+    Refused(BackendError),
+}
+
+/// A request on its way.
+struct Request {
+    process: Process,
+    op: Op,
+    stage: Stage,
+}
+
+enum Stage {
+    /// On its way there.
+    Arriving { truncates: bool, refuses: u64, waker: Option<Waker> },
+    /// Its answer is on the way back.
+    Leaving { attempt: Attempt, waker: Option<Waker> },
+    /// The answer is there.
+    Back(Attempt),
+}
+
+/// All requests of one history, and the bucket that they go to.
+pub(crate) struct Net {
+    state: Mutex<State>,
+    bucket: MemoryBackend,
+    clock: Arc<ManualClock>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: BTreeMap<RequestId, Request>,
+    next_id: RequestId,
+    late: Vec<(Process, Op)>,
+    /// So many requests will find nobody who answers.
+    outage: usize,
+    log: Log,
+    /// Counts the effects of writes.
+    changes: u64,
+    /// Whose token stands in the bucket.
+    owner: Option<Process>,
+    /// Chunks of which a body came back cut. Each only once: what is cut twice counts as corrupt (R15), and rightly.
+    cut: BTreeSet<String>,
+}
+
+/// What can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moving {
+    pub(crate) id: RequestId,
+    pub(crate) kind: Kind,
+    pub(crate) is_arriving: bool,
+}
+
+impl Net {
+    pub(crate) fn new(clock: Arc<ManualClock>, page_objects: usize, log: Log) -> Arc<Self> {
+        let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(page_objects);
+        Arc::new(Self { state: Mutex::new(State { log, ..State::default() }), bucket, clock })
+    }
+
+    pub(crate) fn bucket(&self) -> &MemoryBackend {
+        &self.bucket
+    }
+
+    /// Returns whether the bucket has a chunk, whole.
+    pub(crate) fn has_chunk(&self, chunks: &Chunks, number: usize) -> bool {
+        self.bucket
+            .object(chunks.key(number))
+            .is_some_and(|content| content.len() as u64 == chunks.len(number))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        self.lock().log.note(line);
+    }
+
+    pub(crate) fn story(&self) -> String {
+        self.lock().log.story()
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    /// Returns the process whose token stands in the bucket.
+    pub(crate) fn owner(&self) -> Option<Process> {
+        self.lock().owner
+    }
+
+    /// Returns whether bodies came back cut.
+    pub(crate) fn has_cut(&self) -> bool {
+        !self.lock().cut.is_empty()
+    }
+
+    /// Returns the requests that wait for their effect or for their answer, the oldest first.
+    pub(crate) fn moving(&self, into: &mut Vec<Moving>) {
+        into.clear();
+        let state = self.lock();
+        into.extend(state.requests.iter().filter_map(|(id, request)| {
+            let is_arriving = match request.stage {
+                Stage::Arriving { .. } => true,
+                Stage::Leaving { .. } => false,
+                Stage::Back(_) => return None,
+            };
+            Some(Moving { id: *id, kind: request.op.kind(), is_arriving })
+        }));
+    }
+
+    /// Lets a request have its effect, or its answer come back.
+    pub(crate) fn go_on(&self, id: RequestId) {
+        let mut state = self.lock();
+        let is_away = state.outage > 0;
+        let Some(request) = state.requests.get_mut(&id) else { return };
+        match std::mem::replace(&mut request.stage, Stage::Back(Attempt::Unanswered)) {
+            Stage::Arriving { waker, .. } if is_away => {
+                state.outage -= 1;
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
+            Stage::Arriving { truncates, refuses, waker } => {
+                let (op, process) = (request.op.clone(), request.process);
+                let attempt = self.take_effect(&mut state, process, &op, refuses);
+                let attempt = if truncates { cut(attempt) } else { attempt };
+                set_stage(&mut state, id, Stage::Leaving { attempt, waker });
+            }
+            Stage::Leaving { attempt, waker } => {
+                set_stage(&mut state, id, Stage::Back(attempt));
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
+            back @ Stage::Back(_) => request.stage = back,
+        }
+    }
+
+    /// Has something go wrong with a request; returns whether that can happen to it.
+    pub(crate) fn mishap(&self, id: RequestId, mishap: Mishap) -> bool {
+        let mut state = self.lock();
+        let Some(request) = state.requests.get(&id) else { return false };
+        let (op, process) = (request.op.clone(), request.process);
+        let was_cut = state.cut.contains(op.key());
+        let Some(request) = state.requests.get_mut(&id) else { return false };
+        if let Stage::Leaving { waker, .. } = &mut request.stage {
+            // Past its effect only the answer can get lost.
+            let waker = waker.take();
+            state.log.note(|| format!("the answer to {process}'s {op} is lost"));
+            set_stage(&mut state, id, Stage::Back(Attempt::Unanswered));
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
+            return true;
+        }
+        let Stage::Arriving { truncates, refuses, waker } = &mut request.stage else { return false };
+        if !op.can_meet(mishap) || (mishap == Mishap::Truncate && was_cut) {
+            return false;
+        }
+        match mishap {
+            Mishap::RefuseKeys(mask) => {
+                *refuses = mask;
+                state.log.note(|| format!("{process}'s {op} will be refused for keys {mask:#b}"));
+                return true;
+            }
+            Mishap::Truncate => {
+                *truncates = true;
+                state.cut.insert(op.key().to_owned());
+                state.log.note(|| format!("the body of {process}'s {op} will be cut"));
+                return true;
+            }
+            _ => {}
+        }
+        let waker = waker.take();
+        let attempt = self.fail(&mut state, process, op, mishap);
+        set_stage(&mut state, id, Stage::Back(attempt));
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    fn fail(&self, state: &mut State, process: Process, op: Op, mishap: Mishap) -> Attempt {
+        state.log.note(|| format!("{process}'s {op} meets {mishap:?}"));
+        let fault = match mishap {
+            Mishap::Lose => return Attempt::Unanswered,
+            Mishap::Late => {
+                state.late.push((process, op));
+                return Attempt::Unanswered;
+            }
+            Mishap::Throttle => Fault::Throttled,
+            Mishap::Fail { has_effect: true } => {
+                self.take_effect(state, process, &op, 0);
+                Fault::Unavailable
+            }
+            _ => Fault::Unavailable,
+        };
+        // Nobody knows what a server did that failed inside.
+        let is_unclear = matches!(mishap, Mishap::Fail { .. }) && op.kind().is_write();
+        Attempt::Refused(self.error(&op, fault, is_unclear))
+    }
+
+    /// Has the next requests find nobody who answers: neither effect nor answer.
+    pub(crate) fn go_away(&self, requests: usize) {
+        self.lock().outage = requests;
+    }
+
+    /// Returns how many requests are late.
+    pub(crate) fn late(&self) -> usize {
+        self.lock().late.len()
+    }
+
+    /// Lets a late request take effect, if the bucket still takes it.
+    pub(crate) fn land(&self, position: usize) {
+        let mut state = self.lock();
+        if position < state.late.len() {
+            let (process, op) = state.late.remove(position);
+            state.log.note(|| format!("a late request of {process} arrives"));
+            self.take_effect(&mut state, process, &op, 0);
+        }
+    }
+
+    fn take_effect(&self, state: &mut State, process: Process, op: &Op, refuses: u64) -> Attempt {
+        let applied = op::apply(&self.bucket, op, refuses);
+        if !op::is_empty_list(op, &applied) {
+            state.log.note(|| format!("{process}: {op} -> {}", op::outcome(&applied)));
+        }
+        match applied {
+            Ok(reply) => {
+                if op.kind().is_write() {
+                    state.changes += 1;
+                    if op.is_new_token() && reply.has_stored() {
+                        state.owner = Some(process);
+                    }
+                }
+                Attempt::Answered(reply)
+            }
+            Err(error) => Attempt::Refused(error),
+        }
+    }
+
+    fn error(&self, op: &Op, fault: Fault, is_unclear: bool) -> BackendError {
+        // Whoever does not answer tells no date.
+        let date = (fault != Fault::Unavailable).then(|| self.clock.wall());
+        let source = "the history wants it so".into();
+        BackendError { action: op.action(), key: op.key().to_owned(), is_unclear, fault, date, source }
+    }
+
+    /// Sends one attempt and waits for its end.
+    async fn attempt(&self, process: Process, op: Op) -> Attempt {
+        let stage = Stage::Arriving { truncates: false, refuses: 0, waker: None };
+        let id = {
+            let mut state = self.lock();
+            let id = state.next_id;
+            state.next_id += 1;
+            state.requests.insert(id, Request { process, op, stage });
+            id
+        };
+        let sent = Sent { net: self, id };
+        std::future::poll_fn(|context| {
+            let mut state = self.lock();
+            let Some(request) = state.requests.get_mut(&sent.id) else {
+                return Poll::Ready(Attempt::Unanswered);
+            };
+            match &mut request.stage {
+                Stage::Arriving { waker, .. } | Stage::Leaving { waker, .. } => {
+                    *waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Stage::Back(attempt) => Poll::Ready(std::mem::replace(attempt, Attempt::Unanswered)),
+            }
+        })
+        .await
+    }
+}
+
+fn set_stage(state: &mut State, id: RequestId, stage: Stage) {
+    if let Some(request) = state.requests.get_mut(&id) {
+        request.stage = stage;
+    }
+}
+
+/// Has a body end early, with a length that says that this is all.
+fn cut(attempt: Attempt) -> Attempt {
+    let Attempt::Answered(Reply::Get(mut answer)) = attempt else { return attempt };
+    if let Some((info, content)) = &mut answer.value {
+        content.truncate(content.len() / 2);
+        info.len = content.len() as u64;
+    }
+    Attempt::Answered(Reply::Get(answer))
+}
+
+/// A request whose sender waits. If the sender gives up, a write may still arrive.
+struct Sent<'a> {
+    net: &'a Net,
+    id: RequestId,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let mut state = self.net.lock();
+        if let Some(Request { process, op, stage: Stage::Arriving { .. } }) = state.requests.remove(&self.id)
+            && op.kind().is_write()
+        {
+            state.late.push((process, op));
+        }
+    }
+}

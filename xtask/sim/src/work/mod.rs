@@ -1,0 +1,67 @@
+//! What the users of a store do: one task each.
+
+mod index;
+mod place;
+mod read;
+mod references;
+mod remove;
+mod run;
+mod store;
+mod write;
+
+use std::sync::Arc;
+
+use coldkeep_chunk_store::backend::ObjectKey;
+
+pub(crate) use index::decode as decode_index;
+pub(crate) use read::{read_chunk, read_snapshot, restore, verify};
+pub(crate) use remove::prune;
+pub(crate) use run::{RunPlan, collect_once};
+pub(crate) use store::{Catalog, InBucket, Store};
+pub(crate) use write::{End, How, Use, WritePlan, write};
+
+use crate::chunks::Chunks;
+use crate::executor::Process;
+use crate::ledger::{Ledger, index_key};
+use crate::net::Net;
+
+/// What every task has.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) process: Process,
+    pub(crate) net: Arc<Net>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) chunks: Arc<Chunks>,
+}
+
+impl Context {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        self.net.note(|| format!("{}: {}", self.process, line()));
+    }
+}
+
+/// Where all snapshots are.
+pub(crate) const CONTENT: &str = ".cnt/";
+
+/// Reads the index of a snapshot; `None` if there is none.
+async fn read_index(context: &Context, path: &str) -> Result<Option<Vec<usize>>, String> {
+    match &context.store {
+        Store::Bucket(store) => {
+            let found = store.read_object(&key(&index_key(path))).await.map_err(|error| chain(&error))?;
+            // A damaged one counts as another one.
+            Ok(found.map(|(_, content)| index::decode(&content).unwrap_or_default()))
+        }
+        Store::Folder(_, catalog) => Ok(catalog.index(path)),
+    }
+}
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text).expect("invariant: the names of snapshots are keys")
+}
+
+/// Returns an error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
