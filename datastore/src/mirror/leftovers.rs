@@ -35,6 +35,16 @@ pub struct Unfinished {
     pub errors: Vec<TreeError>,
 }
 
+/// What became of the removals that did not end.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    pub(super) cleared: Cleared,
+    /// Those that are over now.
+    pub(super) ended: BTreeSet<(Namespace, SnapshotName)>,
+    /// What unfinished snapshots were seen.
+    pub(super) unfinished: BTreeSet<(Namespace, SnapshotName)>,
+}
+
 impl Cleared {
     /// Takes the answer for one snapshot; returns whether it was removed.
     pub(super) fn note(&mut self, cleared: Result<bool, TreeError>) -> bool {
@@ -76,7 +86,10 @@ impl Parts {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         let on_disk = Self { bucket: None, ..self.clone() };
-        let (mut cleared, unfinished) = on_disk.clear_hidden(is_cancelled).await;
+        let Hidden { mut cleared, ended, unfinished } = on_disk.clear_hidden(is_cancelled).await;
+        for (ns, snapshot) in ended {
+            cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot).await);
+        }
         for (ns, snapshot) in unfinished {
             if is_cancelled() {
                 break;
@@ -90,17 +103,15 @@ impl Parts {
         cleared
     }
 
-    /// Ends removals that did not end; returns also what unfinished snapshots there are.
-    pub(crate) async fn clear_hidden(
-        &self,
-        is_cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> (Cleared, BTreeSet<(Namespace, SnapshotName)>) {
+    /// Ends removals that did not end, on the disk. Groups stay.
+    pub(super) async fn clear_hidden(&self, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Hidden {
         let mut cleared = Cleared::default();
+        let mut ended = BTreeSet::new();
         let found = match self.blocking(|tree| Ok(Leftovers::of(&tree.layout))).await {
             Ok(found) => found,
             Err(error) => {
                 cleared.errors.push(error);
-                return (cleared, BTreeSet::new());
+                return Hidden { cleared, ..Hidden::default() };
             }
         };
         cleared.errors = found.errors;
@@ -115,12 +126,14 @@ impl Parts {
                 tree::remove_hidden(&tree.layout, &place.0, &place.1)
             });
             match removed.await {
-                Ok(()) => cleared.note_group(self.remove_group_if_left(&ns, &snapshot).await),
+                Ok(()) => {
+                    ended.insert((ns, snapshot));
+                }
                 Err(error) if error.is_in_use() => {}
                 Err(error) => cleared.errors.push(error),
             }
         }
-        (cleared, found.unfinished)
+        Hidden { cleared, ended, unfinished: found.unfinished }
     }
 
     /// Returns what [`Self::clear_leftovers`] would do now to unfinished snapshots.

@@ -19,7 +19,8 @@ impl Parts {
         objects: Vec<ObjectInfo>,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
-        let (mut cleared, _) = self.clear_hidden(is_cancelled).await;
+        // Of the disk only: what the bucket has of a group is no matter of a removal that the disk has not ended.
+        let mut cleared = self.clear_hidden(is_cancelled).await.cleared;
         let found = match self.blocking(move |_| Ok(unfinished(&objects))).await {
             Ok(found) => found,
             Err(error) => {

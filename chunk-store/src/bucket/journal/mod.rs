@@ -338,7 +338,12 @@ impl Journal {
 
     /// Remembers until when requests may take effect of which this journal knows nothing.
     pub(crate) fn close_earlier(&self, until: StoreTime) {
-        lock(&self.state).paths.insert(EARLIER.to_owned(), PathState::Closed(until));
+        let mut state = lock(&self.state);
+        let known = match state.paths.get(EARLIER) {
+            Some(PathState::Closed(known)) => until.max(*known),
+            _ => until,
+        };
+        state.paths.insert(EARLIER.to_owned(), PathState::Closed(known));
     }
 
     /// Returns whether requests may take effect of which this journal knows nothing; see [`Self::close_earlier`].

@@ -146,6 +146,28 @@ async fn what_a_disk_from_before_knows_nothing_of_is_cleared_when_nothing_can_la
     assert_eq!(reopened.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
 }
 
+/// Goal: what a removal left on the disk is no reason to touch the bucket (I1).
+/// Method: the local copy of a group's only snapshot is gone, and a hidden folder lies where it was.
+#[tokio::test]
+async fn a_hidden_folder_takes_nothing_from_the_bucket() {
+    let fixture = Fixture::in_bucket().await;
+    let image = fixture.image();
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    writer.finish().await.unwrap();
+    drop(writer);
+    let restored = fixture.restored(image).await;
+    let before = restored.keys(".cnt/").await;
+    let root = Namespace::root();
+    let group = snapshot(FIRST).group;
+    std::fs::remove_dir_all(restored.path(FIRST)).unwrap();
+    std::fs::create_dir_all(restored.path(&format!("{group}/.removing-2026-01-09T00:00:00Z"))).unwrap();
+    assert!(restored.store.snapshots(&root, None, None).await.unwrap().is_empty());
+    restored.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert!(!restored.path(&format!("{group}/.removing-2026-01-09T00:00:00Z")).exists());
+    assert_eq!(restored.keys(".cnt/").await, before);
+    assert_eq!(restored.with_bucket_alone().await.check_whole().await, 1);
+}
+
 #[tokio::test]
 async fn what_failed_sessions_left_is_cleared_when_nothing_can_land_any_more() {
     let fixture = Fixture::in_bucket().await;
