@@ -38,7 +38,8 @@
 //! # Invariants
 //!
 //! - A snapshot is finished exactly if its folder has a manifest. The manifest comes last and goes first, each time
-//!   durably, so a crash leaves either a whole snapshot or an unfinished one, which the next open or collection removes (I1, I4).
+//!   durably, so a crash leaves either a whole snapshot or an unfinished one, which the next open or collection removes
+//!   (I1, I4).
 //! - A session names only chunks that it uploaded or that the group's last snapshot names (R17), refreshes each of them
 //!   (R5), and keeps the snapshot that it builds on from being removed (R5). [`BackupWriter::finish`] is acknowledged
 //!   only if none of these chunks was lost meanwhile (I3).

@@ -30,8 +30,8 @@ const SLOTS_PER_WAITING: usize = 16;
 /// that nearly each step would wait for memory and for the address translation.
 ///
 /// # Limits
-/// What waits takes at most 32 KiB and 0.75 bytes for each digest in the set, and 33 MiB in all, beyond what the set takes. Threads
-/// share 16 locks, each held while 64 digests are noted down or some thousand go into their table.
+/// What waits takes at most 32 KiB and 0.75 bytes for each digest in the set, and 33 MiB in all, beyond what the set takes.
+/// Threads share 16 locks, each held while 64 digests are noted down or some thousand go into their table.
 ///
 /// # Examples
 /// ```

@@ -112,8 +112,8 @@ impl Datastore {
     /// Opens the datastore in `folder`, also one that a stock server wrote and has closed.
     ///
     /// Removes what sessions and removals that never ended left behind: folders called like a snapshot, without a manifest
-    /// and not protected, in groups with a readable owner, and hidden ones. Nothing else is changed. What cannot be removed stays and is told by
-    /// [`Self::leftover_errors`].
+    /// and not protected, in groups with a readable owner, and hidden ones. Nothing else is changed. What cannot be removed
+    /// stays and is told by [`Self::leftover_errors`].
     ///
     /// # Errors
     /// [`OpenError`]; see [`OpenError::is_owned`].
