@@ -55,7 +55,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let has_marker = marks.first().is_some_and(|marks| marks.marker.is_some());
         match (has_marker, object) {
             (false, Some(_)) if is_referenced => {
-                let marker = NewMarker { digest: *digest, content: None, class: None, at: self.clock.now() };
+                let at = self.begin_use().await?;
+                let marker = NewMarker { digest: *digest, content: None, class: None, at };
                 self.dir.place_marker(&held, marker).await?;
                 Ok(Healed::MarkerCreated)
             }

@@ -100,7 +100,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             return Ok(Begun::Again);
         };
         if !is_off("r1") {
-            self.dir.put_upload_marker(&held, digest, self.clock.now()).await?;
+            let at = self.begin_use().await?;
+            self.dir.put_upload_marker(&held, digest, at).await?;
         }
         let watch = self.journal.watch_upload(digest);
         Ok(Begun::Upload(Upload { expected, watch, _turn: turn }))
@@ -119,7 +120,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             return Ok((!is_known).then_some(Expected::Nothing));
         }
         // One step with the check as seen by the sweep, since lock(d) is held over both.
-        let Some(marker) = self.dir.use_marker(held, digest, self.clock.now()).await? else {
+        let at = self.begin_use().await?;
+        let Some(marker) = self.dir.use_marker(held, digest, at).await? else {
             return Ok(Some(Expected::Nothing));
         };
         match (marker.class, class) {
@@ -155,7 +157,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             self.cache.remove(&digest);
         }
         let content = is_cached.then_some(landed.content);
-        let marker = NewMarker { digest, content, class: Some(class), at: self.clock.now() };
+        let marker = NewMarker { digest, content, class: Some(class), at: self.begin_use().await? };
         if is_cached {
             // Before: the disk gets the content even if this future is dropped meanwhile, and then it counts.
             self.cache.record(&digest, len, End::Newest);

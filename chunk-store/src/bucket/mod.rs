@@ -121,7 +121,7 @@ use crate::owner::OwnerLock;
 use crate::session::{CacheUse, Registry, Session};
 use crate::store::StoreError;
 use crate::store::state::Suspects;
-use crate::time::StoreClock;
+use crate::time::{StoreClock, StoreTime};
 
 /// A chunk store in a bucket: markers and upload markers in a local directory say what the bucket holds.
 ///
@@ -187,6 +187,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// [`StoreError::Dir`] if the state file could not be written.
     pub async fn save_clock(&self) -> Result<(), StoreError> {
         Ok(self.state.save(&self.dir, &self.clock, false).await?)
+    }
+
+    /// Returns the time for a use that is about to be recorded on a marker; the saved clock is never far behind it.
+    async fn begin_use(&self) -> Result<StoreTime, DirError> {
+        self.state.begin_use(&self.dir, &self.clock).await
     }
 
     /// Saves the journal, synced.

@@ -276,9 +276,9 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 self.report(RebuildPhase::Listing, done as u64, total, record.chunks);
                 if done.is_multiple_of(PREFIXES_SAVED) {
                     self.dir.sync_fresh().await?;
-                    self.record_rebuild(Some(record.clone())).await?;
                     // The markers bear its times; nobody else saves it while the store is being opened (R12).
                     self.save_clock().await?;
+                    self.record_rebuild(Some(record.clone())).await?;
                 }
             }
         }
@@ -296,7 +296,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
-                self.dir.add_fresh(digests, self.clock.now()).await?;
+                let at = self.begin_use().await?;
+                self.dir.add_fresh(digests, at).await?;
             }
         }
         Ok((first, chunks, bytes))

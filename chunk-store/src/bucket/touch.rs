@@ -48,7 +48,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let (free, mut others): (Vec<Digest>, Vec<Digest>) =
             batch.iter().partition(|digest| self.journal.rescue(digest) != Standing::Journalled);
         let names = free.iter().copied().map(EntryName::chunk).collect();
-        let found = self.dir.touch(&held, names, self.clock.now()).await?;
+        let at = self.begin_use().await?;
+        let found = self.dir.touch(&held, names, at).await?;
         self.check_open()?;
         for (digest, marker) in free.into_iter().zip(found) {
             match marker {
@@ -63,11 +64,12 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     async fn touch_object(&self, session: &Session, digest: Digest) -> Result<(), TouchError> {
         loop {
             let held = self.lock_settled(&digest).await?;
-            if self.dir.use_marker(&held, digest, self.clock.now()).await?.is_some() {
+            let at = self.begin_use().await?;
+            if self.dir.use_marker(&held, digest, at).await?.is_some() {
                 session.tell([&digest]);
                 return Ok(());
             }
-            self.dir.put_upload_marker(&held, digest, self.clock.now()).await?;
+            self.dir.put_upload_marker(&held, digest, at).await?;
             let watch = self.journal.watch_upload(digest);
             drop(held);
             let object = self.look_up(&digest).await?.filter(is_chunk);
@@ -80,8 +82,9 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 continue;
             }
             // Somebody may have uploaded it meanwhile, whose marker knows its class.
-            if self.dir.use_marker(&held, digest, self.clock.now()).await?.is_none() {
-                let marker = NewMarker { digest, content: None, class: None, at: self.clock.now() };
+            let at = self.begin_use().await?;
+            if self.dir.use_marker(&held, digest, at).await?.is_none() {
+                let marker = NewMarker { digest, content: None, class: None, at };
                 self.dir.place_marker(&held, marker).await?;
             }
             session.tell([&digest]);

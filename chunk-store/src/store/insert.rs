@@ -8,7 +8,6 @@ use crate::dir::{ChunkDir, DirError, EntryName, EntryStat, NewEntry};
 use crate::locks::DigestGuard;
 use crate::session::Session;
 use crate::switch::is_off;
-use crate::time::StoreTime;
 
 /// Most digests whose locks are held at once by a batch; bounds how long a batch keeps others waiting.
 pub(crate) const TOUCH_BATCH: usize = 128;
@@ -55,14 +54,15 @@ impl<D: ChunkDir> ChunkStore<D> {
             Existing::Same => {
                 // R2: one step with the check as seen by the sweep, since lock(d) is held over both.
                 if !is_off("r2") {
-                    self.dir.touch(&held, vec![EntryName::chunk(digest)], self.clock.now()).await?;
+                    let at = self.suspects.begin_use(&self.dir, &self.clock).await?;
+                    self.dir.touch(&held, vec![EntryName::chunk(digest)], at).await?;
                 }
                 Inserted::Known
             }
             Existing::None => {
                 let content = chunk.blob().as_bytes().clone();
                 let encoded_bytes = content.len() as u64;
-                let at = self.begin_write(&held).await?;
+                let at = self.suspects.begin_write(&self.dir, &self.clock, &held).await?;
                 let entry = NewEntry { name: EntryName::chunk(digest), content, at };
                 self.dir.put(&held, entry, self.durability()).await?;
                 Inserted::New { encoded_bytes }
@@ -70,15 +70,6 @@ impl<D: ChunkDir> ChunkStore<D> {
         };
         session.tell([&digest]);
         Ok(inserted)
-    }
-
-    /// Returns the time for a file that is about to be written; the saved clock is never far behind it (hazard H38).
-    async fn begin_write(&self, held: &DigestGuard) -> Result<StoreTime, DirError> {
-        let (at, save_first) = self.suspects.begin_write(&self.clock, held);
-        if save_first {
-            self.suspects.save(&self.dir, &self.clock, false).await?;
-        }
-        Ok(at)
     }
 
     async fn existing(&self, held: &DigestGuard, chunk: &CheckedChunk) -> Result<Existing, DirError> {
@@ -109,7 +100,8 @@ impl<D: ChunkDir> ChunkStore<D> {
             let found = if is_off("r5") {
                 continue;
             } else {
-                self.dir.touch(&held, names, self.clock.now()).await?
+                let at = self.suspects.begin_use(&self.dir, &self.clock).await?;
+                self.dir.touch(&held, names, at).await?
             };
             for (digest, stat) in batch.iter().zip(found) {
                 let good = match stat {
@@ -140,7 +132,8 @@ impl<D: ChunkDir> ChunkStore<D> {
             return Ok(false);
         }
         // A new mtime takes it out of the suspect span, so that it is read only once.
-        self.dir.set_times(held, name, self.clock.now()).await?;
+        let at = self.suspects.begin_use(&self.dir, &self.clock).await?;
+        self.dir.set_times(held, name, at).await?;
         Ok(true)
     }
 }

@@ -12,9 +12,10 @@ use crate::dir::{ChunkDir, DirError, StateFile};
 use crate::locks::{DigestGuard, GuardWatch};
 use crate::time::{Clock, StoreClock, StoreTime};
 
-/// No file is written at a time that is this much later than the saved value of the clock, so that the next open knows
-/// how far the times of files may reach. The clock is saved once a minute (R12); half a minute is for a slow disk.
-const UNSAVED_MAX: Duration = Duration::from_secs(90);
+/// No file is written, and no use recorded, at a time that is this much later than the saved value of the clock. So the
+/// next open knows how far the times of files may reach, and a wrong date keeps no garbage once it is right again (hazard
+/// H30). The clock is saved once a minute (R12); half a minute is for a slow disk.
+pub(crate) const UNSAVED_MAX: Duration = Duration::from_secs(90);
 
 /// Most suspect spans that are kept apart; there is one for each unclean end, and the nearest two become one beyond.
 const SPANS_MAX: usize = 32;
@@ -122,14 +123,45 @@ impl Suspects {
         self.spans.iter().any(|(from, to)| (*from..=*to).contains(&written_at))
     }
 
-    /// Returns the time for a file that is about to be written under `held`, and whether the clock must be saved before
-    /// (see [`UNSAVED_MAX`]).
-    pub(crate) fn begin_write(&self, clock: &StoreClock, held: &DigestGuard) -> (StoreTime, bool) {
-        let mut writing = lock(&self.writing);
-        writing.retain(|(_, watch)| watch.is_held());
+    /// Returns the time for a file that is about to be written under `held`; the clock is saved before if need be (see
+    /// [`UNSAVED_MAX`]).
+    pub(crate) async fn begin_write<D: ChunkDir>(
+        &self,
+        dir: &D,
+        clock: &StoreClock,
+        held: &DigestGuard,
+    ) -> Result<StoreTime, DirError> {
+        let at = {
+            let mut writing = lock(&self.writing);
+            writing.retain(|(_, watch)| watch.is_held());
+            let at = clock.now();
+            writing.push((at, held.watch()));
+            at
+        };
+        self.save_if_behind(dir, clock, at).await?;
+        Ok(at)
+    }
+
+    /// Returns the time for a use that is about to be recorded; the clock is saved before if need be (see
+    /// [`UNSAVED_MAX`]).
+    pub(crate) async fn begin_use<D: ChunkDir>(
+        &self,
+        dir: &D,
+        clock: &StoreClock,
+    ) -> Result<StoreTime, DirError> {
         let at = clock.now();
-        writing.push((at, held.watch()));
-        (at, at > lock(&self.saved_at).plus(UNSAVED_MAX))
+        self.save_if_behind(dir, clock, at).await?;
+        Ok(at)
+    }
+
+    async fn save_if_behind<D: ChunkDir>(
+        &self,
+        dir: &D,
+        clock: &StoreClock,
+        at: StoreTime,
+    ) -> Result<(), DirError> {
+        let is_behind = at > lock(&self.saved_at).plus(UNSAVED_MAX);
+        if is_behind { self.save(dir, clock, false).await } else { Ok(()) }
     }
 
     /// Returns the instant of a sync that begins now: every file with an earlier time is written by now.

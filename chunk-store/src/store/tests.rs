@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::state::UNSAVED_MAX;
 use super::*;
 use crate::CheckedChunk;
 use crate::blob::{ChunkClass, Compression, CryptKey};
@@ -303,6 +304,34 @@ async fn h38_a_chunk_written_after_the_clock_jumped_ahead_is_suspect() {
     let store = reopen_unread(store, &clock).await;
     let touched = store.touch(&store.begin_session().await.unwrap(), &[chunk.digest()]).await;
     assert!(matches!(touched, Err(TouchError::Dir(_))), "{touched:?}");
+}
+
+/// Goal: a wrong date keeps no garbage for longer than that date lasts (H30, I5).
+/// Method: the date jumps ahead, a chunk is used in each way there is, the process dies, the date is right again.
+#[tokio::test]
+async fn h30_what_was_used_while_the_date_was_ahead_is_collected_when_it_is_right_again() {
+    for reference in [false, true] {
+        let (clock, store) = memory_store().await;
+        let chunk = plain(b"abc");
+        store.insert(&store.begin_session().await.unwrap(), chunk.clone()).await.unwrap();
+        let right = clock.wall();
+        {
+            let session = store.begin_session().await.unwrap();
+            clock.step_wall(right.plus(400 * DAY));
+            if reference {
+                store.touch(&session, &[chunk.digest()]).await.unwrap();
+            } else {
+                assert_eq!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::Known);
+            }
+        }
+        clock.step_wall(right);
+        let ChunkStore { dir, .. } = store;
+        let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
+        clock.advance(2 * UNSAVED_MAX);
+        let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
+        let removed = store.remove(&run, &[EntryName::chunk(chunk.digest())]).await.unwrap();
+        assert_eq!(removed, [true], "reference: {reference}");
+    }
 }
 
 #[tokio::test]

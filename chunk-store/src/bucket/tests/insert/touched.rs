@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::TouchError;
+use crate::store::state::UNSAVED_MAX;
 
 #[tokio::test]
 async fn h07_a_referenced_chunk_is_in_use() {
@@ -58,4 +59,47 @@ async fn a_journalled_chunk_is_waited_for_before_it_is_referenced() {
     scene.remove_chunk(&store, &digest).await;
     store.journal.settle(id, None);
     assert!(matches!(touch.await.unwrap(), Err(TouchError::Missing { .. })));
+}
+
+/// A way to use a chunk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Use {
+    InsertNew,
+    InsertKnown,
+    Refer,
+    ReferUnmarked,
+}
+
+/// Goal: a wrong date keeps no garbage for longer than that date lasts (H30, I5).
+/// Method: the date jumps ahead, a chunk is used in each way there is, the process dies, the date is right again.
+#[tokio::test]
+async fn h30_what_was_used_while_the_date_was_ahead_is_collected_when_it_is_right_again() {
+    for how in [Use::InsertNew, Use::InsertKnown, Use::Refer, Use::ReferUnmarked] {
+        let (scene, store) = Scene::opened().await;
+        let digest = match how {
+            Use::InsertNew => Digest::of(b"abc"),
+            Use::InsertKnown | Use::Refer => scene.place_chunk(&store, b"abc").await,
+            Use::ReferUnmarked => scene.place_object(b"abc"),
+        };
+        let right = scene.clock.wall();
+        {
+            let session = session(&store).await;
+            scene.clock.step_wall(right.plus(400 * DAY));
+            match how {
+                Use::InsertNew | Use::InsertKnown => {
+                    let inserted = store.insert(&session, chunk(b"abc")).await.unwrap();
+                    assert_eq!(inserted == Inserted::Known, how == Use::InsertKnown);
+                }
+                Use::Refer | Use::ReferUnmarked => store.touch(&session, &[digest]).await.unwrap(),
+            }
+        }
+        drop(store);
+        scene.clock.step_wall(right);
+        let store = scene.open(&scene.dir).await;
+        scene.clock.advance(2 * UNSAVED_MAX);
+        let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
+        let candidate = Candidate { digest, written_at: None };
+        let decisions = store.condemn(&run, &mut Batch::default(), &[candidate]).await.unwrap();
+        assert_eq!(decisions, [Condemned::Yes], "{how:?}");
+    }
 }
