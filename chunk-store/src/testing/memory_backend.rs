@@ -47,6 +47,12 @@ impl MemoryBackend {
         self.object(key).is_some()
     }
 
+    /// Returns when an object was put.
+    pub fn modified_at(&self, key: &str) -> Option<StoreTime> {
+        let key = ObjectKey::new(key).ok()?;
+        self.lock().get(&key).map(|(_, at)| *at)
+    }
+
     /// Returns the keys of all objects, in ascending order.
     pub fn keys(&self) -> Vec<String> {
         self.lock().keys().map(ToString::to_string).collect()

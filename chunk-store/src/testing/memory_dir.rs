@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::call_gate::{CallGate, Gate};
 use super::held_call::{HeldCalls, Stops};
+use super::memory_faults::{Failing, Room};
 use super::memory_files::Files;
 use crate::blob::{BlobKind, ChunkClass};
 use crate::dir::{ChunkDir, DirError, Durability, Entry, EntryName, EntryStat, NewEntry, Shard, StateFile};
@@ -34,7 +35,7 @@ struct Disk {
 pub(super) struct State {
     pub(super) now: Content,
     pub(super) room: Room,
-    failing: BTreeSet<&'static str>,
+    pub(super) failing: Failing,
     stops: Stops,
     gate: Gate,
 }
@@ -42,26 +43,13 @@ pub(super) struct State {
 /// What a full disk has room for in a state file, as a directory on disk holds some back.
 const STATE_BYTES_MAX: usize = 64 << 10;
 
-/// What a disk in memory has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Room {
-    /// Everything.
-    #[default]
-    Plenty,
-    /// Empty files only.
-    EmptyFiles,
-    /// No new file at all, until one with content is emptied or removed.
-    Nothing,
-}
-
 #[derive(Debug, Default, Clone)]
 pub(super) struct Content {
     pub(super) files: Files,
-    /// The fresh set of markers, once begun (R10).
-    pub(super) fresh: Option<BTreeMap<EntryName, File>>,
-    pub(super) durable_fresh: Option<BTreeMap<EntryName, File>>,
+    /// The fresh set of markers, durable as soon as it is begun, unlike what is in it (R10).
+    pub(super) fresh: Option<Files>,
     /// Durable as soon as it is there.
-    state: BTreeMap<StateFile, Bytes>,
+    pub(super) state: BTreeMap<StateFile, Bytes>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,11 +79,6 @@ impl MemoryDir {
         self.lock().now = now;
     }
 
-    /// Says what markers and their content still have room on the disk; other files always do.
-    pub fn leave_room(&self, room: Room) {
-        self.lock().room = room;
-    }
-
     /// Returns to the last synced content.
     pub fn lose_power(&self) {
         self.lose_power_in_part(|_| 0);
@@ -104,10 +87,10 @@ impl MemoryDir {
     /// Loses any part of what was not synced. Of each file that was changed since the last sync, `choose` is given the number
     /// of states that it was in since, the synced one first, and picks the one that it comes back in; then, of one with new
     /// content, it is given that content's length plus one and picks how much of it is left.
-    pub fn lose_power_in_part(&self, choose: impl FnMut(usize) -> usize) {
+    pub fn lose_power_in_part(&self, mut choose: impl FnMut(usize) -> usize) {
         let now = &mut self.lock().now;
-        now.files.lose_power(choose);
-        now.fresh.clone_from(&now.durable_fresh);
+        now.files.lose_power(&mut choose);
+        now.fresh.iter_mut().for_each(|fresh| fresh.lose_power(&mut choose));
     }
 
     /// Cuts the content of a file to `len` bytes, as a crash or a bad disk may do; returns whether there was so much.
@@ -128,11 +111,6 @@ impl MemoryDir {
     /// Has every later call pass `gate` before it has any effect; `None` opens the way.
     pub fn set_gate(&self, gate: Option<Arc<dyn CallGate>>) {
         self.lock().gate = Gate(gate);
-    }
-
-    /// Lets every later call of the named methods fail, until called again with other names.
-    pub fn fail(&self, methods: &[&'static str]) {
-        self.lock().failing = methods.iter().copied().collect();
     }
 
     /// Lets every put wait, before it has any effect, until the returned guard is dropped.
@@ -166,10 +144,19 @@ impl MemoryDir {
             pass.await;
         }
         let state = self.lock();
-        if state.failing.contains(method) {
-            return Err(DirError::new(method, "memory", io::Error::other("told to fail")));
-        }
+        state.failing.check(method)?;
         Ok(state)
+    }
+}
+
+impl Content {
+    /// Returns the files of some shards, one shard after the other.
+    fn entries(&self, shards: &[Shard]) -> Vec<Entry> {
+        let files = shards.iter().flat_map(|shard| {
+            let files = self.files.iter().filter(move |(name, _)| name.shard() == *shard);
+            files.map(|(name, file)| Entry { name: *name, stat: file.stat })
+        });
+        files.collect()
     }
 }
 
@@ -202,7 +189,8 @@ impl ChunkDir for MemoryDir {
             stat.used_at = at;
             Some(before)
         };
-        Ok(names.into_iter().map(touch).collect())
+        let touched = names.into_iter().map(touch).collect();
+        state.failing.done("touch", touched)
     }
 
     async fn set_times(&self, held: &DigestGuard, name: EntryName, at: StoreTime) -> Result<(), DirError> {
@@ -222,13 +210,17 @@ impl ChunkDir for MemoryDir {
         assert_held(held, entry.name);
         let _turn = self.disk.putting.lock().await;
         let mut state = self.call("put").await?;
+        // Also what replaces a file is written beside it first.
+        if state.room == Room::Nothing || (state.room != Room::Plenty && !entry.content.is_empty()) {
+            return Err(DirError::new("write", entry.name.to_string(), io::ErrorKind::StorageFull.into()));
+        }
         let stat = EntryStat { len: entry.content.len() as u64, used_at: entry.at, written_at: entry.at };
         let file = File { content: entry.content, stat, class: None };
         state.now.files.insert(entry.name, file);
         if durability == Durability::Immediate {
             state.now.files.sync_one(&entry.name);
         }
-        Ok(())
+        state.failing.done("put", ())
     }
 
     async fn rename(&self, held: &DigestGuard, from: EntryName, to: EntryName) -> Result<bool, DirError> {
@@ -237,7 +229,7 @@ impl ChunkDir for MemoryDir {
         let mut state = self.call("rename").await?;
         let Some(file) = state.now.files.remove(&from) else { return Ok(false) };
         state.now.files.insert(to, file);
-        Ok(true)
+        state.failing.done("rename", true)
     }
 
     async fn remove_unused(
@@ -253,10 +245,12 @@ impl ChunkDir for MemoryDir {
             if used && !is_off("r7") {
                 return false;
             }
-            state.now.files.remove(&name);
+            let removed = state.now.files.remove(&name);
+            state.make_room(removed.map_or(0, |file| file.stat.len));
             true
         };
-        Ok(names.into_iter().map(remove).collect())
+        let removed = names.into_iter().map(remove).collect();
+        state.failing.done("remove_unused", removed)
     }
 
     async fn compute<T: Send + 'static>(
@@ -272,23 +266,18 @@ impl ChunkDir for MemoryDir {
     }
 
     async fn list(&self, shards: Vec<Shard>) -> Result<Vec<Entry>, DirError> {
-        let state = self.call("list").await?;
-        let files = shards.iter().flat_map(|shard| {
-            let files = state.now.files.iter().filter(move |(name, _)| name.shard() == *shard);
-            files.map(|(name, file)| Entry { name: *name, stat: file.stat })
-        });
-        Ok(files.collect())
+        Ok(self.call("list").await?.now.entries(&shards))
     }
 
     async fn names(&self, shards: Vec<Shard>) -> Result<Vec<EntryName>, DirError> {
-        Ok(self.list(shards).await?.into_iter().map(|entry| entry.name).collect())
+        let state = self.call("names").await?;
+        Ok(state.now.entries(&shards).into_iter().map(|entry| entry.name).collect())
     }
 
     async fn sync(&self) -> Result<(), DirError> {
         let mut state = self.call("sync").await?;
-        let now = &mut state.now;
-        now.files.sync();
-        now.durable_fresh.clone_from(&now.fresh);
+        state.now.files.sync();
+        state.now.fresh.iter_mut().for_each(Files::sync);
         Ok(())
     }
 
@@ -312,7 +301,7 @@ impl ChunkDir for MemoryDir {
             return Err(DirError::new("write", path, full));
         }
         state.now.state.insert(file, content);
-        Ok(())
+        state.failing.done("save_state", ())
     }
 }
 
@@ -386,5 +375,8 @@ mod tests {
         assert_eq!(dir.read(name).await.unwrap().unwrap(), "cont");
         dir.lose_power_in_part(|states| states - 1);
         assert_eq!(dir.entry(name).unwrap().stat.len, 4);
+        dir.corrupt(name);
+        assert_eq!(dir.content(name).unwrap(), "con\u{75}");
+        assert_eq!(dir.state_file(StateFile::Clock), None);
     }
 }

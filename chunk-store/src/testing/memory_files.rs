@@ -13,13 +13,6 @@ pub(super) struct Files {
     earlier: BTreeMap<EntryName, Vec<Option<File>>>,
 }
 
-impl From<BTreeMap<EntryName, File>> for Files {
-    /// Takes files that are durable.
-    fn from(now: BTreeMap<EntryName, File>) -> Self {
-        Self { now, earlier: BTreeMap::new() }
-    }
-}
-
 impl Files {
     pub(super) fn get(&self, name: &EntryName) -> Option<&File> {
         self.now.get(name)
@@ -78,6 +71,16 @@ impl Files {
             file.tear(len);
             true
         })
+    }
+
+    /// Turns over a bit of the last byte of a file, durably; returns whether there was one.
+    pub(super) fn corrupt(&mut self, name: EntryName) -> bool {
+        let Some(file) = self.now.get_mut(&name) else { return false };
+        let mut content = file.content.to_vec();
+        let Some(last) = content.last_mut() else { return false };
+        *last ^= 1;
+        file.content = content.into();
+        true
     }
 
     /// Brings each file back as `choose` says; see [`MemoryDir::lose_power_in_part`](super::MemoryDir::lose_power_in_part).

@@ -5,7 +5,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::MemoryDir;
-use super::memory_dir::{File, Room, State, assert_held};
+use super::memory_dir::{File, State, assert_held};
+use super::memory_faults::Room;
+use super::memory_files::Files;
 use crate::blob::{BlobKind, ChunkClass};
 use crate::digest::Digest;
 use crate::dir::{DirError, EntryKind, EntryName, EntryStat, Marker, MarkerDir, Marks, NewMarker};
@@ -44,13 +46,6 @@ impl State {
         self.now.files.insert(name, file);
         Ok(())
     }
-
-    /// Notes that `len` bytes of content are gone.
-    fn make_room(&mut self, len: u64) {
-        if len > 0 && self.room == Room::Nothing {
-            self.room = Room::EmptyFiles;
-        }
-    }
 }
 
 impl MarkerDir for MemoryDir {
@@ -76,7 +71,7 @@ impl MarkerDir for MemoryDir {
         let Some(file) = state.now.files.get_mut(&name) else { return Ok(None) };
         let before = file.marker();
         file.stat.used_at = at;
-        Ok(Some(before))
+        state.failing.done("use_marker", Some(before))
     }
 
     async fn put_upload_marker(
@@ -86,7 +81,9 @@ impl MarkerDir for MemoryDir {
         at: StoreTime,
     ) -> Result<(), DirError> {
         let (_, upload) = names(held, digest);
-        self.call("put_upload_marker").await?.create(upload, File::new(Bytes::new(), None, at))
+        let mut state = self.call("put_upload_marker").await?;
+        state.create(upload, File::new(Bytes::new(), None, at))?;
+        state.failing.done("put_upload_marker", ())
     }
 
     async fn place_marker(&self, held: &DigestGuard, marker: NewMarker) -> Result<(), DirError> {
@@ -103,7 +100,7 @@ impl MarkerDir for MemoryDir {
             (None, _) => state.create(name, File::new(Bytes::new(), class, marker.at))?,
         }
         state.now.files.remove(&upload);
-        Ok(())
+        state.failing.done("place_marker", ())
     }
 
     async fn fill_marker(
@@ -124,7 +121,7 @@ impl MarkerDir for MemoryDir {
         }
         let Some(file) = state.now.files.get_mut(&name) else { return Ok(false) };
         file.set_content(content);
-        Ok(true)
+        state.failing.done("fill_marker", true)
     }
 
     async fn empty_marker(&self, held: &DigestGuard, digest: Digest) -> Result<u64, DirError> {
@@ -140,7 +137,7 @@ impl MarkerDir for MemoryDir {
         let len = file.stat.len;
         file.set_content(Bytes::new());
         state.make_room(len);
-        Ok(len)
+        state.failing.done("empty_marker", len)
     }
 
     async fn remove_markers(&self, held: &DigestGuard, digests: Vec<Digest>) -> Result<(), DirError> {
@@ -150,43 +147,40 @@ impl MarkerDir for MemoryDir {
             let removed = state.now.files.remove(&name);
             state.make_room(removed.map_or(0, |file| file.stat.len));
         }
-        Ok(())
+        state.failing.done("remove_markers", ())
     }
 
     async fn begin_fresh(&self, resume: bool) -> Result<(), DirError> {
         let mut state = self.call("begin_fresh").await?;
         let begun = state.now.fresh.take().filter(|_| resume);
         state.now.fresh = Some(begun.unwrap_or_default());
-        Ok(())
+        state.failing.done("begin_fresh", ())
     }
 
     async fn add_fresh(&self, digests: Vec<Digest>, at: StoreTime) -> Result<(), DirError> {
         let mut state = self.call("add_fresh").await?;
         let not_begun = || DirError::new("write", "fresh markers", io::ErrorKind::NotFound.into());
         let fresh = state.now.fresh.as_mut().ok_or_else(not_begun)?;
-        fresh.extend(digests.into_iter().map(|digest| {
-            let file = File::new(Bytes::new(), None, at);
-            (EntryName::chunk(digest), file)
-        }));
-        Ok(())
+        for digest in digests {
+            fresh.insert(EntryName::chunk(digest), File::new(Bytes::new(), None, at));
+        }
+        state.failing.done("add_fresh", ())
     }
 
     async fn sync_fresh(&self) -> Result<(), DirError> {
-        let mut state = self.call("sync_fresh").await?;
-        let now = &mut state.now;
-        now.durable_fresh.clone_from(&now.fresh);
+        self.call("sync_fresh").await?.now.fresh.iter_mut().for_each(Files::sync);
         Ok(())
     }
 
+    /// The switch is durable, but for markers of the fresh set that were not: making those durable is the caller's part.
     async fn switch_to_fresh(&self) -> Result<(), DirError> {
         let mut state = self.call("switch_to_fresh").await?;
         if let Some(fresh) = state.now.fresh.take() {
             let len = state.now.files.values().map(|file| file.stat.len).sum();
-            state.now.files = fresh.into();
-            state.now.durable_fresh = None;
+            state.now.files = fresh;
             state.make_room(len);
         }
-        Ok(())
+        state.failing.done("switch_to_fresh", ())
     }
 }
 
@@ -237,15 +231,14 @@ mod tests {
         dir.begin_fresh(false).await.unwrap();
         dir.lose_power();
         assert_eq!(marks(&dir).await, Marks { marker: None, upload_started_at: Some(at(5)) });
-        dir.add_fresh(vec![digest], at(5)).await.unwrap_err();
 
-        dir.begin_fresh(false).await.unwrap();
         dir.add_fresh(vec![digest], at(7)).await.unwrap();
         dir.sync_fresh().await.unwrap();
-        dir.lose_power();
+        dir.add_fresh(vec![Digest::of(b"not synced")], at(7)).await.unwrap();
         dir.switch_to_fresh().await.unwrap();
         dir.lose_power();
         assert_eq!(marks(&dir).await.marker.unwrap().used_at, at(7));
+        assert_eq!(dir.entries().len(), 1, "the switch made durable what was not");
         dir.remove_markers(&held, vec![digest]).await.unwrap();
         dir.lose_power();
         assert!(marks(&dir).await.marker.is_some(), "H9: the removal was not synced");
