@@ -1,12 +1,15 @@
 //! Rebuilding the local state from the bucket (R10, I6).
 
+use std::pin::Pin;
+use std::task::Poll;
+
 use super::*;
 use crate::backend::{Fault, ObjectBackend, ObjectKey, Validity};
 use crate::bucket::{BucketOpenError, Closed, RebuildPhase, RebuildProgress, RequestLifetimes, Takeover};
 use crate::dir::{EntryName, MarkerDir};
 use crate::session::CacheUse;
 use crate::store::StoreError;
-use crate::testing::{RequestKind, Which};
+use crate::testing::{CallGate, RequestKind, Which};
 use crate::time::Clock;
 
 const PREFIXES: usize = 256;
@@ -169,6 +172,48 @@ async fn a_listing_that_fails_ends_the_rebuild_and_the_next_one_goes_on() {
     assert!(again <= 64, "{again} prefixes were listed again");
     assert!(store.is_rebuilding());
     assert_eq!(marked(&scene.dir).await, digests);
+}
+
+/// Holds the first save of a state file after the listing has begun.
+struct SlowSave(std::sync::Mutex<(bool, Option<tokio::sync::oneshot::Receiver<()>>)>);
+
+impl CallGate for SlowSave {
+    fn pass(&self, method: &'static str) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let mut state = self.0.lock().unwrap();
+        state.0 |= method == "begin_fresh";
+        if !state.0 || method != "save_state" {
+            return None;
+        }
+        let released = state.1.take()?;
+        Some(Box::pin(async move {
+            let _ = released.await;
+        }))
+    }
+}
+
+// The clock is saved before markers bear its times. Goal: that does not hold up whoever it waits for. One of the prefixes that are
+// listed first has a chunk, and its save is slow, while others are listed.
+#[tokio::test]
+async fn a_slow_save_of_the_clock_does_not_hold_up_the_rebuild_for_ever() {
+    let scene = Scene::new();
+    let data = (0_u32..).map(u32::to_le_bytes).find(|data| Digest::of(data).as_bytes()[0] == 0xff).unwrap();
+    let digest = scene.place_object(&data);
+    let (release, released) = tokio::sync::oneshot::channel();
+    scene.dir.set_gate(Some(Arc::new(SlowSave(std::sync::Mutex::new((false, Some(released)))))));
+    let mut opening = Box::pin(scene.try_open(&scene.dir, "one", |_| {}));
+    let mut goes_on = async || {
+        for _ in 0..10_000 {
+            if let Poll::Ready(opened) = futures_util::poll!(&mut opening) {
+                return Some(opened);
+            }
+            tokio::task::yield_now().await;
+        }
+        None
+    };
+    assert!(goes_on().await.is_none(), "it was saved without a save");
+    release.send(()).unwrap();
+    goes_on().await.expect("the rebuild waits for ever").unwrap();
+    assert_eq!(marked(&scene.dir).await, [digest]);
 }
 
 #[tokio::test]
