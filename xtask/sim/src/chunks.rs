@@ -49,7 +49,12 @@ impl Chunks {
 
     /// Returns whether a blob is that of the chunk.
     pub(crate) fn is_content(&self, number: usize, blob: &Blob) -> bool {
-        blob.as_bytes() == self.chunks[number].checked.blob().as_bytes()
+        self.is_stored_as(number, blob.as_bytes())
+    }
+
+    /// Returns whether the chunk is stored as these bytes.
+    pub(crate) fn is_stored_as(&self, number: usize, content: &[u8]) -> bool {
+        self.chunks[number].checked.blob().as_bytes() == content
     }
 }
 

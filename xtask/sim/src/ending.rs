@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use coldkeep_chunk_store::dir::EntryName;
+use coldkeep_chunk_store::backend::ObjectKey;
+use coldkeep_chunk_store::dir::{BAD_COPIES_MAX, EntryKind, EntryName};
 use coldkeep_gc::Control;
 
 use crate::executor::Role;
@@ -13,9 +14,12 @@ use crate::play::{FRESH, Play};
 use crate::step::{Ending, Flavour};
 use crate::work::{self, CONTENT, RunPlan};
 
-/// Long enough that nothing is young any more. A date that was far ahead, and that the store did not get round to saving before a
-/// crash, keeps what was used then until it is reached: the wall clock steps by less than that in one history.
-const LATER: Duration = Duration::from_hours(24 * 365);
+/// Furthest that a use is ahead of the saved clock: what was used when the wall clock was far ahead, before a crash, is young for so
+/// long after the next start (R12).
+const UNSAVED_MAX: Duration = Duration::from_secs(90);
+
+/// The clocks of bucket and server are allowed to be so far apart (R7).
+const SKEW: Duration = Duration::from_secs(2);
 
 /// Objects that every bucket has.
 const OWN: [&str; 2] = [".generation", ".in-use"];
@@ -59,7 +63,9 @@ impl Play {
 
     /// Makes one run that nobody disturbs, which leaves what is referenced and nothing else (I5).
     fn clean_run(&mut self) -> Option<String> {
-        self.advance(LATER);
+        // No longer than what is waited for by the rules: no request lives longer, and nothing was used later.
+        let (lasts, margin) = self.setup.lifetime;
+        self.advance(Duration::from_secs(lasts + margin) + SKEW + 2 * UNSAVED_MAX);
         let context = self.context()?;
         let is_complete: Arc<Mutex<bool>> = Arc::default();
         let end = Arc::clone(&is_complete);
@@ -77,14 +83,15 @@ impl Play {
         let broken = self.broken().or_else(|| self.false_marker());
         broken.or_else(|| match self.setup.flavour {
             Flavour::Bucket => self.objects_left(),
-            Flavour::Folder => self.files_left(&self.indexed()),
+            Flavour::Folder => self.files_left(&self.indexed(false), &self.indexed(true)),
         })
     }
 
-    /// Returns the chunks that the indexes beside a folder name.
-    fn indexed(&self) -> BTreeSet<usize> {
+    /// Returns the chunks that the indexes beside a folder name, or those with a manifest only.
+    fn indexed(&self, committed: bool) -> BTreeSet<usize> {
         let catalog = &self.servers[self.active].catalog;
-        catalog.indexes().iter().filter_map(|path| catalog.index(path)).flatten().collect()
+        let paths = catalog.indexes().into_iter().filter(|path| !committed || catalog.has_manifest(path));
+        paths.filter_map(|path| catalog.index(&path)).flatten().collect()
     }
 
     /// Compares what is in the bucket and on the disk with what should be.
@@ -100,29 +107,49 @@ impl Play {
             // A commit that was not acknowledged counts like any other once it is there.
             let Some(numbers) = index.filter(|_| objects.contains(&manifest_key(path))) else { continue };
             expected.extend([index_key(path), manifest_key(path)]);
-            if let Some(lost) = numbers.iter().find(|number| !self.net.has_chunk(&self.chunks, **number)) {
+            let is_there = |number: &usize| self.net.has_chunk(&self.chunks, *number);
+            let is_lost = |number: &&usize| !is_there(number) && !self.ledger.has_rotted(**number);
+            if let Some(lost) = numbers.iter().find(is_lost) {
                 return Some(format!("I1: chunk {lost} of {path}, which nobody was told of, is gone"));
             }
             referenced.extend(numbers);
         }
         expected.extend(referenced.iter().map(|number| self.chunks.key(*number).to_owned()));
+        expected.extend(referenced.iter().flat_map(|number| self.bad_copies(*number)).map(key_of));
         if let Some(left) = objects.difference(&expected).next() {
             return Some(format!("I5: {left} is left after a complete run"));
         }
-        self.files_left(&referenced)
+        referenced.retain(|number| self.net.has_chunk(&self.chunks, *number));
+        self.files_left(&referenced, &referenced)
     }
 
-    /// Compares what is on the disk with the chunks that should be.
-    fn files_left(&self, referenced: &BTreeSet<usize>) -> Option<String> {
-        let markers: BTreeSet<EntryName> =
-            referenced.iter().map(|number| EntryName::chunk(self.chunks.digest(*number))).collect();
+    /// Compares what is on the disk with the chunks that may be there, and those that should be.
+    fn files_left(&self, referenced: &BTreeSet<usize>, needed: &BTreeSet<usize>) -> Option<String> {
+        let name = |number: &usize| EntryName::chunk(self.chunks.digest(*number));
+        let mut expected: BTreeSet<EntryName> = referenced.iter().map(name).collect();
+        let is_folder = self.setup.flavour == Flavour::Folder;
+        if is_folder {
+            expected.extend(referenced.iter().flat_map(|number| self.bad_copies(*number)));
+        }
         let files: BTreeSet<EntryName> =
             self.servers[self.active].dir.entries().into_iter().map(|entry| entry.name).collect();
-        if let Some(left) = files.difference(&markers).next() {
+        if let Some(left) = files.difference(&expected).next() {
             return Some(format!("I5: the local file {left} is left after a complete run"));
         }
-        let unmarked = markers.difference(&files).next();
-        unmarked.map(|name| format!("R14: {name} has no marker after a complete run"))
+        // In a folder a chunk that was set aside is reported as missing; an object of which that holds is not among these.
+        let is_set_aside = |number: &usize| is_folder && self.ledger.has_rotted(*number);
+        let mut unmarked = needed
+            .iter()
+            .filter(|number| !is_set_aside(number))
+            .map(name)
+            .filter(|name| !files.contains(name));
+        unmarked.next().map(|name| format!("R14: {name} has no marker after a complete run"))
+    }
+
+    /// Names what may be set aside of a chunk, as long as some index names it (R15).
+    fn bad_copies(&self, number: usize) -> impl Iterator<Item = EntryName> {
+        let digest = self.chunks.digest(number);
+        (0..BAD_COPIES_MAX).map(move |copy| EntryName::new(digest, EntryKind::Bad(copy)))
     }
 
     /// Restores every committed snapshot.
@@ -142,4 +169,8 @@ impl Play {
         let broken = self.drain().or_else(|| self.broken());
         broken.or_else(|| failed.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
+}
+
+fn key_of(name: EntryName) -> String {
+    ObjectKey::of_entry(name).to_string()
 }

@@ -17,6 +17,10 @@ struct State {
     next_session: u64,
     /// Committed and not given up since: the chunks of each path.
     snapshots: BTreeMap<String, Vec<usize>>,
+    /// Chunks of each path that went bad in the bucket, and that nobody has stored again: no rule promises those.
+    rotten: BTreeMap<String, BTreeSet<usize>>,
+    /// Every chunk that ever went bad.
+    has_rotted: BTreeSet<usize>,
     /// Counts what became known.
     changes: u64,
     /// The first promise that somebody saw broken.
@@ -44,10 +48,16 @@ impl Drop for Entry {
 }
 
 impl Entry {
-    /// Notes that the session was told that a chunk is stored.
-    pub(crate) fn tell(&self, number: usize) {
+    /// Notes that the session was told that a chunk is stored, and whether that is so or what is stored has gone bad.
+    pub(crate) fn tell(&self, number: usize, is_good: bool) {
         let mut state = self.ledger.lock();
         state.changes += 1;
+        if is_good {
+            // Whatever went bad before: from here on it is there, and stays.
+            state.rotten.values_mut().for_each(|numbers| {
+                numbers.remove(&number);
+            });
+        }
         if let Some(open) = state.sessions.get_mut(&self.id) {
             open.told.insert(number);
         }
@@ -67,15 +77,39 @@ impl Ledger {
         Entry { ledger: Arc::clone(self), id }
     }
 
-    pub(crate) fn commit(&self, path: &str, chunks: &[usize]) {
+    /// Notes that a snapshot is committed; `is_rotten` tells which chunks have gone bad before, and nobody has noticed.
+    pub(crate) fn commit(&self, path: &str, chunks: &[usize], is_rotten: impl Fn(usize) -> bool) {
         let mut state = self.lock();
         (state.changes, state.commits) = (state.changes + 1, state.commits + 1);
         state.snapshots.insert(path.to_owned(), chunks.to_vec());
+        let rotten = chunks.iter().copied().filter(|number| is_rotten(*number)).collect();
+        state.rotten.insert(path.to_owned(), rotten);
     }
 
     /// Gives a snapshot up, before anything of it is removed.
     pub(crate) fn forget(&self, path: &str) {
-        self.lock().snapshots.remove(path);
+        let mut state = self.lock();
+        state.snapshots.remove(path);
+        state.rotten.remove(path);
+    }
+
+    /// Notes that a stored chunk has gone bad. Until somebody is told that it is stored again, no snapshot can rely on it.
+    pub(crate) fn rot(&self, number: usize) {
+        let state = &mut *self.lock();
+        state.has_rotted.insert(number);
+        for (path, _) in state.snapshots.iter().filter(|(_, numbers)| numbers.contains(&number)) {
+            state.rotten.entry(path.clone()).or_default().insert(number);
+        }
+    }
+
+    /// Returns whether a chunk of a snapshot went bad in the bucket.
+    pub(crate) fn is_rotten(&self, path: &str, number: usize) -> bool {
+        self.lock().is_rotten(path, number)
+    }
+
+    /// Returns whether a chunk ever went bad.
+    pub(crate) fn has_rotted(&self, number: usize) -> bool {
+        self.lock().has_rotted.contains(&number)
     }
 
     pub(crate) fn is_committed(&self, path: &str) -> bool {
@@ -115,7 +149,8 @@ impl Ledger {
         }
         let is_lost = |number: &&usize| !(kept.has_chunk)(**number);
         for (path, numbers) in &state.snapshots {
-            if let Some(number) = numbers.iter().find(is_lost) {
+            let is_broken = |number: &&usize| is_lost(number) && !state.is_rotten(path, **number);
+            if let Some(number) = numbers.iter().find(is_broken) {
                 return Some(format!("I1: chunk {number} of the committed snapshot {path} is gone"));
             }
             if !(kept.has_snapshot)(path) {
@@ -136,6 +171,12 @@ impl Ledger {
             }
         }
         None
+    }
+}
+
+impl State {
+    fn is_rotten(&self, path: &str, number: usize) -> bool {
+        self.rotten.get(path).is_some_and(|numbers| numbers.contains(&number))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Servers and what happens to them: starts, ends, and trouble with disks and clocks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coldkeep_chunk_store::bucket::{BucketOptions, BucketStore, Holder, RequestLifetimes, Takeover};
-use coldkeep_chunk_store::dir::EntryKind;
+use coldkeep_chunk_store::dir::{EntryKind, EntryName};
 use coldkeep_chunk_store::testing::{ManualClock, MemoryDir, Room, TestRandom};
-use coldkeep_chunk_store::{ChunkStore, Clock as _, StoreOptions};
+use coldkeep_chunk_store::{ChunkStore, Clock as _, StoreOptions, StoreTime};
 
 use crate::executor::{Process, Role, TaskId};
 use crate::local::{Calls, LocalGate};
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     /// Nobody starts anything there any more.
     pub(crate) is_closing: bool,
     opening: Option<(TaskId, Slot)>,
+    /// The chunks in the bucket when it began to open, and when each was put; kept until it is up.
+    found: Option<BTreeMap<usize, StoreTime>>,
     image: Option<MemoryDir>,
     /// The snapshots beside a store on a filesystem.
     pub(crate) catalog: Arc<Catalog>,
@@ -44,6 +47,7 @@ impl Server {
             store: None,
             is_closing: false,
             opening: None,
+            found: None,
             image: None,
             catalog: Arc::default(),
         }
@@ -66,7 +70,10 @@ impl Play {
         let active = self.active;
         let server = &mut self.servers[active];
         match step {
-            Step::SetWall { ahead, seconds } => step_clock(&server.clock, *ahead, *seconds),
+            Step::SetWall { ahead, seconds } => {
+                server.clock.step_wall(START.plus(server.clock.monotonic()));
+                step_clock(&server.clock, *ahead, *seconds);
+            }
             Step::Crash { power } => {
                 self.kill(active);
                 if let Some(salt) = power {
@@ -78,7 +85,7 @@ impl Play {
                 self.open(active);
             }
             // A folder has one server, and no older copy of it is ever put in its place.
-            Step::TakeOver | Step::Image | Step::Restore | Step::Tear(_)
+            Step::TakeOver | Step::Image | Step::Restore { .. } | Step::Tear(_)
                 if self.setup.flavour == Flavour::Folder => {}
             Step::TakeOver => {
                 let other = 1 - active;
@@ -87,19 +94,50 @@ impl Play {
                 self.open(other);
             }
             Step::Image => server.image = Some(server.dir.snapshot()),
-            Step::Restore => {
+            Step::Restore { is_elsewhere } => {
                 if let Some(image) = server.image.take() {
-                    self.kill(active);
-                    self.servers[active].dir.restore(&image);
-                    self.open(active);
+                    let number = if *is_elsewhere { 1 - active } else { active };
+                    self.kill(number);
+                    self.servers[number].dir.restore(&image);
+                    // What is on it may have been listed before.
+                    self.servers[number].found = Some(BTreeMap::new());
+                    self.active = number;
+                    self.open(number);
                 }
             }
             Step::Fill { is_full } => {
                 server.dir.leave_room(if *is_full { Room::Nothing } else { Room::Plenty });
             }
-            Step::FailCalls(method) => server.dir.fail(method.as_slice()),
+            Step::FailCalls(failing) => {
+                let methods = |is_late| failing.filter(|failing| failing.is_late == is_late);
+                server.dir.fail(methods(false).map(|failing| failing.method).as_slice());
+                server.dir.fail_late(methods(true).map(|failing| failing.method).as_slice());
+            }
+            Step::Rot(number) => self.rot(*number),
             Step::Tear(number) => server.tear(*number),
             _ => {}
+        }
+    }
+
+    /// Has a stored chunk go bad, the first that is good from that number on.
+    fn rot(&mut self, number: usize) {
+        let count = self.setup.chunks;
+        let dir = &self.servers[self.active].dir;
+        for number in (0..count).map(|offset| (number + offset) % count) {
+            let (key, name) = (self.chunks.key(number), EntryName::chunk(self.chunks.digest(number)));
+            let stored = match self.setup.flavour {
+                Flavour::Bucket => self.net.bucket().object(key),
+                Flavour::Folder => dir.content(name),
+            };
+            if stored.is_some_and(|content| self.chunks.is_stored_as(number, &content)) {
+                match self.setup.flavour {
+                    Flavour::Bucket => self.net.bucket().corrupt(key),
+                    Flavour::Folder => assert!(dir.corrupt(name), "it was there a moment ago"),
+                }
+                self.ledger.rot(number);
+                self.net.note(|| format!("chunk {number} goes bad"));
+                return;
+            }
         }
     }
 
@@ -148,14 +186,28 @@ impl Play {
         options.takeover = Takeover::Force;
         options.cache_bytes = self.setup.cache_bytes;
         options.lifetimes = RequestLifetimes::all(Duration::from_secs(lasts), Duration::from_secs(margin));
-        let net = Arc::clone(&self.net);
+        let (net, chunks, ledger) =
+            (Arc::clone(&self.net), Arc::clone(&self.chunks), Arc::clone(&self.ledger));
+        let dir = server.dir.clone();
+        let put_at = |number: &usize| Some((*number, net.bucket().modified_at(chunks.key(*number))?));
+        let found = || (0..self.setup.chunks).filter_map(|number| put_at(&number)).collect();
+        let found = self.servers[number].found.get_or_insert_with(found).clone();
         let backend = SimBackend::new(Arc::clone(&net), process);
-        let opening = BucketStore::open(server.dir.clone(), backend, options, None);
+        let opening = BucketStore::open(dir.clone(), backend, options, None);
         self.executor.spawn(process, Role::Open, async move {
             let store = match opening.await {
                 Ok(store) => store,
                 Err(error) => return net.note(|| format!("{process} cannot open: {}", work::chain(&error))),
             };
+            let mut stayed = found.iter().filter(|(number, at)| {
+                let (key, name) = (chunks.key(**number), EntryName::chunk(chunks.digest(**number)));
+                net.bucket().modified_at(key) == Some(**at) && dir.entry(name).is_none()
+            });
+            if store.is_rebuilding()
+                && let Some((number, _)) = stayed.next()
+            {
+                ledger.report(format!("R10: {process} is rebuilt without a marker of chunk {number}"));
+            }
             if store.is_rebuilding()
                 && let Err(error) = store.finish_rebuild().await
             {
@@ -188,6 +240,7 @@ impl Play {
             let opened = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(store) = opened {
                 (server.store, server.opening, server.is_closing) = (Some(store), None, false);
+                server.found = None;
             }
         }
     }

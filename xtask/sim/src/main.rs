@@ -4,6 +4,7 @@
 //! takes effect, and what goes wrong. The crates under it are the published ones, unchanged; what they meet is simulated.
 
 mod campaign;
+mod choose;
 mod chunks;
 mod ending;
 mod executor;

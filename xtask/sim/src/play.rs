@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coldkeep_chunk_store::StoreTime;
-use coldkeep_chunk_store::dir::{EntryKind, EntryName};
+use coldkeep_chunk_store::dir::{EntryKind, EntryName, StateFile};
 use coldkeep_chunk_store::testing::{ManualClock, Room};
+use coldkeep_chunk_store::{Digest, StoreTime};
 use coldkeep_gc::Control;
 
 use crate::chunks::Chunks;
@@ -102,10 +102,18 @@ impl Play {
             | Step::Verify(_)
             | Step::Tick
             | Step::Scan
-            | Step::Close => {
-                self.work(step);
+            | Step::Close
+            | Step::ReadSnapshot(_)
+            | Step::ReadChunk(_) => match self.context() {
+                Some(context) => self.work(step, context),
+                None => self.revive(self.active),
+            },
+            // A server that is not up there stays so: else it would take the bucket back.
+            Step::Elsewhere(step) => {
+                if let Some(context) = self.context_of(1 - self.active) {
+                    self.work(step, context);
+                }
             }
-            Step::ReadSnapshot(_) | Step::ReadChunk(_) => self.work(step),
             Step::Cancel => self.run.iter().for_each(|(_, control)| control.cancel()),
             Step::DropRun => {
                 if let Some((task, _)) = self.run.take() {
@@ -123,12 +131,8 @@ impl Play {
         self.note_opened();
     }
 
-    /// Starts a task of the active server; one that is not there is started instead.
-    fn work(&mut self, step: &Step) {
-        let Some(context) = self.context() else {
-            self.revive(self.active);
-            return;
-        };
+    /// Starts a task of a server.
+    fn work(&mut self, step: &Step, context: Context) {
         let (process, executor) = (context.process, &mut self.executor);
         match step.clone() {
             Step::Write(plan) => {
@@ -164,8 +168,7 @@ impl Play {
                     let closed = context.store.close().await;
                     context.note(|| format!("closes: {closed:?}"));
                 });
-                let server = &mut self.servers[self.active];
-                server.is_closing = true;
+                self.servers[process.server].is_closing = true;
             }
             Step::Scan => {
                 executor.spawn(process, Role::Other, async move {
@@ -178,7 +181,11 @@ impl Play {
 
     /// Returns what a task of the active server gets; nothing while that is down.
     pub(crate) fn context(&self) -> Option<Context> {
-        let server = &self.servers[self.active];
+        self.context_of(self.active)
+    }
+
+    fn context_of(&self, number: usize) -> Option<Context> {
+        let server = &self.servers[number];
         if server.is_closing {
             return None;
         }
@@ -299,22 +306,25 @@ impl Play {
         broken
     }
 
-    /// Returns a marker of the active server that stands for nothing (I2).
+    /// Returns a marker that stands for nothing, of the server that has the bucket (I2).
     pub(crate) fn false_marker(&self) -> Option<String> {
-        let server = &self.servers[self.active];
+        let owner = self.net.owner();
+        let server = self.servers.iter().find(|server| Some(server.process) == owner)?;
         let Some(Store::Bucket(store)) = &server.store else { return None };
-        let status = store.status();
-        // What is journalled, and whoever has lost the bucket, has no say.
-        if status.journal.journalled > 0
-            || status.closed.is_some()
-            || self.net.owner() != Some(server.process)
-        {
+        if store.status().closed.is_some() {
             return None;
         }
+        // The journal names digests by their bytes.
+        let journal = server.dir.state_file(StateFile::Journal).unwrap_or_default();
+        let is_journalled = |digest: &Digest| {
+            journal.windows(digest.as_bytes().len()).any(|bytes| bytes == digest.as_bytes())
+        };
         let entries = server.dir.entries();
         let markers = entries.iter().filter(|entry| entry.name.kind == EntryKind::Chunk);
         let numbers = markers.filter_map(|entry| self.chunks.number(&entry.name.digest));
-        let mut hollow = numbers.filter(|number| !self.net.has_chunk(&self.chunks, *number));
+        let mut hollow = numbers.filter(|number| {
+            !self.net.has_chunk(&self.chunks, *number) && !is_journalled(&self.chunks.digest(*number))
+        });
         hollow.next().map(|number| format!("I2: the marker of chunk {number} stands for no object"))
     }
 
@@ -324,6 +334,7 @@ impl Play {
         self.net.go_away(0);
         for server in &self.servers {
             server.dir.fail(&[]);
+            server.dir.fail_late(&[]);
             server.dir.leave_room(Room::Plenty);
         }
         // A wait for nothing but time: requests do not grow old on their way.

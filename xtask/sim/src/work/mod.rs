@@ -12,6 +12,7 @@ mod write;
 use std::sync::Arc;
 
 use coldkeep_chunk_store::backend::ObjectKey;
+use coldkeep_chunk_store::dir::EntryName;
 
 pub(crate) use index::decode as decode_index;
 pub(crate) use read::{read_chunk, read_snapshot, restore, verify};
@@ -36,6 +37,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Returns whether what is stored of a chunk has gone bad.
+    fn is_rotten(&self, number: usize) -> bool {
+        let stored = match &self.store {
+            Store::Bucket(_) => self.net.bucket().object(self.chunks.key(number)),
+            Store::Folder(store, _) => store.dir().content(EntryName::chunk(self.chunks.digest(number))),
+        };
+        stored.is_some_and(|content| !self.chunks.is_stored_as(number, &content))
+    }
+
+    /// Returns whether this server has the store, so that what it is asked for may come to pass.
+    fn is_owner(&self) -> bool {
+        matches!(self.store, Store::Folder(..)) || self.net.owner() == Some(self.process)
+    }
+
     pub(crate) fn note(&self, line: impl FnOnce() -> String) {
         self.net.note(|| format!("{}: {}", self.process, line()));
     }

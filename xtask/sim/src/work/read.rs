@@ -29,8 +29,13 @@ pub(crate) async fn restore(context: &Context, path: &str, chunks: &[usize]) -> 
         }
     }
     for number in chunks {
+        // It may be stored again while it is read.
+        let was_rotten = context.ledger.is_rotten(path, *number);
         match context.store.load(&context.chunks.digest(*number)).await {
             Ok(blob) if context.chunks.is_content(*number, &blob) => {}
+            Err(error) if was_rotten || context.ledger.is_rotten(path, *number) => {
+                context.note(|| format!("chunk {number} went bad and is not read: {}", chain(&error)));
+            }
             Ok(_) => return broken(format!("chunk {number} has another content")),
             Err(LoadError::Missing { .. }) => return broken(format!("chunk {number} is missing")),
             Err(LoadError::Corrupt { .. }) if !context.net.has_cut() => {

@@ -94,7 +94,7 @@ async fn write_there(
     }
     match commit(context, session, (path, place)).await {
         Ok(()) => {
-            context.ledger.commit(path, &numbers);
+            context.ledger.commit(path, &numbers, |number| context.is_rotten(number));
             Ok("is committed")
         }
         Err(why) => {
@@ -138,7 +138,7 @@ async fn use_chunk(
     match used {
         Ok(()) => {
             context.note(|| format!("is told that chunk {number} is stored ({how:?})"));
-            entry.tell(number);
+            entry.tell(number, !context.is_rotten(number));
             Ok(())
         }
         Err(why) => Err(format!("chunk {number} ({how:?}): {why}")),
