@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
-use crate::explore::{Outcome, Verdict, explore};
+use crate::explore::{Outcome, System as _, Verdict, explore};
 use crate::flags::{Flags, Story};
 use crate::machine::{Claimed, Machine};
 use crate::rules::{PARTS, Rule, Rules};
@@ -63,6 +63,7 @@ fn list() {
     println!("scenarios");
     for scenario in SCENARIOS {
         println!("  {:<18} {}", scenario.name, scenario.about);
+        println!("  {:<18}   {}", "", bounds(scenario));
     }
     println!("switches");
     for part in PARTS {
@@ -71,7 +72,20 @@ fn list() {
     println!("scenarios of the variant upload-marker-only");
     for scenario in HAZARDS {
         println!("  {:<18} {}", scenario.name, scenario.about);
+        println!("  {:<18}   {}", "", bounds(scenario));
     }
+}
+
+/// The bounds of a scenario: nothing is shown beyond them.
+fn bounds(scenario: &'static Scenario) -> String {
+    let machine = Machine { scenario, rules: Rules::ALL, is_variant: false, claimed: Claimed::All };
+    let items = scenario.writers.iter().flat_map(|writer| writer.script);
+    let digests = if items.map(|item| item.digest()).max() == Some(1) { 2 } else { 1 };
+    let parts = [(scenario.has_generation, "generation"), (scenario.heals, "healing")];
+    let parts: String =
+        parts.iter().filter(|(is_there, _)| *is_there).map(|(_, name)| format!("; {name}")).collect();
+    let (sessions, faults) = (scenario.writers.len(), machine.initial().budget.bounds());
+    format!("digests {digests}, sessions {sessions}; {faults}{parts}")
 }
 
 /// The scenarios asked for; those of hazards only by name.

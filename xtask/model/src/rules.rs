@@ -53,6 +53,8 @@ pub(crate) enum Rule {
     R10Index,
     R10IndexWait,
     R12,
+    R12Floor,
+    R12Use,
     R13Session,
     R13First,
     R14Heal,
@@ -236,6 +238,16 @@ pub(crate) const PARTS: &[Part] = &[
         "such an index stays until its requests have expired; without: until its session has ended",
     ),
     part(Rule::R12, "r12", "the store clock never runs backwards; without: it follows the wall clock"),
+    part(
+        Rule::R12Floor,
+        "r12-floor",
+        "an open starts the clock no earlier than it was saved; without: at the wall clock",
+    ),
+    part(
+        Rule::R12Use,
+        "r12-use",
+        "the clock is saved before a use far beyond what is saved; without: at starts of sessions and runs only",
+    ),
     part(
         Rule::R13Session,
         "r13-session",

@@ -120,6 +120,8 @@ pub(crate) struct Disk {
     pub(crate) proposed: u8,
     /// A rebuild has begun and is not finished.
     pub(crate) is_rebuilding: bool,
+    /// The saved value of the clock (R12); zero where the wall clock is never wrong.
+    pub(crate) floor: u8,
 }
 
 impl Disk {
@@ -131,6 +133,7 @@ impl Disk {
         current: 0,
         proposed: 0,
         is_rebuilding: false,
+        floor: 0,
     };
 
     pub(crate) fn sync(&mut self) {
@@ -485,6 +488,8 @@ pub(crate) struct Budget {
     /// The wall clock is set back; the local clock jumps ahead.
     pub(crate) steps_back: u8,
     pub(crate) jumps: u8,
+    /// A wall clock leaps ahead, and is right again when its server starts anew.
+    pub(crate) leaps: u8,
     /// The disk of host 0 is copied; the copy is put back, or given to host 1, which then may start once.
     pub(crate) copies: u8,
     pub(crate) restores: u8,
@@ -515,10 +520,48 @@ impl Budget {
         cut_listings: 0,
         steps_back: 0,
         jumps: 0,
+        leaps: 0,
         copies: 0,
         restores: 0,
         clones: 0,
     };
+}
+
+impl Budget {
+    /// What may happen at all, and how often.
+    pub(crate) fn bounds(&self) -> String {
+        let counts = [
+            ("runs", self.runs),
+            ("ticks", self.ticks),
+            ("crashes", self.crashes),
+            ("power losses", self.power_losses),
+            ("starts of A", self.opens[0]),
+            ("starts of B", self.opens[1]),
+            ("lost deletes", self.lost_deletes),
+            ("retries", self.retries),
+            ("refused keys", self.refused),
+            ("failed uploads", self.failed_uploads),
+            ("aborts", self.aborts),
+            ("lost manifests", self.lost_manifests),
+            ("prunes", self.prunes),
+            ("lost prunes", self.lost_prunes),
+            ("cancels", self.cancels),
+            ("reads", self.reads),
+            ("evictions", self.evictions),
+            ("verifications", self.verifications),
+            ("damaged bodies", self.damaged_bodies),
+            ("unreadable indexes", self.unreadable),
+            ("cut listings", self.cut_listings),
+            ("steps back", self.steps_back),
+            ("jumps", self.jumps),
+            ("leaps", self.leaps),
+            ("copies", self.copies),
+            ("restores", self.restores),
+            ("clones", self.clones),
+        ];
+        let there = counts.iter().filter(|(_, count)| *count > 0);
+        there.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

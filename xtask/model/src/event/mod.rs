@@ -71,6 +71,8 @@ pub(crate) enum Event {
     SetsAside { host: u8, digest: u8 },
     DropsSuspicion { host: u8, digest: u8 },
     ClockBack { host: u8, now: u8 },
+    WallAhead { host: u8, now: u8 },
+    WallBack { host: u8, now: u8 },
     CopiesDisk,
     RestoresDisk,
     ClonesDisk,
@@ -162,6 +164,8 @@ impl Event {
                 | Event::PruneUnclear { .. }
                 | Event::KeyRefused { .. }
                 | Event::ClockBack { .. }
+                | Event::WallAhead { .. }
+                | Event::WallBack { .. }
                 | Event::CopiesDisk
                 | Event::RestoresDisk
                 | Event::ClonesDisk

@@ -453,6 +453,16 @@ impl Event {
             Event::RebuildSwitches { host } => {
                 write!(f, "{} switches to markers of what it listed, and opens", host_name(host))
             }
+            Event::WallAhead { host, now } => {
+                write!(f, "the wall clock of {} leaps ahead; its clock says {now}", host_name(host))
+            }
+            Event::WallBack { host, now } => {
+                write!(
+                    f,
+                    "the wall clock of {} is set back while it is down; its clock says {now}",
+                    host_name(host)
+                )
+            }
             Event::ClockBack { host, now } => {
                 write!(f, "the wall clock of {} is set back; its clock says {now}", host_name(host))
             }

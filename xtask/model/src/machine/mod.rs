@@ -66,6 +66,20 @@ impl Machine {
             || (disk.proposed != 0 && disk.proposed == token)
     }
 
+    /// The time of a use that is about to be recorded. The clock is saved before (R12).
+    fn use_at(&self, next: &mut State, host: usize) -> u8 {
+        if self.keeps(Rule::R12Use) {
+            self.save_clock(next, host);
+        }
+        next.hosts[host].now
+    }
+
+    fn save_clock(&self, next: &mut State, host: usize) {
+        if self.scenario.has_wall {
+            next.hosts[host].disk.floor = next.hosts[host].now;
+        }
+    }
+
     /// Ends what a host does because it has seen a foreign token; what was sent stays under way.
     fn close(&self, state: &mut State, host: usize) {
         self.forget(state, host);

@@ -93,7 +93,7 @@ impl Machine {
 
     fn switch(&self, state: &State, host: usize, objects: u8, out: &mut Steps) {
         let mut next = *state;
-        let now = state.hosts[host].now;
+        let now = self.use_at(&mut next, host);
         let disk = &mut next.hosts[host].disk;
         for digest in 0..DIGESTS {
             disk.marker[digest] = if has(objects, digest) { File::old(now) } else { File::ABSENT };
@@ -111,8 +111,11 @@ impl Machine {
 
     pub(super) fn fault_steps(&self, state: &State, out: &mut Steps) {
         for host in 0..HOSTS {
-            let is_up = !matches!(state.hosts[host].up, Up::Down | Up::Closed);
-            if is_up && state.budget.crashes > 0 {
+            let up = state.hosts[host].up;
+            let is_up = !matches!(up, Up::Down | Up::Closed);
+            // Whoever has lost the bucket ends, too, and may be started again.
+            let comes_back = up == Up::Closed && state.budget.opens[host] > 0;
+            if (is_up || comes_back) && state.budget.crashes > 0 {
                 let mut next = *state;
                 next.budget.crashes -= 1;
                 self.crash(&mut next, host);
@@ -133,7 +136,29 @@ impl Machine {
                 push(out, Event::ClockBack { host: host as u8, now }, next);
             }
         }
+        self.walls(state, out);
         self.copies(state, out);
+    }
+
+    /// A wall clock leaps ahead of the saved clock, and is set right while its server is down.
+    fn walls(&self, state: &State, out: &mut Steps) {
+        for host in (0..HOSTS).filter(|_| self.scenario.has_wall) {
+            let here = &state.hosts[host];
+            let mut next = *state;
+            if here.up == Up::Open && state.budget.leaps > 0 {
+                next.budget.leaps -= 1;
+                next.hosts[host].now += 2;
+                let now = next.hosts[host].now;
+                push(out, Event::WallAhead { host: host as u8, now }, next);
+            } else if here.up == Up::Down && state.budget.opens[host] > 0 {
+                let floor = if self.keeps(Rule::R12Floor) { here.disk.floor } else { 0 };
+                let now = floor.max(1);
+                if now < here.now {
+                    next.hosts[host].now = now;
+                    push(out, Event::WallBack { host: host as u8, now }, next);
+                }
+            }
+        }
     }
 
     fn crash(&self, next: &mut State, host: usize) {

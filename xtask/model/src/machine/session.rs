@@ -64,6 +64,7 @@ impl Machine {
         session.started = state.hosts[usize::from(writer.host)].now;
         session.based = based;
         session.told = if based { state.bucket.index[0] & !INDEX } else { 0 };
+        self.save_clock(&mut next, usize::from(writer.host));
         push(out, Event::SessionBegins { session: i as u8, host: writer.host, based }, next);
     }
 
@@ -96,7 +97,7 @@ impl Machine {
             return;
         }
         let has_upload_marker = self.keeps(Rule::R1);
-        let now = host.now;
+        let now = self.use_at(&mut next, host_id);
         let files = &mut next.hosts[host_id].disk;
         if has_upload_marker {
             files.uploading[digest].set(now);
@@ -115,7 +116,7 @@ impl Machine {
         let host = usize::from(self.scenario.writers[i].host);
         let refresh = if matches!(item, Item::Refer(_)) { Rule::R5Refresh } else { Rule::R2Refresh };
         let took_out = self.take_out(next, host, digest);
-        let now = next.hosts[host].now;
+        let now = self.use_at(next, host);
         let marker = &mut next.hosts[host].disk.marker[digest];
         if self.keeps(refresh) && marker.is_there() {
             marker.set(now);
@@ -182,8 +183,9 @@ impl Machine {
     fn place(&self, next: &mut State, i: usize, digest: usize) {
         let host_id = usize::from(self.scenario.writers[i].host);
         self.take_out(next, host_id, digest);
+        let now = self.use_at(next, host_id);
         let host = &mut next.hosts[host_id];
-        host.disk.marker[digest].set(host.now);
+        host.disk.marker[digest].set(now);
         host.disk.uploading[digest].remove();
         let session = &mut next.sessions[i];
         session.told |= bit(digest);

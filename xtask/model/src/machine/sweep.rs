@@ -33,6 +33,7 @@ impl Machine {
     fn fix_cutoff(&self, next: &mut State, host: usize) {
         next.hosts[host].now += 1;
         let now = next.hosts[host].now;
+        self.save_clock(next, host);
         let oldest = self.sessions_of(next, host).map(|(_, session)| session.started).min();
         let oldest = if self.keeps(Rule::R13Session) { oldest } else { None };
         next.hosts[host].run.cutoff = oldest.map_or(now, |started| started.min(now));
@@ -247,11 +248,13 @@ impl Machine {
     }
 
     fn heal(&self, next: &mut State, host: usize, digest: usize, create: bool) -> Healing {
-        let now = next.hosts[host].now;
+        let now = self.use_at(next, host);
         let marker = &mut next.hosts[host].disk.marker[digest];
         match (create, marker.is_there()) {
             (true, false) => {
                 marker.set(now);
+                // As wherever a marker is placed (R4).
+                next.hosts[host].disk.uploading[digest].remove();
                 Healing::MarkerCreated
             }
             (false, true) => {

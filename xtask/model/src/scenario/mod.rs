@@ -102,6 +102,8 @@ pub(crate) struct Scenario {
     pub(crate) has_generation: bool,
     /// Runs heal.
     pub(crate) heals: bool,
+    /// Wall clocks may be wrong, and the clock is saved on disk.
+    pub(crate) has_wall: bool,
     pub(crate) claims: Claims,
 }
 

@@ -29,6 +29,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     writers: &[],
     has_generation: false,
     heals: false,
+    has_wall: false,
     claims: Claims::ALL,
 };
 
@@ -361,6 +362,163 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
         writers: &[Writer::new(1, &[D, E]), Writer::new(2, &[E])],
         heals: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "wall-clock",
+        about: "the wall clock leaps ahead during sessions and runs, the process dies, and the clock is set back",
+        needs: &[(Rule::R12Floor, 5), (Rule::R12Use, 5)],
+        setup: |state| {
+            stored(state, 0);
+            state.budget = Budget { runs: 1, leaps: 1, crashes: 1, opens: [1, 0], ..Budget::NONE };
+        },
+        writers: &[Writer::new(1, &[D]), Writer::new(2, &[D])],
+        has_wall: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "restored-small",
+        about: "an older copy of the local disk comes back, smaller: no crash beside it",
+        needs: &[
+            (Rule::R10Rebuild, 16),
+            (Rule::R10Open, 11),
+            (Rule::R10Batch, 14),
+            (Rule::R10RebuildWait, 18),
+            (Rule::R19Open, 12),
+        ],
+        setup: |state| {
+            stored(state, 0);
+            state.budget =
+                Budget { runs: 1, copies: 1, restores: 1, opens: [1, 0], ticks: 1, ..Budget::NONE };
+        },
+        writers: &[Writer::new(1, &[D])],
+        has_generation: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "generation-power",
+        about: "two digests under a generation: power loss, a delete without an answer, tried again; runs heal",
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            stored(state, 1);
+            state.budget = Budget {
+                runs: 2,
+                power_losses: 1,
+                lost_deletes: 1,
+                retries: 1,
+                opens: [1, 0],
+                ticks: 2,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D, E])],
+        has_generation: true,
+        heals: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "generation-wide",
+        about: "two digests under a generation: a crash, a delete without an answer, tried again; runs heal",
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            stored(state, 1);
+            state.budget = Budget {
+                runs: 1,
+                crashes: 1,
+                lost_deletes: 1,
+                retries: 1,
+                opens: [1, 0],
+                ticks: 1,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D, E])],
+        has_generation: true,
+        heals: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "restored-late",
+        about: "an older copy of the local disk comes back while deletes have no answer and are tried again",
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            state.budget = Budget {
+                runs: 2,
+                copies: 1,
+                restores: 1,
+                lost_deletes: 1,
+                retries: 1,
+                opens: [1, 0],
+                ticks: 2,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D])],
+        has_generation: true,
+        heals: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "two-servers-late",
+        about: "a second server opens the bucket while deletes of the first have no answer; power loss; runs heal",
+        needs: &[
+            (Rule::R7Durable, 22),
+            (Rule::R9Limbo, 24),
+            (Rule::R10Batch, 15),
+            (Rule::R10RebuildWait, 16),
+        ],
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            state.budget = Budget {
+                runs: 1,
+                lost_deletes: 1,
+                retries: 1,
+                power_losses: 1,
+                opens: [0, 2],
+                ticks: 2,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D]).on_b()],
+        has_generation: true,
+        heals: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "back-again",
+        about: "a second server takes the bucket, and the first, started anew, takes it back; a delete without an answer",
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            state.budget = Budget {
+                runs: 1,
+                crashes: 1,
+                lost_deletes: 1,
+                retries: 1,
+                opens: [1, 1],
+                ticks: 2,
+                ..Budget::NONE
+            };
+        },
+        writers: &[Writer::new(1, &[D]), Writer::new(2, &[D]).on_b()],
+        has_generation: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "cache-power",
+        about: "a reader fills the cache, the evictor empties markers, and the power fails",
+        needs: &[(Rule::R6Fill, 14), (Rule::R6Evict, 14), (Rule::R7Durable, 14), (Rule::R7ReplayMarkers, 22)],
+        is_quick: false,
+        setup: |state| {
+            stored(state, 0);
+            state.budget =
+                Budget { runs: 2, reads: 1, evictions: 1, power_losses: 1, opens: [1, 0], ..Budget::NONE };
+        },
+        writers: &[Writer::new(1, &[D])],
         ..PLAIN
     },
 ];
