@@ -296,8 +296,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
-                let at = self.begin_use().await?;
-                self.dir.add_fresh(digests, at).await?;
+                // The clock is saved by whoever drives this, before what was listed counts.
+                self.dir.add_fresh(digests, self.clock.now()).await?;
             }
         }
         Ok((first, chunks, bytes))
