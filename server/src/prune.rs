@@ -212,10 +212,11 @@ async fn remove(
 ) -> Result<Option<Obstacle>, PruneError> {
     let snapshot = verdict.snapshot();
     let removed = match verdict.reason {
-        Cause::Planned(Reason::LeftUnfinished) => match store.files(ns, &snapshot).await {
-            Err(TreeError::Unfinished { .. }) => store.forget(ns, &snapshot).await,
-            // The session that made it was still under way when it was judged: it is a committed snapshot now (I1).
-            Ok(_) => return Ok(Some(Obstacle::Finished)),
+        Cause::Planned(Reason::LeftUnfinished) => match store.forget_unfinished(ns, &snapshot).await {
+            Ok(true) => Ok(()),
+            // The session that made it was still under way when it was judged, or the bucket has the manifest that the disk
+            // has lost: it is a committed snapshot (I1).
+            Ok(false) => return Ok(Some(Obstacle::Finished)),
             Err(error) => Err(error),
         },
         _ => store.forget(ns, &snapshot).await,
@@ -232,7 +233,7 @@ async fn remove(
 /// What kept a snapshot in place.
 #[derive(Debug, thiserror::Error)]
 enum Obstacle {
-    #[error("it was finished meanwhile")]
+    #[error("it is finished")]
     Finished,
     #[error(transparent)]
     Tree(TreeError),

@@ -1,8 +1,9 @@
 //! Uploads of one digest are of one class at a time (R2, hazard H37).
 //!
-//! Only then does the object that an acknowledgement speaks of have the class that goes on the marker: a put without
-//! condition, such as the last attempt of an encrypted upload (R3), must not land on a plain object that another session
-//! put there meanwhile. Honest clients never meet here, since the digests of encrypted chunks are keyed.
+//! Only then does the object that an acknowledgement speaks of have the class that goes on the marker: a plain put without
+//! condition, such as its last attempt (R3), must not land on what another session put there meanwhile. Puts of encrypted
+//! chunks always bear a condition where the backend heeds it, since one may land after its session has failed. Honest
+//! clients never meet here, since the digests of encrypted chunks are keyed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

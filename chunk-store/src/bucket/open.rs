@@ -13,7 +13,7 @@ use crate::session::Registry;
 use crate::store::state::{self, Suspects};
 use crate::store::{OpenError, StoreError};
 use crate::switch::is_off;
-use crate::time::StoreClock;
+use crate::time::{StoreClock, StoreTime};
 
 /// Why a store in a bucket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +98,14 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         };
         let store = Self::assemble(Parts { dir, backend, options, clock, state, journal, generation, owner });
         store.take_in_use().await?;
+        let was_rebuilding = store.generation.file().rebuild.is_some();
         match store.advance_at_open().await? {
             Some(record) => store.rebuild(record).await?,
             None => store.replay_journal().await?,
+        }
+        // A rebuild that this open began has waited for what was sent before.
+        if was_rebuilding || !store.is_rebuilding() {
+            store.close_earlier().await?;
         }
         store.load_recency().await?;
         Ok(store)
@@ -132,14 +137,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
     /// Replays the journal: no deletes (hazard H28), but nothing counts as stored that one may have been sent for (R7).
     async fn replay_journal(&self) -> Result<(), StoreError> {
-        // Requests for claimed paths may have been sent until just now, as far as anybody knows.
-        let lasts = self.options.lifetimes.longest().max(self.generation.earlier());
-        let paths_until = self.backend_clock.estimate(&self.clock).plus(lasts);
-        let digests = self.journal.replay(paths_until);
-        if !self.state.follows_clean_end() && !is_off("r19") {
-            // The disk may be one from before: the token advances with opens and batches, not with what sessions send.
-            self.journal.close_earlier(paths_until);
-        }
+        let digests = self.journal.replay(self.sent_by_now_until());
         for batch in digests.chunks(DELETE_KEYS_MAX) {
             let held = self.locks.lock_all(batch).await;
             self.dir.remove_markers(&held, batch.to_vec()).await?;
@@ -153,6 +151,22 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             self.dir.sync().await?;
         }
         Ok(self.save_journal().await?)
+    }
+
+    /// After an end that was not clean, closes every path until what was sent before can take no effect any more: the disk
+    /// may be one from before, since the token advances with opens and batches, not with what sessions send (R10, R19).
+    async fn close_earlier(&self) -> Result<(), StoreError> {
+        if self.state.follows_clean_end() || is_off("r19") {
+            return Ok(());
+        }
+        self.journal.close_earlier(self.sent_by_now_until());
+        Ok(self.save_journal().await?)
+    }
+
+    /// Returns until when requests may take effect that were sent until just now, as far as anybody knows.
+    fn sent_by_now_until(&self) -> StoreTime {
+        let lasts = self.options.lifetimes.longest().max(self.generation.earlier());
+        self.backend_clock.estimate(&self.clock).plus(lasts)
     }
 
     /// What R7 forbids.

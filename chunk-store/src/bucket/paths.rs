@@ -133,12 +133,24 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.journal.is_path_free(path)
     }
 
-    /// Returns whether every request for an object of a snapshot that may still take effect has its path claimed or closed
-    /// here, as far as can be told without asking the backend. It is not so for some minutes after an open that follows no
-    /// clean end: the disk may be one from before, whose token is right all the same (R10), and lack what sessions claimed
-    /// since. What looks forsaken may then be about to be committed (hazard H25).
+    /// Returns whether every request for an object of a snapshot that may still take effect is known here, as far as can be
+    /// told without asking the backend. It is not so for some minutes after an open that follows no clean end: the disk may
+    /// be one from before, whose token is right all the same (R10), and lack what sessions claimed since. What looks forsaken
+    /// may then be about to be committed (hazard H25), and what looks free may be hit by a late request (hazard H35): every
+    /// path is closed until then.
     pub fn knows_all_claims(&self) -> bool {
-        !self.journal.has_earlier()
+        self.journal.earlier_until().is_none()
+    }
+
+    /// Waits until [`Self::knows_all_claims`], so that a new backup after a crash is late rather than refused.
+    ///
+    /// # Errors
+    /// As [`Self::wait_until_open`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_for_earlier(&self) -> Result<(), PathError> {
+        self.wait_while(|| Some(("every path".to_owned(), self.journal.earlier_until()?))).await
     }
 
     /// Waits until no request for the path, or for what lies inside or around it, can still take effect. Whether somebody
@@ -151,15 +163,23 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn wait_until_open(&self, path: &str) -> Result<(), PathError> {
+        self.wait_while(|| self.journal.closed_until(path)).await
+    }
+
+    /// Waits as long as there is something that is closed, and until when.
+    async fn wait_while(
+        &self,
+        closed: impl Fn() -> Option<(String, StoreTime)> + Send,
+    ) -> Result<(), PathError> {
         let started_at = self.clock.monotonic();
         let mut patience = None;
         loop {
             self.check_owned()?;
-            if self.journal.closed_until(path).is_none() {
+            if closed().is_none() {
                 return Ok(());
             }
             self.expire_by_date().await?;
-            let Some((path, until)) = self.journal.closed_until(path) else { return Ok(()) };
+            let Some((path, until)) = closed() else { return Ok(()) };
             let ends_at = until.plus(self.options.lifetimes.margin);
             let left = ends_at.since(self.backend_clock.estimate(&self.clock));
             let waited = self.clock.monotonic().saturating_sub(started_at);

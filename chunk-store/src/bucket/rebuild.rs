@@ -265,9 +265,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 while listings.len() < LISTINGS_MAX
                     && let Some(first) = left.pop()
                 {
-                    // Out here: a listing that waited for the save would be asked no more while the save below waits for it.
-                    let at = self.begin_use().await?;
-                    listings.push(self.list_chunks_of(first, at));
+                    listings.push(self.list_chunks_of(first));
                 }
                 let Some(listed) = listings.next().await else { break };
                 let (first, chunks, bytes) = listed?;
@@ -288,8 +286,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.save_clock().await
     }
 
-    /// Lists the chunks whose digests begin with a byte, and adds their markers, as used at an instant.
-    async fn list_chunks_of(&self, first: u8, at: StoreTime) -> Result<(u8, u64, u64), StoreError> {
+    /// Lists the chunks whose digests begin with a byte, and adds their markers.
+    async fn list_chunks_of(&self, first: u8) -> Result<(u8, u64, u64), StoreError> {
         let prefix = format!(".chunks/{first:02x}");
         let (mut listing, mut chunks, mut bytes) = (Listing::of(prefix), 0, 0);
         while let Some(page) = self.next_page(&mut listing).await? {
@@ -298,7 +296,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             chunks += digests.len() as u64;
             if !digests.is_empty() {
                 // Used now, as far as anybody knows: the old local state, which might tell better, is not to be trusted.
-                self.dir.add_fresh(digests, at).await?;
+                // The clock is saved by whoever drives this, before what was listed counts.
+                self.dir.add_fresh(digests, self.clock.now()).await?;
             }
         }
         Ok((first, chunks, bytes))

@@ -6,13 +6,18 @@ use bytes::Bytes;
 
 use super::BucketStore;
 use super::adaptive::Ended;
-use crate::backend::{ETag, ObjectBackend, ObjectInfo, ObjectKey, Put, PutCondition, PutNew};
+use crate::backend::{
+    BackendError, ETag, Fault, ObjectBackend, ObjectInfo, ObjectKey, Put, PutCondition, PutNew, PutOutcome,
+};
 use crate::blob::{Blob, BlobKind, ChunkClass};
 use crate::checked::{CheckError, CheckedChunk, check_stored};
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir};
 use crate::store::{Existing, InsertError, Inserted, compare};
 use crate::switch::is_off;
+
+/// How often an upload looks again at an object that others replace meanwhile; each of them had a good reason.
+const ROUNDS_MAX: u32 = 4;
 
 /// What is known of the object before an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,34 +74,56 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
     async fn send(&self, chunk: &CheckedChunk, expected: Expected) -> Result<Landed, InsertError> {
         let digest = chunk.digest();
-        match expected {
-            Expected::Replaceable => return self.overwrite(chunk).await,
-            Expected::Unknown => {
-                if let Some(object) = self.look_up(&digest).await? {
-                    return self.judge(chunk, &object).await;
-                }
+        let mut object = match expected {
+            Expected::Unknown => self.look_up(&digest).await?,
+            Expected::Nothing | Expected::Replaceable => None,
+        };
+        let (mut overwrites, mut rounds) = (expected == Expected::Replaceable, 0);
+        while rounds < ROUNDS_MAX {
+            let landed = match &object {
+                Some(object) => match self.judge(chunk, object).await? {
+                    Some(landed) => return Ok(landed),
+                    None => self.overwrite(chunk, Some(object)).await?,
+                },
+                // It went meanwhile. If a sweep of ours took it, the upload starts over anyway (R4).
+                None if overwrites => self.overwrite(chunk, None).await?,
+                None => self.put_new(chunk).await?,
+            };
+            if let Some(landed) = landed {
+                return Ok(landed);
             }
-            Expected::Nothing => {}
+            object = self.look_up(&digest).await?;
+            (overwrites, rounds) = (true, rounds + 1);
+        }
+        Err(keeps_changing(digest).into())
+    }
+
+    /// Puts a chunk of which there is no object; `None` if there is one.
+    async fn put_new(&self, chunk: &CheckedChunk) -> Result<Option<Landed>, InsertError> {
+        if self.is_guarded(chunk) {
+            return self.overwrite(chunk, None).await;
         }
         let content = chunk.blob().as_bytes();
-        let put = self.backend.put_new(&key_of(digest), content.clone()).await;
-        match self.backend_clock.noted(put, &self.clock)?.value {
-            PutNew::Written(_) => Ok(Landed::new(content)),
-            PutNew::AlreadyThere if is_off("r3") => Ok(Landed::found(content.clone())),
-            PutNew::AlreadyThere => match self.look_up(&digest).await? {
-                Some(object) => self.judge(chunk, &object).await,
-                // It went meanwhile. If a sweep of ours took it, the upload starts over anyway (R4).
-                None => self.overwrite(chunk).await,
-            },
-        }
+        let put = self.backend.put_new(&key_of(chunk.digest()), content.clone()).await;
+        Ok(match self.backend_clock.noted(put, &self.clock)?.value {
+            PutNew::Written(_) => Some(Landed::new(content)),
+            PutNew::AlreadyThere if is_off("r3") => Some(Landed::found(content.clone())),
+            PutNew::AlreadyThere => None,
+        })
+    }
+
+    /// Tells whether no put of a chunk may go without a condition: one that gets no answer may land after its session failed,
+    /// on a plain chunk that somebody uploaded since, which an encrypted one must never replace (R2, hazard H37).
+    fn is_guarded(&self, chunk: &CheckedChunk) -> bool {
+        chunk.blob().class() == ChunkClass::Encrypted && self.options.swaps_atomically && !is_off("r2")
     }
 
     /// Judges an object that is there already: only a good one of the same class counts, and only a bad one or an
-    /// encrypted one that a plain one is offered for is overwritten (R2, R3, hazard H32).
-    async fn judge(&self, chunk: &CheckedChunk, object: &ObjectInfo) -> Result<Landed, InsertError> {
+    /// encrypted one that a plain one is offered for is to be overwritten: `None` (R2, R3, hazard H32).
+    async fn judge(&self, chunk: &CheckedChunk, object: &ObjectInfo) -> Result<Option<Landed>, InsertError> {
         let content = chunk.blob().as_bytes();
         if object.len == content.len() as u64 && self.tag_of(content).await?.as_ref() == Some(&object.etag) {
-            return Ok(Landed::found(content.clone()));
+            return Ok(Some(Landed::found(content.clone())));
         }
         let digest = chunk.digest();
         // A body may be damaged on its way: only two bad ones show a bad object.
@@ -106,26 +133,31 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             let kind = BlobKind::from_magic(&body);
             match self.check_body(digest, body).await? {
                 Ok(blob) => match compare(chunk, blob.kind(), blob.encoded_len() as u64) {
-                    Existing::Same => return Ok(Landed::found(blob.into_bytes())),
+                    Existing::Same => return Ok(Some(Landed::found(blob.into_bytes()))),
                     Existing::Refused(error) => return Err(error),
                     Existing::None => break,
                 },
                 Err(_) => refuse_claim(chunk, kind)?,
             }
         }
-        self.overwrite(chunk).await
+        Ok(None)
     }
 
-    async fn overwrite(&self, chunk: &CheckedChunk) -> Result<Landed, InsertError> {
+    /// Puts a chunk in the place of the object that was seen, or of none; `None` if something else is there by now.
+    async fn overwrite(
+        &self,
+        chunk: &CheckedChunk,
+        seen: Option<&ObjectInfo>,
+    ) -> Result<Option<Landed>, InsertError> {
         let content = chunk.blob().as_bytes();
-        let put = Put {
-            key: key_of(chunk.digest()),
-            content: content.clone(),
-            condition: PutCondition::Always,
-            validity: None,
+        let condition = match seen {
+            _ if !self.is_guarded(chunk) => PutCondition::Always,
+            Some(object) => PutCondition::IfMatch(object.etag.clone()),
+            None => PutCondition::IfAbsent,
         };
-        self.backend_clock.noted(self.backend.put(put).await, &self.clock)?;
-        Ok(Landed::new(content))
+        let put = Put { key: key_of(chunk.digest()), content: content.clone(), condition, validity: None };
+        let put = self.backend_clock.noted(self.backend.put(put).await, &self.clock)?;
+        Ok(matches!(put.value, PutOutcome::Stored(_)).then(|| Landed::new(content)))
     }
 
     async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
@@ -151,6 +183,18 @@ fn refuse_claim(chunk: &CheckedChunk, stored: Option<BlobKind>) -> Result<(), In
             Err(InsertError::ClassMismatch { digest: chunk.digest(), stored })
         }
         _ => Ok(()),
+    }
+}
+
+/// Others replace the object of a digest faster than it can be looked at.
+fn keeps_changing(digest: Digest) -> BackendError {
+    BackendError {
+        action: "put",
+        key: key_of(digest).to_string(),
+        is_unclear: false,
+        fault: Fault::Unavailable,
+        date: None,
+        source: "the object was replaced by somebody else time and again; try again later".into(),
     }
 }
 

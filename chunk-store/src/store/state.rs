@@ -78,7 +78,7 @@ pub(crate) async fn open<D: ChunkDir>(
         saved_at: Mutex::new(floor),
         writing: Mutex::default(),
         saving: AsyncMutex::default(),
-        follows_clean_end: saved.is_none_or(|saved| saved.clean),
+        follows_clean_end: saved.is_some_and(|saved| saved.clean),
     };
     suspects.save(dir, &clock, false).await?;
     Ok((clock, suspects))
@@ -113,7 +113,7 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
 }
 
 impl Suspects {
-    /// Returns whether the store was closed cleanly before this open, or never open.
+    /// Returns whether the store was closed cleanly before this open, as far as its file says.
     pub(crate) const fn follows_clean_end(&self) -> bool {
         self.follows_clean_end
     }

@@ -368,6 +368,16 @@ async fn an_end_with_an_open_session_is_not_clean() {
 }
 
 #[tokio::test]
+async fn a_store_whose_clock_file_is_lost_follows_no_clean_end() {
+    let (_, store) = memory_store().await;
+    assert!(!store.suspects.follows_clean_end());
+    store.close().await.unwrap();
+    let ChunkStore { dir, .. } = store;
+    let options = StoreOptions::new(manual_clock());
+    assert!(ChunkStore::open_dir(dir, options).await.unwrap().suspects.follows_clean_end());
+}
+
+#[tokio::test]
 async fn at_level_file_nothing_before_the_last_commit_is_suspect() {
     let clock = manual_clock();
     let options = StoreOptions::new(clock.clone()).with_sync_level(SyncLevel::File);

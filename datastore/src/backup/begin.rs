@@ -96,7 +96,8 @@ impl BeginError {
 
 impl Datastore {
     /// Starts a backup: takes the group for itself, keeps the snapshot that it builds on from being removed, makes the
-    /// new snapshot's folder, and a new group with `request.caller` as its owner.
+    /// new snapshot's folder, and a new group with `request.caller` as its owner. In a bucket, after an end that was not
+    /// clean, it begins when requests from before can take no effect any more: some minutes after the open (R19).
     ///
     /// # Errors
     /// [`BeginError`], in the order of spec `backup-protocol.md` §2; nothing is left behind.
@@ -104,6 +105,13 @@ impl Datastore {
     /// # Cancel safety
     /// Dropping the future ends the session that it may have started, without a trace.
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
+        if let Some(bucket) = self.chunks().as_bucket()
+            && !request.benchmark
+            && !bucket.knows_all_claims()
+        {
+            // After a crash every path is closed for some minutes (R19): better late than refused.
+            bucket.wait_for_earlier().await?;
+        }
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };
         let session = self.chunks().begin_session(cache).await?;

@@ -35,6 +35,14 @@ pub struct Unfinished {
     pub errors: Vec<TreeError>,
 }
 
+/// When a change of a folder says that somebody may be at work there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recent {
+    pub(crate) since: StoreTime,
+    /// What lies beyond is from before this open, when the date was wrong (hazard H30).
+    pub(crate) now: StoreTime,
+}
+
 /// What became of the removals that did not end.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
@@ -77,12 +85,12 @@ impl Parts {
     /// bucket, if there is one, is left alone.
     ///
     /// What goes: hidden folders of unfinished removals, and folders that are called like a snapshot, have no manifest,
-    /// are not protected, were last changed before `cutoff` and lie in a group with a readable owner. When in doubt data is
+    /// are not protected, were not changed in `recent` time and lie in a group with a readable owner. When in doubt data is
     /// kept: anything else stays, and so does what cannot be looked at or removed. Ends before the next folder once
     /// `is_cancelled` says so.
     pub(crate) async fn clear_leftovers(
         &self,
-        cutoff: Option<StoreTime>,
+        recent: Option<Recent>,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         let on_disk = Self { bucket: None, ..self.clone() };
@@ -95,7 +103,7 @@ impl Parts {
                 break;
             }
             let place = (ns.clone(), snapshot.clone());
-            let removed = on_disk.blocking(move |tree| tree.clear_one(&place.0, &place.1, cutoff)).await;
+            let removed = on_disk.blocking(move |tree| tree.clear_one(&place.0, &place.1, recent)).await;
             if cleared.note(removed) {
                 cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot).await);
             }
@@ -137,12 +145,12 @@ impl Parts {
     }
 
     /// Returns what [`Self::clear_leftovers`] would do now to unfinished snapshots.
-    pub(crate) async fn list_leftovers(&self, cutoff: StoreTime) -> Result<Unfinished, TreeError> {
+    pub(crate) async fn list_leftovers(&self, recent: Recent) -> Result<Unfinished, TreeError> {
         self.blocking(move |tree| {
             let found = Leftovers::of(&tree.layout);
             let mut foreseen = Unfinished { errors: found.errors, ..Unfinished::default() };
             for (ns, snapshot) in found.unfinished {
-                match tree.lock_unfinished(&ns, &snapshot, Some(cutoff)) {
+                match tree.lock_unfinished(&ns, &snapshot, Some(recent)) {
                     Ok(Some(_held)) => {
                         foreseen.clearable.insert((ns, snapshot));
                     }
@@ -157,7 +165,11 @@ impl Parts {
     }
 
     /// Removes the group of a snapshot that was removed, if nothing is left of it.
-    async fn remove_group_if_left(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+    pub(super) async fn remove_group_if_left(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+    ) -> Result<bool, TreeError> {
         let _held = self.tree.lock_group(ns, &snapshot.group)?;
         self.remove_group_if_empty(ns, &snapshot.group).await
     }
@@ -165,13 +177,13 @@ impl Parts {
 
 impl Tree {
     /// Returns whether it was there to be removed.
-    fn clear_one(
+    pub(super) fn clear_one(
         &self,
         ns: &Namespace,
         snapshot: &SnapshotName,
-        cutoff: Option<StoreTime>,
+        recent: Option<Recent>,
     ) -> Result<bool, TreeError> {
-        let Some(_held) = self.lock_unfinished(ns, snapshot, cutoff)? else { return Ok(false) };
+        let Some(_held) = self.lock_unfinished(ns, snapshot, recent)? else { return Ok(false) };
         tree::remove_snapshot(&self.layout, ns, snapshot)?;
         Ok(true)
     }
@@ -180,23 +192,23 @@ impl Tree {
     /// removed it, since it was found.
     ///
     /// # Errors
-    /// [`TreeError::SnapshotInUse`] also for one that was changed since `cutoff`: somebody may be copying it here.
+    /// [`TreeError::SnapshotInUse`] also for one that was changed in `recent` time: somebody may be copying it here.
     fn lock_unfinished(
         &self,
         ns: &Namespace,
         snapshot: &SnapshotName,
-        cutoff: Option<StoreTime>,
+        recent: Option<Recent>,
     ) -> Result<Option<crate::lock::LockGuard>, TreeError> {
         let held = self.lock_snapshot(ns, snapshot)?;
         if !tree::is_unfinished(&self.layout, ns, snapshot)? {
             return Ok(None);
         }
-        if let Some(cutoff) = cutoff {
+        if let Some(Recent { since, now }) = recent {
             let folder = self.layout.snapshot(ns, snapshot);
             let changed_at = folder.metadata().and_then(|metadata| metadata.modified());
             let changed_at = changed_at.context("look at", &folder)?;
-            let age = changed_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            if age.as_nanos() as i128 >= i128::from(cutoff.unix_nanos()) {
+            let changed_at = StoreTime::EPOCH.plus(changed_at.duration_since(UNIX_EPOCH).unwrap_or_default());
+            if (since..=now).contains(&changed_at) {
                 return Err(TreeError::SnapshotInUse { snapshot: snapshot.clone() });
             }
         }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
+pub(crate) use leftovers::Recent;
 pub use leftovers::{Cleared, Unfinished};
 pub(crate) use object::{ContentKey, Place};
 pub(crate) use removal::list_folder;

@@ -4,13 +4,12 @@
 //! becomes of the rest, which [`Parts::clear_unfinished`] deletes later if this does not. Only then anything goes on
 //! disk. Prefixes end with `/` (hazard H33).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
-use super::{ContentKey, Parts, Place, release};
+use super::{Parts, release};
 use crate::lock::LockGuard;
 use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::tree::{self, Change, DeleteStats, Layout, TreeError};
@@ -149,7 +148,8 @@ impl Parts {
         Ok(rest)
     }
 
-    /// Removes a group that has no snapshots left, under its lock; returns whether it is gone.
+    /// Removes a group that has no snapshots left, under its lock; returns whether it is gone. It stays as long as the bucket
+    /// has more of it than owner and notes: a snapshot whose local copy was lost (I1), or one that may be on its way (H25).
     pub(super) async fn remove_group_if_empty(
         &self,
         ns: &Namespace,
@@ -161,32 +161,12 @@ impl Parts {
         if !self.blocking(move |tree| tree::is_group_empty(&tree.layout, &place.0, &place.1)).await? {
             return Ok(false);
         }
-        if let Some(bucket) = &self.bucket {
-            self.delete_unknown(bucket, ns, group).await?;
+        if let Some(bucket) = &self.bucket
+            && !self.clear_group(bucket, ns, group).await?
+        {
+            return Ok(false);
         }
         self.remove_group_files(ns, group).await
-    }
-
-    /// Removes a group whose only snapshot was an unfinished one, as a session that fails does: nothing but owner and notes
-    /// may be left of it in the bucket.
-    pub(super) async fn remove_group_if_cleared(
-        &self,
-        bucket: &Arc<BucketStore>,
-        ns: &Namespace,
-        group: &GroupName,
-    ) -> Result<bool, TreeError> {
-        let _held = self.tree.lock_group(ns, group)?;
-        let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
-        let place = (ns.clone(), group.clone());
-        let is_empty =
-            self.blocking(move |tree| tree::is_group_empty(&tree.layout, &place.0, &place.1)).await?;
-        let left = list_folder(bucket, &self.tree.layout.key(&self.tree.layout.group(ns, group))).await?;
-        let is_group_file =
-            |key: &ObjectKey| ContentKey::parse(key).is_some_and(|key| matches!(key.place, Place::Group(_)));
-        if is_empty && !left.is_empty() && left.iter().all(is_group_file) {
-            return self.remove_group_files(ns, group).await;
-        }
-        Ok(false)
     }
 
     /// Removes owner and notes of a group without snapshots, under its lock; returns whether it is gone.
@@ -198,31 +178,6 @@ impl Parts {
         }
         let place = (ns.clone(), group.clone());
         self.blocking(move |tree| tree::remove_group_if_empty(&tree.layout, &place.0, &place.1)).await
-    }
-
-    /// Deletes what the bucket has of a group's snapshots though the tree has none: left by sessions that failed. What is
-    /// still closed (R19) or protected stays.
-    async fn delete_unknown(
-        &self,
-        bucket: &Arc<BucketStore>,
-        ns: &Namespace,
-        group: &GroupName,
-    ) -> Result<(), TreeError> {
-        let objects = list_folder(bucket, &self.tree.layout.key(&self.tree.layout.group(ns, group))).await?;
-        let keys: Vec<ContentKey> = objects.iter().filter_map(ContentKey::parse).collect();
-        let protected: BTreeSet<_> = keys
-            .iter()
-            .filter(|key| key.file == Layout::PROTECTED)
-            .filter_map(|key| Some(key.snapshot()?.1.clone()))
-            .collect();
-        let found: BTreeSet<_> = keys.iter().filter_map(|key| Some(key.snapshot()?.1.clone())).collect();
-        for snapshot in found.difference(&protected) {
-            match self.delete_snapshot(bucket, ns, snapshot).await {
-                Err(error) if error.is_in_use() => {}
-                deleted => deleted??,
-            }
-        }
-        Ok(())
     }
 }
 

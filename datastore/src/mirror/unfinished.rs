@@ -3,15 +3,64 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coldkeep_chunk_store::backend::ObjectInfo;
+use coldkeep_chunk_store::backend::{ObjectInfo, ObjectKey};
 use coldkeep_chunk_store::bucket::{BucketStore, PathError};
 
+use super::leftovers::Hidden;
 use super::removal::{delete_rest, list_folder};
-use super::{Cleared, ContentKey, Parts, Unfinished, release};
-use crate::name::{Namespace, SnapshotName};
-use crate::tree::{self, TreeError};
+use super::{Cleared, ContentKey, Parts, Place, Unfinished, release};
+use crate::name::{GroupName, Namespace, SnapshotName};
+use crate::store::Tree;
+use crate::tree::{self, Leftovers, TreeError};
 
 impl Parts {
+    /// Removes a snapshot that is unfinished, on disk and in the bucket, and its group with the last one; returns whether it
+    /// was unfinished. In a bucket that is for its manifest there to say: the local copy of one may be lost (I1).
+    pub(crate) async fn forget_unfinished(
+        self,
+        ns: Namespace,
+        snapshot: SnapshotName,
+    ) -> Result<bool, TreeError> {
+        let cleared = match &self.bucket {
+            Some(bucket) => self.clear_one(bucket, &ns, &snapshot).await?,
+            None => {
+                let (ns, snapshot) = (ns.clone(), snapshot.clone());
+                self.blocking(move |tree| tree.clear_one(&ns, &snapshot, None)).await?
+            }
+        };
+        if cleared {
+            let mut group = Cleared::default();
+            group.note_group(self.remove_group_if_left(&ns, &snapshot).await);
+            group.errors.pop().map_or(Ok(()), Err)?;
+        }
+        Ok(cleared)
+    }
+
+    /// Clears what is unfinished in a group, but for what somebody works on and what is still closed (R19); returns whether
+    /// nothing is left in the bucket then but owner and notes.
+    pub(super) async fn clear_group(
+        &self,
+        bucket: &Arc<BucketStore>,
+        ns: &Namespace,
+        group: &GroupName,
+    ) -> Result<bool, TreeError> {
+        let folder = self.tree.layout.key(&self.tree.layout.group(ns, group));
+        let keys = list_folder(bucket, &folder).await?;
+        for (ns, snapshot) in unfinished(keys.iter(), BTreeSet::new()) {
+            match self.clear_one(bucket, &ns, &snapshot).await {
+                Err(error) if error.is_in_use() => {}
+                cleared => {
+                    cleared?;
+                }
+            }
+        }
+        let is_group_file =
+            |key: &ObjectKey| ContentKey::parse(key).is_some_and(|key| matches!(key.place, Place::Group(_)));
+        let left = list_folder(bucket, &folder).await?;
+        // A manifest that is still on its way makes a whole snapshot, which has to have an owner.
+        Ok(left.iter().all(is_group_file) && bucket.is_path_free(folder.as_str()))
+    }
+
     /// Deletes the objects of snapshots without manifest, until it is cancelled. `objects` is a complete listing of `.cnt/`.
     pub(crate) async fn clear_unfinished(
         &self,
@@ -20,8 +69,9 @@ impl Parts {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         // Of the disk only: what the bucket has of a group is no matter of a removal that the disk has not ended.
-        let mut cleared = self.clear_hidden(is_cancelled).await.cleared;
-        let found = match self.blocking(move |_| Ok(unfinished(&objects))).await {
+        let Hidden { mut cleared, unfinished: on_disk, .. } = self.clear_hidden(is_cancelled).await;
+        let find = move |_: &Tree| Ok(unfinished(objects.iter().map(|object| &object.key), on_disk));
+        let found = match self.blocking(find).await {
             Ok(found) => found,
             Err(error) => {
                 cleared.errors.push(error);
@@ -43,7 +93,7 @@ impl Parts {
             }
             let removed = self.clear_one(bucket, &ns, &snapshot).await;
             if cleared.note(removed) {
-                cleared.note_group(self.remove_group_if_cleared(bucket, &ns, &snapshot.group).await);
+                cleared.note_group(self.remove_group_if_left(&ns, &snapshot).await);
             }
         }
         cleared
@@ -60,8 +110,9 @@ impl Parts {
         }
         let bucket = Arc::clone(bucket);
         self.blocking(move |tree| {
-            let mut foreseen = Unfinished::default();
-            for (ns, snapshot) in unfinished(&objects) {
+            let found = Leftovers::of(&tree.layout);
+            let mut foreseen = Unfinished { errors: found.errors, ..Unfinished::default() };
+            for (ns, snapshot) in unfinished(objects.iter().map(|object| &object.key), found.unfinished) {
                 let path = tree.layout.snapshot(&ns, &snapshot);
                 let held = tree.lock_snapshot(&ns, &snapshot);
                 let knows_it = bucket.knows_all_claims();
@@ -77,7 +128,8 @@ impl Parts {
         .await
     }
 
-    /// Returns whether there was something to clear.
+    /// Clears a snapshot that has no manifest in the bucket, whatever the disk has of it; returns whether there was something
+    /// to clear.
     async fn clear_one(
         &self,
         bucket: &Arc<BucketStore>,
@@ -91,18 +143,25 @@ impl Parts {
         let claim = self.claim(bucket, &path).await?;
         let clear = async {
             let keys = list_folder(bucket, &self.tree.layout.key(&path)).await?;
-            if keys.is_empty() || keys.iter().filter_map(ContentKey::parse).any(|key| key.keeps_snapshot()) {
+            if keys.iter().filter_map(ContentKey::parse).any(|key| key.keeps_snapshot()) {
                 return Ok(false);
             }
+            let is_in_bucket = !keys.is_empty();
             // The bucket says that it is none; the local copy is one if a removal got no further than its first step.
             let (ns, snapshot) = (ns.clone(), snapshot.clone());
-            self.blocking(move |tree| match tree::remove_snapshot(&tree.layout, &ns, &snapshot) {
-                Err(TreeError::NoSnapshot { .. }) => Ok(()),
-                removed => removed,
-            })
-            .await?;
+            let was_on_disk = self
+                .blocking(move |tree| {
+                    if !is_in_bucket && !tree::is_unfinished(&tree.layout, &ns, &snapshot)? {
+                        return Ok(false);
+                    }
+                    match tree::remove_snapshot(&tree.layout, &ns, &snapshot) {
+                        Err(TreeError::NoSnapshot { .. }) => Ok(false),
+                        removed => removed.map(|()| true),
+                    }
+                })
+                .await?;
             delete_rest(bucket, &claim).await?;
-            Ok(true)
+            Ok(is_in_bucket || was_on_disk)
         };
         let cleared = clear.await;
         let cleared = release(claim, cleared).await;
@@ -111,10 +170,14 @@ impl Parts {
     }
 }
 
-/// Lists the snapshots that have objects, but no manifest and no protection.
-fn unfinished(objects: &[ObjectInfo]) -> BTreeSet<(Namespace, SnapshotName)> {
-    let mut keep: BTreeMap<(Namespace, SnapshotName), bool> = BTreeMap::new();
-    for key in objects.iter().filter_map(|object| ContentKey::parse(&object.key)) {
+/// Lists the snapshots that have objects, or are unfinished on disk, but have neither manifest nor protection in the bucket.
+fn unfinished<'a>(
+    keys: impl Iterator<Item = &'a ObjectKey>,
+    on_disk: BTreeSet<(Namespace, SnapshotName)>,
+) -> BTreeSet<(Namespace, SnapshotName)> {
+    let mut keep: BTreeMap<(Namespace, SnapshotName), bool> =
+        on_disk.into_iter().map(|snapshot| (snapshot, false)).collect();
+    for key in keys.filter_map(ContentKey::parse) {
         if let Some((ns, snapshot)) = key.snapshot() {
             let keeps = keep.entry((ns.clone(), snapshot.clone())).or_default();
             *keeps |= key.keeps_snapshot();

@@ -17,7 +17,7 @@ use usage::StoredBytes;
 pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};
-use crate::mirror::{Cleared, Parts, Unfinished};
+use crate::mirror::{Cleared, Parts, Recent, Unfinished};
 use crate::name::{GroupName, Namespace, SnapshotName, StoreName};
 use crate::refresh::RefreshReport;
 use crate::tree::{Layout, TreeError, Turns};
@@ -98,7 +98,7 @@ impl Datastore {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Cleared, TreeError> {
         let Some(bucket) = self.chunks.as_bucket() else {
-            return Ok(self.parts().clear_leftovers(Some(cutoff), is_cancelled).await);
+            return Ok(self.parts().clear_leftovers(Some(self.recent(cutoff)), is_cancelled).await);
         };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         Ok(self.parts().clear_unfinished(bucket, objects, is_cancelled).await)
@@ -112,9 +112,15 @@ impl Datastore {
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn unfinished(&self, cutoff: StoreTime) -> Result<Unfinished, TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else { return self.parts().list_leftovers(cutoff).await };
+        let Some(bucket) = self.chunks.as_bucket() else {
+            return self.parts().list_leftovers(self.recent(cutoff)).await;
+        };
         let objects = bucket.list_objects(Layout::CONTENT).await?;
         self.parts().list_unfinished(bucket, objects).await
+    }
+
+    fn recent(&self, since: StoreTime) -> Recent {
+        Recent { since, now: self.chunks.now() }
     }
 
     /// Returns what changes of the tree work with.

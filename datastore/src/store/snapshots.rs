@@ -78,6 +78,23 @@ impl Datastore {
         detached(self.parts().forget(ns, snapshot)).await
     }
 
+    /// Removes a snapshot that was never finished and is not protected, and its group with the last one; returns whether it
+    /// was. In a bucket the manifest there says so: one whose local copy is damaged stays (I1).
+    ///
+    /// # Errors
+    /// [`TreeError::SnapshotInUse`] while it is made, [`TreeError::File`], [`TreeError::Bucket`].
+    ///
+    /// # Cancel safety
+    /// The removal goes on if the future is dropped.
+    pub async fn forget_unfinished(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+    ) -> Result<bool, TreeError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        detached(self.parts().forget_unfinished(ns, snapshot)).await
+    }
+
     /// Returns the notes of a snapshot; empty if there are none.
     ///
     /// # Errors

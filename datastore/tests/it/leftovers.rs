@@ -54,9 +54,11 @@ async fn a_collection_clears_what_nobody_holds() {
     let running = fixture.begin(SECOND).await;
     upload_stream(&running, "a.didx", &[b"two"]).await;
     let (left, young) = ("host/y/2026-01-02T00:00:00Z", "host/z/2026-01-02T00:00:00Z");
+    // From when the date was wrong (H30).
+    let ahead = "host/w/2026-01-02T00:00:00Z";
     let (removing, removed) =
         ("host/x/.removing-2026-01-05T00:00:00Z", "host/v/.removing-2026-01-05T00:00:00Z");
-    for folder in [left, young, removing, removed] {
+    for folder in [left, young, ahead, removing, removed] {
         std::fs::create_dir_all(fixture.path(folder)).unwrap();
         std::fs::copy(fixture.path(SECOND).join("a.didx"), fixture.path(folder).join("a.didx")).unwrap();
         std::fs::write(fixture.path(folder).with_file_name("owner"), "root@pam\n").unwrap();
@@ -65,18 +67,20 @@ async fn a_collection_clears_what_nobody_holds() {
     for folder in [young, SECOND] {
         change_at(&fixture.path(folder), START);
     }
+    change_at(&fixture.path(ahead), START.plus(Duration::from_hours(10_000)));
     let hidden = fixture.path(removing);
 
     let foreseen = fixture.store.unfinished(START).await.unwrap();
-    assert_eq!(foreseen.clearable.into_iter().collect::<Vec<_>>(), [(Namespace::root(), snapshot(left))]);
+    let both = [ahead, left].map(|path| (Namespace::root(), snapshot(path)));
+    assert_eq!(foreseen.clearable.into_iter().collect::<Vec<_>>(), both);
     assert_eq!((foreseen.in_use, foreseen.errors.len()), (2, 0));
     let cancelled = fixture.store.clear_unfinished(START, &|| true).await.unwrap();
     assert_eq!(cancelled.snapshots, 0);
     assert!(fixture.path(left).exists() && hidden.exists(), "it only looked");
 
     let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
-    assert_eq!((cleared.snapshots, cleared.in_use, cleared.errors.len()), (1, 2, 0), "{cleared:?}");
-    for gone in ["host/y", removing, "host/v"] {
+    assert_eq!((cleared.snapshots, cleared.in_use, cleared.errors.len()), (2, 2, 0), "{cleared:?}");
+    for gone in ["host/y", "host/w", removing, "host/v"] {
         assert!(!fixture.path(gone).exists(), "{gone}");
     }
     for kept in [SECOND, young] {

@@ -84,7 +84,7 @@ impl Drop for UploadWatch {
     }
 }
 
-/// Stands among the paths, and meets none of them: all lie below `.cnt/`.
+/// Stands among the paths, which all lie below `.cnt/`, and closes each of them.
 const EARLIER: &str = "earlier";
 
 /// The journal of one store.
@@ -330,13 +330,13 @@ impl Journal {
     pub(crate) fn claim_path(&self, path: &str) -> Result<(), (String, PathState)> {
         let mut state = lock(&self.state);
         if let Some((other, path_state)) = state.in_the_way(path).filter(|_| !is_off("r19")) {
-            return Err((other.clone(), *path_state));
+            return Err((other.to_owned(), path_state));
         }
         state.paths.insert(path.to_owned(), PathState::Claimed);
         Ok(())
     }
 
-    /// Remembers until when requests may take effect of which this journal knows nothing.
+    /// Closes every path until requests of which this journal knows nothing can take no effect any more. The caller saves.
     pub(crate) fn close_earlier(&self, until: StoreTime) {
         let mut state = lock(&self.state);
         let known = match state.paths.get(EARLIER) {
@@ -346,9 +346,12 @@ impl Journal {
         state.paths.insert(EARLIER.to_owned(), PathState::Closed(known));
     }
 
-    /// Returns whether requests may take effect of which this journal knows nothing; see [`Self::close_earlier`].
-    pub(crate) fn has_earlier(&self) -> bool {
-        lock(&self.state).paths.contains_key(EARLIER)
+    /// Returns until when requests may take effect of which this journal knows nothing; see [`Self::close_earlier`].
+    pub(crate) fn earlier_until(&self) -> Option<StoreTime> {
+        match lock(&self.state).paths.get(EARLIER)? {
+            PathState::Closed(until) => Some(*until),
+            PathState::Claimed => None,
+        }
     }
 
     /// Returns whether [`Self::claim_path`] would succeed.
@@ -359,12 +362,13 @@ impl Journal {
     /// Returns until when a path, or one around or inside it, is closed, and which one is so for the longest time.
     pub(crate) fn closed_until(&self, path: &str) -> Option<(String, StoreTime)> {
         let state = lock(&self.state);
-        let met = state.paths.iter().filter(|(other, _)| meets(path, other));
+        let met = state.paths.iter().filter(|(other, _)| meets(path, other) || *other == EARLIER);
         let closed = met.filter_map(|(other, path_state)| match path_state {
             PathState::Claimed => None,
             PathState::Closed(until) => Some((other, *until)),
         });
-        closed.max_by_key(|(_, until)| *until).map(|(other, until)| (other.clone(), until))
+        let (other, until) = closed.max_by_key(|(_, until)| *until)?;
+        Some((if other == EARLIER { path } else { other }.to_owned(), until))
     }
 
     /// Gives a path free, or closes it until `closed_until` if a request for it may still take effect. The caller saves:
@@ -413,9 +417,12 @@ fn meets(one: &str, other: &str) -> bool {
 }
 
 impl State {
-    /// Returns the first path that meets `path`, and how it stands (R19).
-    fn in_the_way(&self, path: &str) -> Option<(&String, &PathState)> {
-        self.paths.iter().find(|(other, _)| meets(path, other))
+    /// Returns what stands in the way of a claim, and how (R19): a path that meets `path`, or `path` itself while all are
+    /// closed.
+    fn in_the_way<'a>(&'a self, path: &'a str) -> Option<(&'a str, PathState)> {
+        let met = self.paths.iter().find(|(other, _)| meets(path, other));
+        let met = met.map(|(other, path_state)| (other.as_str(), *path_state));
+        met.or_else(|| Some((path, *self.paths.get(EARLIER)?)))
     }
 
     fn add(&mut self, entry: Entry) -> EntryId {

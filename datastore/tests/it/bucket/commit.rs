@@ -117,9 +117,9 @@ async fn h25_a_disk_from_before_the_session_leaves_it_its_index_until_nothing_ca
     let cleared = restored.store.clear_unfinished(START, &|| false).await.unwrap();
     assert_eq!((cleared.snapshots, cleared.in_use), (0, 1));
     assert!(restored.references().await.contains(&Digest::of(b"two")));
-    // Backups go on meanwhile.
-    restored.backup(SECOND, &[b"three"]).await;
     late.land().await.unwrap();
+    // The next backup comes when nothing can land any more.
+    restored.backup(SECOND, &[b"three"]).await;
     assert_eq!(restored.with_bucket_alone().await.check_whole().await, 2);
 }
 
@@ -144,6 +144,74 @@ async fn what_a_disk_from_before_knows_nothing_of_is_cleared_when_nothing_can_la
     writer.abort().await.unwrap();
     drop(writer);
     assert_eq!(reopened.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
+}
+
+/// Goal: a snapshot whose local copy was lost while the store was open stays, whatever goes of its group (I1).
+#[tokio::test]
+async fn a_snapshot_that_only_the_bucket_has_survives_the_removal_of_the_others() {
+    for whole_group in [false, true] {
+        let fixture = Fixture::in_bucket().await;
+        let root = Namespace::root();
+        fixture.backup(FIRST, &[b"one"]).await;
+        fixture.backup(SECOND, &[b"two"]).await;
+        std::fs::remove_dir_all(fixture.path(FIRST)).unwrap();
+        if whole_group {
+            let removed = fixture.store.forget_group(&root, &snapshot(FIRST).group, true).await.unwrap();
+            assert_eq!((removed.removed_snapshots, removed.removed_groups), (1, 0));
+        } else {
+            fixture.store.forget(&root, &snapshot(SECOND)).await.unwrap();
+        }
+        let alone = fixture.with_bucket_alone().await;
+        assert_eq!(alone.check_whole().await, 1);
+        assert_eq!(alone.restore(&snapshot(FIRST), "stream.bin.didx").await, b"one");
+        assert_eq!(
+            alone.store.owner(&root, &snapshot(FIRST).group).await.unwrap(),
+            "root@pam".parse().unwrap()
+        );
+    }
+}
+
+/// Goal: only what the bucket calls unfinished is removed as such (I1).
+#[tokio::test]
+async fn a_snapshot_whose_local_manifest_is_lost_is_not_unfinished() {
+    let fixture = Fixture::in_bucket().await;
+    let root = Namespace::root();
+    fixture.backup(FIRST, &[b"one"]).await;
+    std::fs::remove_file(fixture.path(FIRST).join("index.json.blob")).unwrap();
+    assert!(!fixture.store.forget_unfinished(&root, &snapshot(FIRST)).await.unwrap());
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!((foreseen.clearable.len(), foreseen.in_use), (0, 0));
+    assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 0);
+    // One that was never finished, which only the disk has.
+    std::fs::create_dir(fixture.path(SECOND)).unwrap();
+    let foreseen = fixture.store.unfinished(START).await.unwrap();
+    assert_eq!(foreseen.clearable, [(root.clone(), snapshot(SECOND))].into());
+    assert!(fixture.store.forget_unfinished(&root, &snapshot(SECOND)).await.unwrap());
+    std::fs::create_dir(fixture.path(SECOND)).unwrap();
+    assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
+    assert!(!fixture.path(SECOND).exists());
+    assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
+}
+
+/// Goal: a manifest that lands after its session failed makes a snapshot that has an owner.
+#[tokio::test]
+async fn a_group_keeps_its_owner_as_long_as_a_manifest_of_it_may_land() {
+    let fixture = Fixture::in_bucket().await;
+    let root = Namespace::root();
+    fixture.backup(FIRST, &[b"one"]).await;
+    let writer = upload(&fixture, SECOND, &[b"two"]).await;
+    let manifest = format!(".cnt/{SECOND}/index.json.blob");
+    let held = fixture.backend().hold_before(Which::every(RequestKind::Put).key(&manifest));
+    let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
+    assert!(finished.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+    fixture.store.forget(&root, &snapshot(FIRST)).await.unwrap();
+    late.land().await.unwrap();
+    let alone = fixture.with_bucket_alone().await;
+    assert_eq!(alone.check_whole().await, 1);
+    assert_eq!(alone.store.owner(&root, &snapshot(SECOND).group).await.unwrap(), "root@pam".parse().unwrap());
 }
 
 /// Goal: what a removal left on the disk is no reason to touch the bucket (I1).

@@ -77,7 +77,7 @@ async fn h37_a_plain_chunk_takes_the_place_of_a_claim() {
 #[tokio::test]
 async fn h37_an_upload_of_one_class_waits_for_one_of_the_other() {
     let (scene, store) = Scene::opened().await;
-    let mut held = scene.backend.hold_before(Which::next(RequestKind::PutNew));
+    let mut held = scene.backend.hold_before(Which::next(RequestKind::Put).key(key_of(&digest())));
     let claimant = spawn_insert(&store, claim(1));
     let request = held.arrived().await;
     let honest = spawn_insert(&store, chunk(DATA));
@@ -143,4 +143,31 @@ async fn a_known_object_of_unknown_class_is_looked_at_and_not_sent_again() {
     assert_eq!(store.insert(&session, chunk(DATA)).await.unwrap(), Inserted::Known);
     assert_eq!(class(&store).await, Some(ChunkClass::Plain));
     assert_eq!((scene.backend.requests(RequestKind::PutNew), scene.fetches()), (1, 0));
+}
+
+/// Goal: a claim whose session failed cannot land on the plain chunk that somebody uploads since.
+/// Method: all attempts of its put are lost, of a new object or in the place of a bad one, and land after the plain chunk.
+#[tokio::test]
+async fn h37_a_claim_that_lands_late_replaces_no_plain_chunk() {
+    for replaces in [false, true] {
+        let (scene, store) = Scene::opened().await;
+        if replaces {
+            scene.backend.inner().place(key_of(&digest()).as_str(), "rotten");
+        }
+        // The one that finds the bad object takes no effect.
+        let which = Which::next(RequestKind::Put).key(key_of(&digest())).after(usize::from(replaces));
+        let mut held = scene.backend.hold_before(which);
+        let (claimed, late) = tokio::join!(spawn_insert(&store, claim(1)), async {
+            held.arrived().await.lose_now_land_later()
+        });
+        assert!(matches!(claimed.unwrap().1, Err(InsertError::Backend(_))), "{replaces}");
+        scene.backend.clear_rules();
+        let plain = store.begin_session(CacheUse::Skip).await.unwrap();
+        store.insert(&plain, chunk(DATA)).await.unwrap();
+        let _ = late.land().await;
+        assert_eq!(store.load(&digest()).await.unwrap().class(), ChunkClass::Plain, "{replaces}");
+        // The last attempt of this one bears no condition (R3).
+        let log = scene.backend.log();
+        assert_eq!(log.iter().filter(|request| request.kind == RequestKind::PutNew).count(), 1);
+    }
 }
