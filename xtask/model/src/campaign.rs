@@ -81,11 +81,10 @@ fn bounds(scenario: &'static Scenario) -> String {
     let machine = Machine { scenario, rules: Rules::ALL, is_variant: false, claimed: Claimed::All };
     let items = scenario.writers.iter().flat_map(|writer| writer.script);
     let digests = if items.map(|item| item.digest()).max() == Some(1) { 2 } else { 1 };
-    let parts = [(scenario.has_generation, "generation"), (scenario.heals, "healing")];
-    let parts: String =
-        parts.iter().filter(|(is_there, _)| *is_there).map(|(_, name)| format!("; {name}")).collect();
+    let generation = if scenario.has_generation { "; generation" } else { "" };
+    let healing = if scenario.heals { "; healing" } else { "" };
     let (sessions, faults) = (scenario.writers.len(), machine.initial().budget.bounds());
-    format!("digests {digests}, sessions {sessions}; {faults}{parts}")
+    format!("digests {digests}, sessions {sessions}; {faults}{generation}{healing}")
 }
 
 /// The scenarios asked for; those of hazards only by name.

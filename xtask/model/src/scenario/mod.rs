@@ -88,6 +88,7 @@ impl Claims {
 
 /// A bounded world.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "rows of a table, where each is named")]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
