@@ -76,10 +76,15 @@ impl Files {
     /// Turns over a bit of the last byte of a file, durably; returns whether there was one.
     pub(super) fn corrupt(&mut self, name: EntryName) -> bool {
         let Some(file) = self.now.get_mut(&name) else { return false };
-        let mut content = file.content.to_vec();
+        let good = file.content.clone();
+        let mut content = good.to_vec();
         let Some(last) = content.last_mut() else { return false };
         *last ^= 1;
         file.content = content.into();
+        // The same bytes on the disk: else power loss would take them for new content, and cut them.
+        let bad = file.content.clone();
+        let earlier = self.earlier.get_mut(&name).into_iter().flatten().flatten();
+        earlier.filter(|file| file.content == good).for_each(|file| file.content = bad.clone());
         true
     }
 
