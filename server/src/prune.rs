@@ -84,6 +84,13 @@ struct Tally {
 /// Prunes what the job names, group by group; what fails is logged and does not keep the rest from being pruned.
 pub(crate) async fn run(job: &PruneJob, task: &TaskHandle) -> Result<(), PruneError> {
     task.log(rules(&job.keep));
+    if !job.dry_run {
+        // Else all would be refused after a crash. If the wait is in vain, each removal says why.
+        tokio::select! {
+            _ = job.store.wait_for_earlier() => {}
+            () = task.cancelled() => return Err(PruneError::Stopped),
+        }
+    }
     let mut tally = Tally::default();
     for (ns, owner) in &job.namespaces {
         let groups = match job.store.group_names(ns).await {
@@ -212,11 +219,15 @@ async fn remove(
 ) -> Result<Option<Obstacle>, PruneError> {
     let snapshot = verdict.snapshot();
     let removed = match verdict.reason {
-        Cause::Planned(Reason::LeftUnfinished) => match store.forget_unfinished(ns, &snapshot).await {
-            Ok(true) => Ok(()),
-            // The session that made it was still under way when it was judged, or the bucket has the manifest that the disk
-            // has lost: it is a committed snapshot (I1).
-            Ok(false) => return Ok(Some(Obstacle::Finished)),
+        Cause::Planned(Reason::LeftUnfinished) => match store.files(ns, &snapshot).await {
+            Err(TreeError::Unfinished { .. }) => match store.forget_unfinished(ns, &snapshot).await {
+                Ok(true) => Ok(()),
+                // The bucket has the manifest that the disk has lost: it is a committed snapshot (I1).
+                Ok(false) => return Ok(Some(Obstacle::Finished)),
+                Err(error) => Err(error),
+            },
+            // The session that made it was still under way when it was judged: it is a committed snapshot now (I1).
+            Ok(_) => return Ok(Some(Obstacle::Finished)),
             Err(error) => Err(error),
         },
         _ => store.forget(ns, &snapshot).await,

@@ -105,12 +105,9 @@ impl Datastore {
     /// # Cancel safety
     /// Dropping the future ends the session that it may have started, without a trace.
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
-        if let Some(bucket) = self.chunks().as_bucket()
-            && !request.benchmark
-            && !bucket.knows_all_claims()
-        {
+        if !request.benchmark {
             // After a crash every path is closed for some minutes (R19): better late than refused.
-            bucket.wait_for_earlier().await?;
+            self.wait_for_earlier().await?;
         }
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };

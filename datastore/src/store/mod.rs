@@ -119,6 +119,21 @@ impl Datastore {
         self.parts().list_unfinished(bucket, objects).await
     }
 
+    /// Waits until snapshots can be changed: in a bucket, after an end that was not clean, that is when requests from before
+    /// can take no effect any more, some minutes after the open (R19). Backups wait by themselves.
+    ///
+    /// # Errors
+    /// [`TreeError::Bucket`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_for_earlier(&self) -> Result<(), TreeError> {
+        match self.chunks.as_bucket() {
+            Some(bucket) if !bucket.knows_all_claims() => Ok(bucket.wait_for_earlier().await?),
+            _ => Ok(()),
+        }
+    }
+
     fn recent(&self, since: StoreTime) -> Recent {
         Recent { since, now: self.chunks.now() }
     }

@@ -290,6 +290,8 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
         };
+        // After a crash one verifies: what was found must not be lost because the manifest cannot be changed yet.
+        self.wait_for_earlier().await?;
         self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 }
