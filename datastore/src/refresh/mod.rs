@@ -10,8 +10,10 @@
 
 mod compare;
 mod fetch;
+mod local;
 mod plan;
 mod switch;
+mod tag;
 
 use std::sync::Arc;
 
@@ -19,8 +21,8 @@ use coldkeep_chunk_store::backend::{ObjectInfo, ObjectKey};
 use coldkeep_chunk_store::bucket::{BucketStore, PathError, RebuildPhase, RebuildProgress};
 use coldkeep_chunk_store::dir::DirError;
 
-pub(crate) use compare::is_same;
 pub(crate) use fetch::{Fetched, Source, fetch_all};
+pub(crate) use local::{Sought, find_local};
 use plan::Plan;
 
 use crate::mirror::Parts;

@@ -14,7 +14,7 @@ use super::{Datastore, Tree, run_blocking};
 use crate::file::{Context as _, Found, look};
 use crate::index::{IndexError, IndexKind, IndexReader};
 use crate::mirror::{ContentKey, Place};
-use crate::refresh::{Fetched, LISTINGS, RefreshError, Source, fetch_all, is_same};
+use crate::refresh::{Fetched, LISTINGS, RefreshError, Sought, Source, fetch_all, find_local};
 use crate::tree::{self, IndexFile, IndexPlace, Layout, TreeError};
 
 /// How the reading of an index ended.
@@ -86,15 +86,18 @@ impl Datastore {
     /// Lists the indexes of the bucket, each with a file that has its content.
     async fn index_objects(&self, bucket: &Arc<BucketStore>) -> Result<Vec<IndexFile>, ReferenceError> {
         let objects = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
-        let (looking, folder) = (Arc::clone(bucket), self.mark_folder());
-        let sort = move |tree: &Tree| {
+        let folder = self.mark_folder();
+        let find = move |tree: &Tree| {
             match std::fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 removed => removed.context("remove", &folder)?,
             }
-            sort_indexes(&tree.layout, &looking, (objects, &folder))
+            Ok(find_indexes(&tree.layout, objects))
         };
-        let (mut indexes, mut missing) = self.blocking(sort).await?;
+        let found = self.blocking(find).await?;
+        let sought = found.iter().map(|index| index.sought.clone()).collect();
+        let files = find_local(bucket, sought).await?;
+        let (mut indexes, mut missing) = sort_indexes(found.into_iter().zip(files), &self.mark_folder());
         let mut listings = 1;
         loop {
             let differing = self.fetch_indexes(bucket, &missing).await?.differing;
@@ -207,19 +210,19 @@ async fn read_file<S: FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static>(
     run_blocking(read).await.ok_or(TreeError::ShuttingDown)
 }
 
-type Wanted = Vec<(PathBuf, ObjectInfo)>;
+/// An index in a listing of the bucket.
+struct FoundIndex {
+    kind: IndexKind,
+    place: IndexPlace,
+    sought: Sought,
+}
 
-/// Sorts out the indexes of a listing: all of them, each with its file, and those whose file is to be fetched into
-/// `folder`. Blocking.
-fn sort_indexes(
-    layout: &Layout,
-    bucket: &BucketStore,
-    (objects, folder): (Vec<ObjectInfo>, &Path),
-) -> Result<(Vec<IndexFile>, Wanted), TreeError> {
-    let (mut indexes, mut missing) = (Vec::new(), Vec::new());
-    for (number, object) in objects.into_iter().enumerate() {
+/// Finds the indexes of a listing.
+fn find_indexes(layout: &Layout, objects: Vec<ObjectInfo>) -> Vec<FoundIndex> {
+    let mut found = Vec::new();
+    for object in objects {
         let Some(kind) = tree::kind_of(Path::new(object.key.as_str())) else { continue };
-        let (ours, place) = match ContentKey::parse(&object.key) {
+        let (in_tree, place) = match ContentKey::parse(&object.key) {
             Some(ContentKey { ns, place: Place::Snapshot(snapshot), file }) => {
                 let path = layout.snapshot(&ns, &snapshot).join(file);
                 (Some(path), IndexPlace::Snapshot(ns, snapshot))
@@ -227,17 +230,28 @@ fn sort_indexes(
             // Whatever it is, it may be an index (I6).
             _ => (None, IndexPlace::Unexpected),
         };
-        let key = Some(object.key.clone());
-        match ours {
-            Some(path) if is_same(&path, bucket.backend(), &object)? => {
-                indexes.push(IndexFile { path, kind, place, key });
-            }
-            _ => {
-                let name = PathBuf::from(number.to_string());
-                indexes.push(IndexFile { path: folder.join(&name), kind, place, key });
-                missing.push((name, object));
-            }
-        }
+        found.push(FoundIndex { kind, place, sought: Sought { object, in_tree } });
     }
-    Ok((indexes, missing))
+    found
+}
+
+type Wanted = Vec<(PathBuf, ObjectInfo)>;
+
+/// Sorts out indexes and the files found for them: all of them, each with its file, and those whose file is to be fetched
+/// into `folder`.
+fn sort_indexes(
+    found: impl Iterator<Item = (FoundIndex, Option<PathBuf>)>,
+    folder: &Path,
+) -> (Vec<IndexFile>, Wanted) {
+    let (mut indexes, mut missing) = (Vec::new(), Vec::new());
+    for (number, (FoundIndex { kind, place, sought }, file)) in found.enumerate() {
+        let key = Some(sought.object.key.clone());
+        let path = file.unwrap_or_else(|| {
+            let name = PathBuf::from(number.to_string());
+            missing.push((name.clone(), sought.object));
+            folder.join(name)
+        });
+        indexes.push(IndexFile { path, kind, place, key });
+    }
+    (indexes, missing)
 }
