@@ -87,7 +87,7 @@ pub use name::{
 };
 pub use reader::{ReadError, SnapshotReader};
 pub use refresh::{RefreshError, RefreshReport};
-pub use store::{BucketParts, Datastore, IndexRead, OpenError, ReferenceError, Usage};
+pub use store::{BucketParts, ContentListing, Datastore, IndexRead, OpenError, ReferenceError, Usage};
 pub use stored_file::StoredFile;
 pub use tree::{DeleteStats, FileEntry, GroupInfo, IndexFile, IndexPlace, SnapshotInfo, TreeError};
 pub use verify::{Defect, VerifyControl, VerifyError, VerifyOutcome, VerifyTask};

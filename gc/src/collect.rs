@@ -63,7 +63,8 @@ pub enum CollectError<T, R> {
 
 /// Collects: marks what `references` name, then removes from `target` what is neither marked nor recently used.
 ///
-/// A run that is cancelled through `control` ends soon, and its report says [`End::Cancelled`].
+/// A run that is cancelled through `control` ends soon, whatever it waits for, and its report says [`End::Cancelled`]: also
+/// if a request failed meanwhile. One that is cancelled before it began reports no times.
 ///
 /// # Errors
 /// - [`CollectError::Begin`]: nothing was done.
@@ -92,7 +93,9 @@ async fn collect_phases<T: SweepTarget, R: References>(
     let began = target.monotonic();
     control.begin_phase(Phase::Starting, 0, began);
     // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
-    let run = target.begin_run(options.grace, options.margin).await.map_err(CollectError::Begin)?;
+    let begin = control.unless_cancelled(target.begin_run(options.grace, options.margin)).await;
+    let Some(run) = begin else { return Ok(Report { dry_run: options.dry_run, ..Report::default() }) };
+    let run = run.map_err(CollectError::Begin)?;
     let times = T::times(&run);
     let mut report = Report::new(times, options.dry_run);
     let parallel = options.mark_parallel.max(1);
@@ -120,10 +123,11 @@ async fn mark_and_sweep<T: SweepTarget, R: References>(
     };
     let sweep = Sweep { target, run, cutoff: times.cutoff, options, control };
     let swept = sweep.run(&mut referenced, report).await;
-    swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
+    // A request that fails once the run is to end says nothing that anybody asked for.
     if control.is_cancelled() {
         return Ok(());
     }
+    swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
     find_missing((target, references), (referenced, parallel), control, report).await;
     if !control.is_cancelled() {
         report.end = End::Completed;

@@ -26,6 +26,9 @@ pub trait References: Send + Sync {
     /// Anything that may hide an index, such as a folder that cannot be read or a link in its place. The run ends (I6).
     /// An index that a manifest names and that is not there is none: what it named is lost with it, and verification
     /// reports it.
+    ///
+    /// # Cancel safety
+    /// Dropped when the run is cancelled.
     fn list(&self) -> impl Future<Output = Result<Vec<Self::Index>, Self::Error>> + Send;
 
     /// Returns whether an index was found where none is expected. It counts all the same, and the report names it.
@@ -38,7 +41,7 @@ pub trait References: Send + Sync {
     ///
     /// In a dry run it removes nothing, and `list` leaves out from then on what it would have removed. What cannot be
     /// removed is told in the answer, and counts as before. When in doubt, what changed since `cutoff` stays. When `control`
-    /// says that the run was cancelled, it ends soon.
+    /// says that the run was cancelled, it ends soon: [`Control::unless_cancelled`] waits for what has no harm in being dropped.
     fn tidy(
         &self,
         _cutoff: StoreTime,
@@ -55,6 +58,9 @@ pub trait References: Send + Sync {
     ///
     /// # Errors
     /// Anything that keeps a digest from being read. The run ends (I6).
+    ///
+    /// # Cancel safety
+    /// Dropped when the run is cancelled; what it still pushes then counts for nothing.
     fn read(
         &self,
         index: &Self::Index,

@@ -101,7 +101,10 @@ impl<T: SweepTarget> Sweep<'_, T> {
     /// when the run is cancelled, are waited for, so that they are counted.
     pub(crate) async fn run(&self, referenced: &mut DigestSet, report: &mut Report) -> Result<(), T::Error> {
         let started = self.target.monotonic();
-        let shards: VecDeque<T::Shard> = self.target.shards(self.run).await?.into();
+        let Some(shards) = self.control.unless_cancelled(self.target.shards(self.run)).await else {
+            return Ok(());
+        };
+        let shards: VecDeque<T::Shard> = shards?.into();
         self.control.begin_phase(Phase::Sweep, shards.len() as u64, started);
         let mut flow = Flow::new(self, referenced, shards);
         loop {

@@ -40,6 +40,9 @@ pub trait SweepTarget: Send + Sync {
     ///
     /// # Errors
     /// Another run is under way, or the store cannot tell when a chunk was last used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins no run. Likewise, dropping that of a listing or a look changes nothing.
     fn begin_run(
         &self,
         grace: Duration,
