@@ -76,7 +76,7 @@ pub(super) fn is_same(
 }
 
 /// Opens a file that is as long as an object.
-fn open_as_long(path: &Path, object: &ObjectInfo) -> Option<File> {
+pub(super) fn open_as_long(path: &Path, object: &ObjectInfo) -> Option<File> {
     let metadata = fs::symlink_metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() != object.len {
         return None;

@@ -8,8 +8,9 @@ use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::bucket::BucketStore;
 use tokio::task::JoinSet;
 
-use super::RefreshError;
 use super::compare::is_same;
+use super::{RefreshError, kept};
+use crate::file::remove_if_there;
 
 /// Files that are read at once. Each costs one piece of memory, and reading from a disk overlaps with computing.
 const THREADS: usize = 4;
@@ -20,19 +21,30 @@ pub(crate) struct Sought {
     pub(crate) object: ObjectInfo,
     /// The file of the tree that mirrors it, if one does.
     pub(crate) in_tree: Option<PathBuf>,
+    /// Where a copy of it is kept, if one is.
+    pub(crate) copy: PathBuf,
 }
 
 impl Sought {
     /// Returns the file that has the content; `None`: none does for certain.
     fn find(&self, bucket: &BucketStore, is_abandoned: &dyn Fn() -> bool) -> Option<PathBuf> {
-        let is_same = |path: &&PathBuf| is_same(path, bucket.backend(), &self.object, is_abandoned);
-        self.in_tree.as_ref().filter(is_same).cloned()
+        let recorded = kept::recorded(&self.copy);
+        let is_it = |path: &&PathBuf| match &recorded {
+            Some(recorded) => kept::has_content(path, &self.object, recorded, is_abandoned),
+            None => is_same(path, bucket.backend(), &self.object, is_abandoned),
+        };
+        if let Some(file) = self.in_tree.as_ref().filter(is_it) {
+            // The record alone says as much. What cannot be removed only takes space.
+            let _ = remove_if_there(&self.copy);
+            return Some(file.clone());
+        }
+        Some(&self.copy).filter(is_it).cloned()
     }
 }
 
 /// Returns for each object the file that has its content; `None`: none does for certain.
 ///
-/// Read-only; the threads end soon if the future is dropped.
+/// Removes copies that are no longer needed, and nothing else; the threads end soon if the future is dropped.
 pub(crate) async fn find_local(
     bucket: &Arc<BucketStore>,
     sought: Vec<Sought>,

@@ -10,6 +10,7 @@
 
 mod compare;
 mod fetch;
+mod kept;
 mod local;
 mod plan;
 mod switch;
@@ -22,6 +23,7 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathError, RebuildPhase, Rebuild
 use coldkeep_chunk_store::dir::DirError;
 
 pub(crate) use fetch::{Fetched, Source, fetch_all};
+pub(crate) use kept::{forget_others, name_of};
 pub(crate) use local::{Sought, find_local};
 use plan::Plan;
 
@@ -144,6 +146,7 @@ async fn refresh(
         bucket: Arc::clone(bucket),
         tree: parts.tree.layout.base().to_owned(),
         target: switch::fresh(&parts.tree.layout),
+        records: false,
     };
     let files: Vec<(std::path::PathBuf, ObjectInfo)> =
         plan.files.iter().map(|(path, object)| (path.clone(), object.clone())).collect();
