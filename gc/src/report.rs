@@ -141,7 +141,7 @@ pub const FAILURES_MAX: usize = 100;
 /// Most unexpected indexes that a report names.
 pub const UNEXPECTED_MAX: usize = 1000;
 
-/// What was put right between objects and local records (R14); in a dry run, what would be looked at.
+/// What was put right between objects and local records (R14); in a dry run, what would be, but for sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Healed {
     /// Objects that an index refers to and whose marker was missing.
@@ -302,7 +302,9 @@ impl fmt::Display for Report {
         }
         let Healed { markers_created, markers_removed, .. } = self.healed;
         if markers_created + markers_removed > 0 {
-            writeln!(f, "healed: {markers_created} markers created, {markers_removed} removed")?;
+            let [create, remove] =
+                if self.dry_run { ["would create", "remove"] } else { ["created", "removed"] };
+            writeln!(f, "markers: {create} {markers_created}, {remove} {markers_removed}")?;
         }
         if let Some(failure) = &self.missing.failure {
             writeln!(f, "the audit is INCOMPLETE: {failure}")?;

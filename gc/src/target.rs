@@ -101,6 +101,15 @@ pub trait SweepTarget: Send + Sync {
         is_referenced: bool,
     ) -> impl Future<Output = Result<Repair, Self::Error>> + Send;
 
+    /// Says what [`heal`](Self::heal) would answer now, and changes nothing: for a dry run. Sessions that would fail need not
+    /// be counted.
+    fn preview_heal(
+        &self,
+        run: &Self::Run,
+        digest: &Digest,
+        is_referenced: bool,
+    ) -> impl Future<Output = Result<Repair, Self::Error>> + Send;
+
     /// Returns whether the chunk is there: the second look before it is reported as missing.
     fn is_stored(&self, digest: &Digest) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
