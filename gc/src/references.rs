@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 use crate::missing::Findings;
+use crate::report::FAILURES_MAX;
 
 /// The indexes of a store: what refers to chunks.
 pub trait References: Send + Sync {
@@ -70,13 +71,27 @@ pub trait References: Send + Sync {
 
 /// What [`References::tidy`] came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tidied {
     /// Unfinished snapshots that were removed.
     pub removed: u64,
     /// Unfinished snapshots that stay for now: a session works on them, or a request for them may still take effect.
     pub in_use: u64,
-    /// What kept others from being removed.
+    /// What kept others from being removed: the first, at most [`FAILURES_MAX`].
     pub failures: Vec<String>,
+    /// Failures beyond those named.
+    pub failures_unnamed: u64,
+}
+
+impl Tidied {
+    /// Adds a failure, by name or by number: of a bucket that refuses everything there could be very many.
+    pub fn note_failure(&mut self, failure: String) {
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(failure);
+        } else {
+            self.failures_unnamed += 1;
+        }
+    }
 }
 
 /// How the reading of an index ended.
@@ -145,5 +160,20 @@ pub(crate) struct Passed(Arc<AtomicU64>);
 impl Passed {
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_the_bound_are_counted() {
+        let mut tidied = Tidied::default();
+        for number in 0..FAILURES_MAX + 5 {
+            tidied.note_failure(number.to_string());
+        }
+        assert_eq!((tidied.failures.len(), tidied.failures_unnamed), (FAILURES_MAX, 5));
+        assert_eq!(tidied.failures[0], "0");
     }
 }

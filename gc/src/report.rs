@@ -291,6 +291,9 @@ impl fmt::Display for Report {
         for failure in &self.unfinished.failures {
             writeln!(f, "an unfinished snapshot could not be removed: {failure}")?;
         }
+        if self.unfinished.failures_unnamed > 0 {
+            writeln!(f, "nor could {} more", self.unfinished.failures_unnamed)?;
+        }
         for index in &self.unexpected_indexes {
             writeln!(f, "an index stands where none is expected, and counts: {index}")?;
         }

@@ -34,11 +34,11 @@ impl StoreReferences {
             None => {}
             Some(Ok(unfinished)) => {
                 (tidied.removed, tidied.in_use) = (unfinished.clearable.len() as u64, unfinished.in_use);
-                tidied.failures.extend(unfinished.errors.iter().map(|error| chain(error)));
+                unfinished.errors.iter().for_each(|error| tidied.note_failure(chain(error)));
                 // Once a run; a second call would find the same.
                 let _ = self.left_out.set(unfinished.clearable);
             }
-            Some(Err(error)) => tidied.failures.push(chain(&error)),
+            Some(Err(error)) => tidied.note_failure(chain(&error)),
         }
         tidied
     }
@@ -52,9 +52,9 @@ impl StoreReferences {
                 let is_cancelled = || control.is_cancelled();
                 let cleared = self.store.clear_unfinished_of(listing, cutoff, &is_cancelled).await;
                 (tidied.removed, tidied.in_use) = (cleared.snapshots, cleared.in_use);
-                tidied.failures.extend(cleared.errors.iter().map(|error| chain(error)));
+                cleared.errors.iter().for_each(|error| tidied.note_failure(chain(error)));
             }
-            Some(Err(error)) => tidied.failures.push(chain(&error)),
+            Some(Err(error)) => tidied.note_failure(chain(&error)),
         }
         tidied
     }
