@@ -8,6 +8,7 @@ use coldkeep_client::{GcRun, GcStatus, Store};
 use coldkeep_gc::{Report, Tally};
 use serde::Serialize;
 
+use super::failure::MissingChunks;
 use super::human;
 use super::shell::Shell;
 use super::table::{Align, Table, facts};
@@ -72,7 +73,13 @@ impl Gc {
         shell.show(&outcome, |outcome| match outcome {
             Outcome::Full { report, .. } => describe_report(report),
             Outcome::Stock(status) => describe(status),
-        })
+        })?;
+        match &outcome {
+            Outcome::Full { report, .. } if report.missing.chunks > 0 => {
+                bail!(MissingChunks { chunks: report.missing.chunks })
+            }
+            Outcome::Full { .. } | Outcome::Stock(_) => Ok(()),
+        }
     }
 }
 

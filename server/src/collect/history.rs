@@ -26,7 +26,7 @@ pub(crate) struct PastRun {
     pub(crate) upid: String,
     /// When it ended, in Unix seconds of the store clock.
     pub(crate) ended_at: i64,
-    /// `OK`, `stopped`, or what went wrong.
+    /// `OK`, `WARNINGS: n`, `stopped`, or what went wrong.
     pub(crate) state: String,
     /// The whole report; absent if the run failed.
     #[serde(default, skip_serializing_if = "Value::is_null")]

@@ -49,9 +49,13 @@ pub(crate) async fn run(
         AnyStore::Folder(chunks) => drive(&**chunks, store, options, task).await,
         AnyStore::Bucket(chunks) => drive(&**chunks, store, options, task).await,
     };
+    if let Ok(report) = &collected {
+        log::log_report(report, task);
+    }
     let (state, report) = match &collected {
         Ok(report) if report.end == End::Cancelled => ("stopped".to_owned(), Some(report)),
-        Ok(report) => ("OK".to_owned(), Some(report)),
+        // As the task itself ends: stock clients take warnings for an end as good as any.
+        Ok(report) => (task.status_if_done(), Some(report)),
         Err(error) => (chain(error), None),
     };
     let past = PastRun {
@@ -62,7 +66,6 @@ pub(crate) async fn run(
     };
     let remembered = history::add(store, &past).await;
     let report = collected?;
-    log::log_report(&report, task);
     if report.end == End::Cancelled {
         return Err(CollectTaskError::Stopped);
     }
