@@ -86,6 +86,9 @@ pub struct GcRun {
     pub ended_at: i64,
     /// `OK`, `WARNINGS: n`, `stopped`, or what went wrong.
     pub state: String,
+    /// Whether it was to remove nothing.
+    #[serde(default)]
+    pub dry_run: bool,
     /// The whole report, as `coldkeep-gc` defines it; null if the run failed.
     #[serde(default)]
     pub report: serde_json::Value,

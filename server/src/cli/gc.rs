@@ -112,7 +112,7 @@ fn history_table(runs: &[GcRun]) -> String {
         // What is damaged, or of a run that failed, shows nothing.
         let report: Option<Report> = serde_json::from_value(run.report.clone()).ok();
         let count = |of: fn(&Report) -> u64| report.as_ref().map_or_else(String::new, |r| of(r).to_string());
-        let is_dry = report.as_ref().is_some_and(|report| report.dry_run);
+        let is_dry = run.dry_run || report.as_ref().is_some_and(|report| report.dry_run);
         table.push([
             human::time(run.ended_at),
             if is_dry { format!("{} (dry run)", run.state) } else { run.state.clone() },

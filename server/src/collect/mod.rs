@@ -62,6 +62,7 @@ pub(crate) async fn run(
         upid: task.upid().to_string(),
         ended_at: store.chunks().now().unix_seconds(),
         state,
+        dry_run: options.dry_run,
         report: report.map(|report| serde_json::to_value(report).unwrap_or_default()).unwrap_or_default(),
     };
     let remembered = history::add(store, &past).await;
