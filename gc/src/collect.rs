@@ -80,32 +80,55 @@ pub async fn collect<T: SweepTarget, R: References>(
     options: &Options,
     control: &Control,
 ) -> Result<Report, CollectError<T::Error, R::Error>> {
-    let result = collect_phases((target, references), options, control).await;
+    let mut report = Report::default();
+    collect_into(&mut report, (target, references), options, control).await?;
+    Ok(report)
+}
+
+/// Does what [`collect`] does, and puts what it counts into `report`, whatever it held: so what a run that failed did until
+/// then is known, too. Its end is [`End::Failed`] then, and its times are 0 if the run did not begin.
+///
+/// # Errors
+/// As [`collect`].
+///
+/// # Cancel safety
+/// As [`collect`]; the report means nothing if the future is dropped.
+pub async fn collect_into<T: SweepTarget, R: References>(
+    report: &mut Report,
+    (target, references): (&T, &R),
+    options: &Options,
+    control: &Control,
+) -> Result<(), CollectError<T::Error, R::Error>> {
+    *report = Report::new(options.dry_run);
+    let result = collect_phases(report, (target, references), options, control).await;
+    if result.is_err() {
+        report.end = End::Failed;
+    }
     control.begin_phase(Phase::Ended, 0, target.monotonic());
     result
 }
 
 async fn collect_phases<T: SweepTarget, R: References>(
+    report: &mut Report,
     (target, references): (&T, &R),
     options: &Options,
     control: &Control,
-) -> Result<Report, CollectError<T::Error, R::Error>> {
+) -> Result<(), CollectError<T::Error, R::Error>> {
     let began = target.monotonic();
     control.begin_phase(Phase::Starting, 0, began);
     // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
     let begin = control.unless_cancelled(target.begin_run(options.grace, options.margin)).await;
-    let Some(run) = begin else { return Ok(Report { dry_run: options.dry_run, ..Report::default() }) };
+    let Some(run) = begin else { return Ok(()) };
     let run = run.map_err(CollectError::Begin)?;
     let times = T::times(&run);
-    let mut report = Report::new(times, options.dry_run);
+    report.note_begun(times);
     let parallel = options.mark_parallel.max(1);
     let requests_before = target.requests();
     let tidied = references.tidy(times.cutoff, options.dry_run, control).await;
     report.note_tidied(tidied, target.monotonic().saturating_sub(began));
-    let swept = mark_and_sweep((target, references), &run, (options, parallel), control, &mut report).await;
+    let swept = mark_and_sweep((target, references), &run, (options, parallel), control, report).await;
     report.note_requests(&requests_before, target.requests());
-    swept?;
-    Ok(report)
+    swept
 }
 
 async fn mark_and_sweep<T: SweepTarget, R: References>(

@@ -154,7 +154,7 @@ mod target;
 pub mod testing;
 mod verdict;
 
-pub use collect::{CollectError, collect};
+pub use collect::{CollectError, collect, collect_into};
 pub use control::{Control, Phase, Progress};
 pub use missing::{BROKEN_INDEXES_MAX, MISSING_SAMPLE_MAX};
 pub use options::{GRACE_DEFAULT, MARGIN_DEFAULT, Options};

@@ -28,12 +28,21 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     report: &mut Report,
 ) -> Result<Option<DigestSet>, CollectError<T::Error, R::Error>> {
     let started = target.monotonic();
+    let marked = mark_all((target, references), (set, parallel), control, report).await;
+    report.note_mark(target.monotonic().saturating_sub(started));
+    marked
+}
+
+async fn mark_all<T: SweepTarget, R: References>(
+    (target, references): (&T, &R),
+    (set, parallel): (DigestSetBuilder, usize),
+    control: &Control,
+    report: &mut Report,
+) -> Result<Option<DigestSet>, CollectError<T::Error, R::Error>> {
     let marking: Marking = Arc::new(RwLock::new(Some(set)));
     let _end = EndOfMark(&marking);
-    let Some(mut indexes) = list(references, control).await? else {
-        report.note_mark(target.monotonic().saturating_sub(started));
-        return Ok(None);
-    };
+    let started = target.monotonic();
+    let Some(mut indexes) = list(references, control).await? else { return Ok(None) };
     let unexpected = indexes.iter().filter(|index| references.is_unexpected(index));
     report.note_unexpected(unexpected.map(ToString::to_string).collect());
     control.begin_phase(Phase::Mark, indexes.len() as u64, started);
@@ -48,7 +57,6 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
             })
             .await?;
         if control.is_cancelled() {
-            report.note_mark(target.monotonic().saturating_sub(started));
             return Ok(None);
         }
         if vanished.is_empty() {
@@ -56,10 +64,7 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
         }
         // I6: an index that vanished is no error if it is gone from a fresh listing. One that is listed is read again:
         // it may belong to a new snapshot of the same name.
-        let Some(mut listed) = list(references, control).await? else {
-            report.note_mark(target.monotonic().saturating_sub(started));
-            return Ok(None);
-        };
+        let Some(mut listed) = list(references, control).await? else { return Ok(None) };
         listed.sort_unstable();
         let before = vanished.len();
         vanished.retain(|index| listed.binary_search(index).is_ok());
@@ -81,7 +86,6 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     let set = set.finish();
     report.distinct_chunks = set.len();
     report.set_memory_bytes = set.memory_bytes();
-    report.note_mark(target.monotonic().saturating_sub(started));
     Ok(Some(set))
 }
 

@@ -89,7 +89,7 @@ pub struct GcRun {
     /// Whether it was to remove nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// The whole report, as `coldkeep-gc` defines it; null if the run failed.
+    /// The whole report, as `coldkeep-gc` defines it; null if the run did not begin.
     #[serde(default)]
     pub report: serde_json::Value,
 }

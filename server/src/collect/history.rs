@@ -31,7 +31,7 @@ pub(crate) struct PastRun {
     /// Whether it was to remove nothing.
     #[serde(default)]
     pub(crate) dry_run: bool,
-    /// The whole report; absent if the run failed.
+    /// The whole report, also of what a run did until it failed; absent if it did not begin.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(crate) report: Value,
 }
