@@ -51,7 +51,8 @@
 //!   manifest back, as far as no request for it can still take effect. Every open compares the tree with a complete
 //!   listing and makes it anew where they differ, in a fresh folder that takes its place (R10).
 //! - In a bucket references come from the bucket's own listing, and so does every word that an index is gone (I6, R10);
-//!   local copies count only where the backend's tags prove them.
+//!   local copies count only where the backend's tags prove them, or the hash of what was fetched for the object as it is
+//!   listed.
 //! - All paths are made of validated names in one place; nothing is removed through a symbolic link.
 //!
 //! # Locks
@@ -87,7 +88,7 @@ pub use name::{
 };
 pub use reader::{ReadError, SnapshotReader};
 pub use refresh::{RefreshError, RefreshReport};
-pub use store::{BucketParts, Datastore, IndexRead, OpenError, ReferenceError, Usage};
+pub use store::{BucketParts, ContentListing, Datastore, IndexRead, OpenError, ReferenceError, Usage};
 pub use stored_file::StoredFile;
 pub use tree::{DeleteStats, FileEntry, GroupInfo, IndexFile, IndexPlace, SnapshotInfo, TreeError};
 pub use verify::{Defect, VerifyControl, VerifyError, VerifyOutcome, VerifyTask};

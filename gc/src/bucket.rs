@@ -92,13 +92,16 @@ impl<D: MarkerDir, B: ObjectBackend> SweepTarget for BucketStore<D, B> {
     }
 
     async fn heal(&self, _: &Run, digest: &Digest, is_referenced: bool) -> Result<Repair, StoreSweepError> {
-        Ok(match Self::heal(self, digest, is_referenced).await? {
-            Healed::MarkerCreated => Repair::MarkerCreated,
-            Healed::MarkerRemoved { failed_sessions } => {
-                Repair::MarkerRemoved { failed_sessions: failed_sessions as u64 }
-            }
-            Healed::Nothing => Repair::Nothing,
-        })
+        Ok(repair(Self::heal(self, digest, is_referenced).await?))
+    }
+
+    async fn preview_heal(
+        &self,
+        _: &Run,
+        digest: &Digest,
+        is_referenced: bool,
+    ) -> Result<Repair, StoreSweepError> {
+        Ok(repair(self.heal_preview(digest, is_referenced).await?))
     }
 
     async fn is_stored(&self, digest: &Digest) -> Result<bool, StoreSweepError> {
@@ -107,6 +110,16 @@ impl<D: MarkerDir, B: ObjectBackend> SweepTarget for BucketStore<D, B> {
 
     fn requests(&self) -> BTreeMap<String, u64> {
         self.backend().request_counts()
+    }
+}
+
+fn repair(healed: Healed) -> Repair {
+    match healed {
+        Healed::MarkerCreated => Repair::MarkerCreated,
+        Healed::MarkerRemoved { failed_sessions } => {
+            Repair::MarkerRemoved { failed_sessions: failed_sessions as u64 }
+        }
+        Healed::Nothing => Repair::Nothing,
     }
 }
 

@@ -63,7 +63,8 @@ pub enum CollectError<T, R> {
 
 /// Collects: marks what `references` name, then removes from `target` what is neither marked nor recently used.
 ///
-/// A run that is cancelled through `control` ends soon, and its report says [`End::Cancelled`].
+/// A run that is cancelled through `control` ends soon, whatever it waits for, and its report says [`End::Cancelled`]: also
+/// if a request failed meanwhile. One that is cancelled before it began reports no times.
 ///
 /// # Errors
 /// - [`CollectError::Begin`]: nothing was done.
@@ -79,30 +80,55 @@ pub async fn collect<T: SweepTarget, R: References>(
     options: &Options,
     control: &Control,
 ) -> Result<Report, CollectError<T::Error, R::Error>> {
-    let result = collect_phases((target, references), options, control).await;
+    let mut report = Report::default();
+    collect_into(&mut report, (target, references), options, control).await?;
+    Ok(report)
+}
+
+/// Does what [`collect`] does, and puts what it counts into `report`, whatever it held: so what a run that failed did until
+/// then is known, too. Its end is [`End::Failed`] then, and its times are 0 if the run did not begin.
+///
+/// # Errors
+/// As [`collect`].
+///
+/// # Cancel safety
+/// As [`collect`]; the report means nothing if the future is dropped.
+pub async fn collect_into<T: SweepTarget, R: References>(
+    report: &mut Report,
+    (target, references): (&T, &R),
+    options: &Options,
+    control: &Control,
+) -> Result<(), CollectError<T::Error, R::Error>> {
+    *report = Report::new(options.dry_run);
+    let result = collect_phases(report, (target, references), options, control).await;
+    if result.is_err() {
+        report.end = End::Failed;
+    }
     control.begin_phase(Phase::Ended, 0, target.monotonic());
     result
 }
 
 async fn collect_phases<T: SweepTarget, R: References>(
+    report: &mut Report,
     (target, references): (&T, &R),
     options: &Options,
     control: &Control,
-) -> Result<Report, CollectError<T::Error, R::Error>> {
+) -> Result<(), CollectError<T::Error, R::Error>> {
     let began = target.monotonic();
     control.begin_phase(Phase::Starting, 0, began);
     // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
-    let run = target.begin_run(options.grace, options.margin).await.map_err(CollectError::Begin)?;
+    let begin = control.unless_cancelled(target.begin_run(options.grace, options.margin)).await;
+    let Some(run) = begin else { return Ok(()) };
+    let run = run.map_err(CollectError::Begin)?;
     let times = T::times(&run);
-    let mut report = Report::new(times, options.dry_run);
+    report.note_begun(times);
     let parallel = options.mark_parallel.max(1);
     let requests_before = target.requests();
     let tidied = references.tidy(times.cutoff, options.dry_run, control).await;
     report.note_tidied(tidied, target.monotonic().saturating_sub(began));
-    let swept = mark_and_sweep((target, references), &run, (options, parallel), control, &mut report).await;
+    let swept = mark_and_sweep((target, references), &run, (options, parallel), control, report).await;
     report.note_requests(&requests_before, target.requests());
-    swept?;
-    Ok(report)
+    swept
 }
 
 async fn mark_and_sweep<T: SweepTarget, R: References>(
@@ -120,10 +146,11 @@ async fn mark_and_sweep<T: SweepTarget, R: References>(
     };
     let sweep = Sweep { target, run, cutoff: times.cutoff, options, control };
     let swept = sweep.run(&mut referenced, report).await;
-    swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
+    // A request that fails once the run is to end says nothing that anybody asked for.
     if control.is_cancelled() {
         return Ok(());
     }
+    swept.map_err(|source| CollectError::Sweep { removed: report.removed, source })?;
     find_missing((target, references), (referenced, parallel), control, report).await;
     if !control.is_cancelled() {
         report.end = End::Completed;

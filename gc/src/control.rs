@@ -1,11 +1,13 @@
 //! Looking at a run from outside, and ending it.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::{self, Either};
 use futures_util::task::AtomicWaker;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +105,17 @@ impl Control {
             if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Waits for `work`, which is dropped once [`cancel`](Self::cancel) is called; `None` then.
+    ///
+    /// For the run itself and for what it awaits, such as [`References::tidy`](crate::References::tidy): one task waits for
+    /// one cancellation.
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match future::select(pin!(self.cancelled()), pin!(work)).await {
+            Either::Left(_) => None,
+            Either::Right((done, _)) => Some(done),
+        }
     }
 
     /// Returns whether [`cancel`](Self::cancel) was called.

@@ -73,7 +73,7 @@
 //! | a chunk set aside as bad | the bad copy stays while an index refers to the digest; the chunk is reported as missing | R15 | `bad_copies_stay_…` |
 //! | a wall clock that steps | last uses and cutoff follow the store clock | R12 | `h13_…` (switch `r12`) |
 //! | another run | does not begin | R7 | `one_run_at_a_time` |
-//! | cancel | between two batches; what was removed until then was garbage | | `a_cancelled_…` |
+//! | cancel | listings, reads and looks are given up, batches come to their end; what was removed until then was garbage | | `a_cancelled_…`, `a_run_is_cancelled_…` |
 //! | dropping the future, crash | each removal stands on its own, after a complete mark; the next run starts afresh. A removal that goes on for a moment on another thread keeps to the old cutoff, and that only keeps more | R7 | `dropping_a_run_…` |
 //! | an error in the middle of the sweep | the same as cancel; the other shards end, the error says how much was removed | | `a_failed_sweep_…` |
 //!
@@ -154,7 +154,7 @@ mod target;
 pub mod testing;
 mod verdict;
 
-pub use collect::{CollectError, collect};
+pub use collect::{CollectError, collect, collect_into};
 pub use control::{Control, Phase, Progress};
 pub use missing::{BROKEN_INDEXES_MAX, MISSING_SAMPLE_MAX};
 pub use options::{GRACE_DEFAULT, MARGIN_DEFAULT, Options};

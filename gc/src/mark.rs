@@ -28,9 +28,21 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     report: &mut Report,
 ) -> Result<Option<DigestSet>, CollectError<T::Error, R::Error>> {
     let started = target.monotonic();
+    let marked = mark_all((target, references), (set, parallel), control, report).await;
+    report.note_mark(target.monotonic().saturating_sub(started));
+    marked
+}
+
+async fn mark_all<T: SweepTarget, R: References>(
+    (target, references): (&T, &R),
+    (set, parallel): (DigestSetBuilder, usize),
+    control: &Control,
+    report: &mut Report,
+) -> Result<Option<DigestSet>, CollectError<T::Error, R::Error>> {
     let marking: Marking = Arc::new(RwLock::new(Some(set)));
     let _end = EndOfMark(&marking);
-    let mut indexes = list(references).await?;
+    let started = target.monotonic();
+    let Some(mut indexes) = list(references, control).await? else { return Ok(None) };
     let unexpected = indexes.iter().filter(|index| references.is_unexpected(index));
     report.note_unexpected(unexpected.map(ToString::to_string).collect());
     control.begin_phase(Phase::Mark, indexes.len() as u64, started);
@@ -45,7 +57,6 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
             })
             .await?;
         if control.is_cancelled() {
-            report.note_mark(target.monotonic().saturating_sub(started));
             return Ok(None);
         }
         if vanished.is_empty() {
@@ -53,7 +64,7 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
         }
         // I6: an index that vanished is no error if it is gone from a fresh listing. One that is listed is read again:
         // it may belong to a new snapshot of the same name.
-        let mut listed = list(references).await?;
+        let Some(mut listed) = list(references, control).await? else { return Ok(None) };
         listed.sort_unstable();
         let before = vanished.len();
         vanished.retain(|index| listed.binary_search(index).is_ok());
@@ -75,7 +86,6 @@ pub(crate) async fn mark<T: SweepTarget, R: References>(
     let set = set.finish();
     report.distinct_chunks = set.len();
     report.set_memory_bytes = set.memory_bytes();
-    report.note_mark(target.monotonic().saturating_sub(started));
     Ok(Some(set))
 }
 
@@ -104,14 +114,21 @@ async fn yield_now() {
     turn.await;
 }
 
-async fn list<E, R: References>(references: &R) -> Result<Vec<R::Index>, CollectError<E, R::Error>> {
-    match references.list().await {
-        Err(_) if is_off("i6") => Ok(Vec::new()),
-        listed => listed.map_err(CollectError::ListIndexes),
+/// Lists the indexes; `None` if the run was cancelled, whatever came of the listing then.
+async fn list<E, R: References>(
+    references: &R,
+    control: &Control,
+) -> Result<Option<Vec<R::Index>>, CollectError<E, R::Error>> {
+    match control.unless_cancelled(references.list()).await {
+        None => Ok(None),
+        Some(Err(_)) if control.is_cancelled() => Ok(None),
+        Some(Err(_)) if is_off("i6") => Ok(Some(Vec::new())),
+        Some(listed) => listed.map(Some).map_err(CollectError::ListIndexes),
     }
 }
 
-/// Reads `indexes`, reports references and data bytes of each to `read`, and returns those that vanished.
+/// Reads `indexes`, reports references and data bytes of each to `read`, and returns those that vanished. What it returns
+/// means nothing if the run was cancelled.
 async fn read_all<E, R: References>(
     references: &R,
     marking: &Marking,
@@ -128,7 +145,8 @@ async fn read_all<E, R: References>(
         })
         .buffer_unordered(parallel);
     let mut vanished = Vec::new();
-    while let Some(outcome) = reads.next().await {
+    // Requests of a read may go on and on while the backend is away: they are dropped when the run is cancelled.
+    while let Some(Some(outcome)) = control.unless_cancelled(reads.next()).await {
         match outcome {
             Ok(Some((_, Outcome::Read { references, data_bytes }))) => read(references, data_bytes),
             Ok(Some((index, Outcome::Gone))) => vanished.push(index),

@@ -26,6 +26,9 @@ const PASSES_MAX: usize = 3;
 /// Chunks looked for once more at once.
 const LOOKS: usize = 16;
 
+/// Why a cancelled audit is not complete.
+const CANCELLED: &str = "the run was cancelled before all missing chunks were looked for once more";
+
 /// What one pass over an index looks for.
 #[derive(Debug)]
 pub(crate) struct Findings {
@@ -75,7 +78,7 @@ pub(crate) async fn find_missing<T: SweepTarget, R: References>(
     for _ in 0..PASSES_MAX {
         let shared = Arc::new(referenced);
         pass = look_through((target, references), (&shared, parallel), control).await;
-        let there = confirm(target, &mut pass).await;
+        let there = confirm(target, control, &mut pass).await;
         referenced = Arc::try_unwrap(shared).unwrap_or_else(|shared| DigestSet::clone(&shared));
         if there.is_empty() || control.is_cancelled() {
             break;
@@ -84,11 +87,11 @@ pub(crate) async fn find_missing<T: SweepTarget, R: References>(
             referenced.visit(digest);
         }
     }
+    if control.is_cancelled() {
+        pass.failure = Some(CANCELLED.to_owned());
+    }
     // Below the bound the sample is complete, and does without digests whose snapshot was removed after the mark.
-    let complete = pass.sample.len() < MISSING_SAMPLE_MAX
-        && pass.unread == 0
-        && pass.failure.is_none()
-        && !control.is_cancelled();
+    let complete = pass.sample.len() < MISSING_SAMPLE_MAX && pass.unread == 0 && pass.failure.is_none();
     let chunks = if complete { pass.sample.len() as u64 } else { referenced.unvisited() };
     pass.broken.sort_unstable_by(|a, b| a.index.cmp(&b.index));
     let unnamed = pass.broken.len().saturating_sub(BROKEN_INDEXES_MAX) as u64;
@@ -110,10 +113,14 @@ async fn look_through<T: SweepTarget, R: References>(
     control: &Control,
 ) -> Pass {
     let mut pass = Pass::default();
-    let indexes = references.list().await.unwrap_or_else(|error| {
-        pass.failure = Some(error.to_string());
-        Vec::new()
-    });
+    let indexes = match control.unless_cancelled(references.list()).await {
+        Some(Ok(indexes)) => indexes,
+        Some(Err(error)) => {
+            pass.failure = Some(error.to_string());
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
     control.begin_phase(Phase::FindMissing, indexes.len() as u64, target.monotonic());
     let sample = Arc::new(Mutex::new(BTreeSet::new()));
     let mut reads = stream::iter(indexes)
@@ -132,7 +139,7 @@ async fn look_through<T: SweepTarget, R: References>(
             }
         })
         .buffer_unordered(parallel);
-    while let Some((findings, outcome)) = reads.next().await {
+    while let Some(Some((findings, outcome))) = control.unless_cancelled(reads.next()).await {
         control.note_done(target.monotonic());
         let missing_references = findings.missing_references.load(Ordering::Relaxed);
         match outcome {
@@ -149,12 +156,12 @@ async fn look_through<T: SweepTarget, R: References>(
 }
 
 /// Takes those digests out of the sample whose chunk is there after all, and returns them.
-async fn confirm<T: SweepTarget>(target: &T, pass: &mut Pass) -> BTreeSet<Digest> {
+async fn confirm<T: SweepTarget>(target: &T, control: &Control, pass: &mut Pass) -> BTreeSet<Digest> {
     let mut there = BTreeSet::new();
     let mut looks = stream::iter(pass.sample.clone())
         .map(|digest| async move { (digest, target.is_stored(&digest).await) })
         .buffer_unordered(LOOKS);
-    while let Some((digest, look)) = looks.next().await {
+    while let Some(Some((digest, look))) = control.unless_cancelled(looks.next()).await {
         match look {
             Ok(true) => {
                 there.insert(digest);

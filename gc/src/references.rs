@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 use crate::missing::Findings;
+use crate::report::FAILURES_MAX;
 
 /// The indexes of a store: what refers to chunks.
 pub trait References: Send + Sync {
@@ -26,6 +27,9 @@ pub trait References: Send + Sync {
     /// Anything that may hide an index, such as a folder that cannot be read or a link in its place. The run ends (I6).
     /// An index that a manifest names and that is not there is none: what it named is lost with it, and verification
     /// reports it.
+    ///
+    /// # Cancel safety
+    /// Dropped when the run is cancelled.
     fn list(&self) -> impl Future<Output = Result<Vec<Self::Index>, Self::Error>> + Send;
 
     /// Returns whether an index was found where none is expected. It counts all the same, and the report names it.
@@ -38,7 +42,7 @@ pub trait References: Send + Sync {
     ///
     /// In a dry run it removes nothing, and `list` leaves out from then on what it would have removed. What cannot be
     /// removed is told in the answer, and counts as before. When in doubt, what changed since `cutoff` stays. When `control`
-    /// says that the run was cancelled, it ends soon.
+    /// says that the run was cancelled, it ends soon: [`Control::unless_cancelled`] waits for what has no harm in being dropped.
     fn tidy(
         &self,
         _cutoff: StoreTime,
@@ -55,6 +59,9 @@ pub trait References: Send + Sync {
     ///
     /// # Errors
     /// Anything that keeps a digest from being read. The run ends (I6).
+    ///
+    /// # Cancel safety
+    /// Dropped when the run is cancelled; what it still pushes then counts for nothing.
     fn read(
         &self,
         index: &Self::Index,
@@ -64,13 +71,27 @@ pub trait References: Send + Sync {
 
 /// What [`References::tidy`] came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tidied {
     /// Unfinished snapshots that were removed.
     pub removed: u64,
     /// Unfinished snapshots that stay for now: a session works on them, or a request for them may still take effect.
     pub in_use: u64,
-    /// What kept others from being removed.
+    /// What kept others from being removed: the first, at most [`FAILURES_MAX`].
     pub failures: Vec<String>,
+    /// Failures beyond those named.
+    pub failures_unnamed: u64,
+}
+
+impl Tidied {
+    /// Adds a failure, by name or by number: of a bucket that refuses everything there could be very many.
+    pub fn note_failure(&mut self, failure: String) {
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(failure);
+        } else {
+            self.failures_unnamed += 1;
+        }
+    }
 }
 
 /// How the reading of an index ended.
@@ -139,5 +160,20 @@ pub(crate) struct Passed(Arc<AtomicU64>);
 impl Passed {
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_the_bound_are_counted() {
+        let mut tidied = Tidied::default();
+        for number in 0..FAILURES_MAX + 5 {
+            tidied.note_failure(number.to_string());
+        }
+        assert_eq!((tidied.failures.len(), tidied.failures_unnamed), (FAILURES_MAX, 5));
+        assert_eq!(tidied.failures[0], "0");
     }
 }

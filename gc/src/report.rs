@@ -1,7 +1,6 @@
 //! What a run found and did.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Digest;
@@ -10,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::control::{Phase, per_second};
 use crate::references::Tidied;
 use crate::target::RunTimes;
+
+mod display;
 
 /// Files or objects, and the bytes that they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub enum End {
     /// It was cancelled; what it did until then stands.
     #[default]
     Cancelled,
+    /// It failed; what it did until then stands.
+    Failed,
 }
 
 /// What a run found and did. The names of the fields are stable; times are Unix seconds of the store clock. Reads what
@@ -141,7 +144,7 @@ pub const FAILURES_MAX: usize = 100;
 /// Most unexpected indexes that a report names.
 pub const UNEXPECTED_MAX: usize = 1000;
 
-/// What was put right between objects and local records (R14); in a dry run, what would be looked at.
+/// What was put right between objects and local records (R14); in a dry run, what would be, but for sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Healed {
     /// Objects that an index refers to and whose marker was missing.
@@ -189,15 +192,15 @@ pub struct PhaseTime {
 }
 
 impl Report {
-    pub(crate) fn new(times: RunTimes, dry_run: bool) -> Self {
-        Self {
-            dry_run,
-            started_at: times.started_at.unix_seconds(),
-            cutoff: times.cutoff.unix_seconds(),
-            oldest_session_at: times.oldest_session_at.map(coldkeep_chunk_store::StoreTime::unix_seconds),
-            dedup_factor: 1.0,
-            ..Self::default()
-        }
+    pub(crate) fn new(dry_run: bool) -> Self {
+        Self { dry_run, dedup_factor: 1.0, ..Self::default() }
+    }
+
+    /// Notes that the run has begun.
+    pub(crate) fn note_begun(&mut self, times: RunTimes) {
+        self.started_at = times.started_at.unix_seconds();
+        self.cutoff = times.cutoff.unix_seconds();
+        self.oldest_session_at = times.oldest_session_at.map(coldkeep_chunk_store::StoreTime::unix_seconds);
     }
 
     /// Returns the stored bytes of the chunks that stay.
@@ -243,92 +246,5 @@ impl Report {
 
     pub(crate) fn note_find_missing(&mut self, elapsed: Duration) {
         self.phases.push(PhaseTime { phase: Phase::FindMissing, seconds: elapsed.as_secs_f64() });
-    }
-}
-
-impl fmt::Display for Report {
-    /// Some lines for a person.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let removed = if self.dry_run { "would remove" } else { "removed" };
-        if self.end == End::Cancelled {
-            writeln!(f, "cancelled; what was done until then:")?;
-        }
-        writeln!(
-            f,
-            "marked {} references to {} chunks in {} indexes ({:.0}/s)",
-            self.references, self.distinct_chunks, self.indexes, self.references_per_second
-        )?;
-        writeln!(
-            f,
-            "listed {} chunks, {} bytes ({:.0}/s)",
-            self.listed.count, self.listed.bytes, self.listed_per_second
-        )?;
-        writeln!(f, "kept {} chunks, {} bytes", self.kept.count, self.kept.bytes)?;
-        writeln!(
-            f,
-            "pending (used too recently) {} chunks, {} bytes",
-            self.pending.count, self.pending.bytes
-        )?;
-        writeln!(f, "{removed} {} chunks, {} bytes", self.removed.count, self.removed.bytes)?;
-        if self.bad_kept.count + self.bad_removed.count > 0 {
-            writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
-        }
-        for (what, tally) in [
-            ("left-over temporary files", self.temporary_removed),
-            ("left-over upload markers", self.uploads_removed),
-        ] {
-            if tally.count > 0 {
-                writeln!(f, "{what}: {removed} {}", tally.count)?;
-            }
-        }
-        if self.unfinished.removed + self.unfinished.in_use > 0 {
-            writeln!(
-                f,
-                "unfinished snapshots: {removed} {}, in use {}",
-                self.unfinished.removed, self.unfinished.in_use
-            )?;
-        }
-        for failure in &self.unfinished.failures {
-            writeln!(f, "an unfinished snapshot could not be removed: {failure}")?;
-        }
-        for index in &self.unexpected_indexes {
-            writeln!(f, "an index stands where none is expected, and counts: {index}")?;
-        }
-        if self.in_limbo.count > 0 {
-            writeln!(f, "in limbo (deletes without an answer) {} chunks", self.in_limbo.count)?;
-        }
-        if self.failed.count > 0 {
-            writeln!(f, "FAILED to delete {}; the next run tries again", self.failed.count)?;
-        }
-        let Healed { markers_created, markers_removed, .. } = self.healed;
-        if markers_created + markers_removed > 0 {
-            writeln!(f, "healed: {markers_created} markers created, {markers_removed} removed")?;
-        }
-        if let Some(failure) = &self.missing.failure {
-            writeln!(f, "the audit is INCOMPLETE: {failure}")?;
-        }
-        if self.missing.unread_indexes > 0 {
-            writeln!(f, "{} indexes could not be read a second time", self.missing.unread_indexes)?;
-        }
-        if self.missing.chunks > 0 {
-            writeln!(
-                f,
-                "MISSING {} referenced chunks; broken: {} indexes",
-                self.missing.chunks,
-                self.missing.broken_indexes.len() as u64 + self.missing.broken_indexes_unnamed
-            )?;
-            for broken in &self.missing.broken_indexes {
-                writeln!(
-                    f,
-                    "  {}: {} references to missing chunks",
-                    broken.index, broken.missing_references
-                )?;
-            }
-        }
-        if !self.requests.is_empty() {
-            let requests = self.requests.iter().map(|(kind, count)| format!("{kind} {count}"));
-            writeln!(f, "requests: {}", requests.collect::<Vec<_>>().join(", "))?;
-        }
-        write!(f, "deduplication factor {:.2}", self.dedup_factor)
     }
 }

@@ -109,6 +109,15 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
         Ok(Repair::Nothing)
     }
 
+    async fn preview_heal(
+        &self,
+        _: &Run,
+        _: &Digest,
+        _is_referenced: bool,
+    ) -> Result<Repair, StoreSweepError> {
+        Ok(Repair::Nothing)
+    }
+
     async fn is_stored(&self, digest: &Digest) -> Result<bool, StoreSweepError> {
         Ok(self.stored_len(digest).await?.is_some())
     }

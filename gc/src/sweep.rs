@@ -65,7 +65,7 @@ impl Facts {
 enum Event<T: SweepTarget> {
     Listed(Result<Page<T>, T::Error>),
     Removed(Vec<Facts>, Result<Vec<Removal>, T::Error>),
-    Healed(Agreement, Result<Repair, T::Error>),
+    Healed(Result<Repair, T::Error>),
     Paused,
 }
 
@@ -90,7 +90,7 @@ struct Flow<'a, T: SweepTarget> {
     /// When the rate of removals allows the next one, on the monotonic clock.
     next_removal_at: Duration,
     is_pausing: bool,
-    to_heal: VecDeque<(Digest, Agreement, bool)>,
+    to_heal: VecDeque<(Digest, bool)>,
     heals: usize,
     counts: Counts,
     end: Result<(), T::Error>,
@@ -101,7 +101,10 @@ impl<T: SweepTarget> Sweep<'_, T> {
     /// when the run is cancelled, are waited for, so that they are counted.
     pub(crate) async fn run(&self, referenced: &mut DigestSet, report: &mut Report) -> Result<(), T::Error> {
         let started = self.target.monotonic();
-        let shards: VecDeque<T::Shard> = self.target.shards(self.run).await?.into();
+        let Some(shards) = self.control.unless_cancelled(self.target.shards(self.run)).await else {
+            return Ok(());
+        };
+        let shards: VecDeque<T::Shard> = shards?.into();
         self.control.begin_phase(Phase::Sweep, shards.len() as u64, started);
         let mut flow = Flow::new(self, referenced, shards);
         loop {
@@ -181,17 +184,17 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
 
     fn start_heals(&mut self) {
         while self.heals < HEALS
-            && let Some((digest, agreement, is_referenced)) = self.to_heal.pop_front()
+            && let Some((digest, is_referenced)) = self.to_heal.pop_front()
         {
             self.heals += 1;
             let Sweep { target, run, options, .. } = *self.sweep;
             self.steps.push(Box::pin(async move {
                 let repair = if options.dry_run {
-                    Ok(Repair::Nothing)
+                    target.preview_heal(run, &digest, is_referenced).await
                 } else {
                     target.heal(run, &digest, is_referenced).await
                 };
-                Event::Healed(agreement, repair)
+                Event::Healed(repair)
             }));
         }
     }
@@ -258,10 +261,10 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
                 });
                 self.note_removed(facts, removals);
             }
-            Event::Healed(agreement, repair) => {
+            Event::Healed(repair) => {
                 self.heals -= 1;
                 match repair {
-                    Ok(repair) => self.counts.note_repair(agreement, repair, self.sweep.options.dry_run),
+                    Ok(repair) => self.counts.note_repair(repair),
                     Err(error) => self.fail(error),
                 }
             }
@@ -302,7 +305,7 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
                     if description.agreement == Agreement::NoMarker {
                         self.counts.of(facts.kind).kept.add(facts.size);
                     }
-                    self.to_heal.push_back((facts.digest, description.agreement, is_referenced));
+                    self.to_heal.push_back((facts.digest, is_referenced));
                 }
             }
         }
@@ -338,7 +341,7 @@ impl<'a, T: SweepTarget> Flow<'a, T> {
                 facts.agreement == Agreement::NoObject && *removal == Removal::Kept
             });
         // Somebody uses a marker since it was listed, and there is no object: that session must fail (hazard H16).
-        self.to_heal.extend(relied_on.into_iter().map(|(facts, _)| (facts.digest, facts.agreement, false)));
+        self.to_heal.extend(relied_on.into_iter().map(|(facts, _)| (facts.digest, false)));
         if let Some(rate) = self.sweep.options.delete_rate_max {
             // What is in use was only looked at.
             let gone = others.iter().filter(|(_, removal)| *removal != Removal::Kept).count() as u64;

@@ -40,6 +40,9 @@ pub trait SweepTarget: Send + Sync {
     ///
     /// # Errors
     /// Another run is under way, or the store cannot tell when a chunk was last used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins no run. Likewise, dropping that of a listing or a look changes nothing.
     fn begin_run(
         &self,
         grace: Duration,
@@ -92,6 +95,15 @@ pub trait SweepTarget: Send + Sync {
     ///
     /// Never called for entries that are described as [`Agreement::Agrees`].
     fn heal(
+        &self,
+        run: &Self::Run,
+        digest: &Digest,
+        is_referenced: bool,
+    ) -> impl Future<Output = Result<Repair, Self::Error>> + Send;
+
+    /// Says what [`heal`](Self::heal) would answer now, and changes nothing: for a dry run. Sessions that would fail need not
+    /// be counted.
+    fn preview_heal(
         &self,
         run: &Self::Run,
         digest: &Digest,

@@ -214,6 +214,15 @@ impl SweepTarget for MemoryStore {
         Ok(Repair::Nothing)
     }
 
+    async fn preview_heal(
+        &self,
+        _: &MemoryRun,
+        _: &Digest,
+        _is_referenced: bool,
+    ) -> Result<Repair, MemoryBusy> {
+        Ok(Repair::Nothing)
+    }
+
     async fn is_stored(&self, digest: &Digest) -> Result<bool, MemoryBusy> {
         Ok(self.holds(EntryName::chunk(*digest)))
     }

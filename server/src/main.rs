@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use coldkeep_server::cli::{Cli, FAILURE, describe};
+use coldkeep_server::cli::{Cli, FAILURE, describe, exit_code};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             if !text.is_empty() {
                 eprintln!("{text}");
             }
-            ExitCode::from(FAILURE)
+            ExitCode::from(exit_code(&error))
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::backend::{ObjectBackend, ObjectInfo, ObjectKey};
 use crate::blob::HEADER_BYTES;
 use crate::digest::Digest;
 use crate::dir::{EntryName, MarkerDir, NewMarker};
+use crate::locks::DigestGuard;
 use crate::store::StoreError;
 use crate::switch::is_off;
 
@@ -21,6 +22,14 @@ pub enum Healed {
         /// Open sessions that failed because they rely on the chunk.
         failed_sessions: usize,
     },
+}
+
+/// What is to be healed of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    Nothing,
+    NoMarker,
+    NoObject,
 }
 
 /// What is shorter than a header is no chunk.
@@ -50,17 +59,14 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             Some(object) => object,
             None => self.look_up(digest).await?,
         };
-        let object = object.filter(is_chunk);
-        let marks = self.dir.marks(&held, vec![*digest]).await?;
-        let has_marker = marks.first().is_some_and(|marks| marks.marker.is_some());
-        match (has_marker, object) {
-            (false, Some(_)) if is_referenced => {
+        match self.difference((&held, digest), object, is_referenced).await? {
+            Difference::NoMarker => {
                 let at = self.begin_use().await?;
                 let marker = NewMarker { digest: *digest, content: None, class: None, at };
                 self.dir.place_marker(&held, marker).await?;
                 Ok(Healed::MarkerCreated)
             }
-            (true, None) => {
+            Difference::NoObject => {
                 // First: the removal goes on if this future is dropped, and nothing after it would. Nobody can be told of
                 // the chunk in between, since that takes lock(d).
                 let failed_sessions = if is_off("r14") { 0 } else { self.registry.fail_told(digest) };
@@ -68,8 +74,46 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 self.dir.remove_markers(&held, vec![*digest]).await?;
                 Ok(Healed::MarkerRemoved { failed_sessions })
             }
-            _ => Ok(Healed::Nothing),
+            Difference::Nothing => Ok(Healed::Nothing),
         }
+    }
+
+    /// Says what [`Self::heal`] would come to now, by the same HEAD under lock(d), and changes nothing. Sessions that would
+    /// fail are not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not known.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn heal_preview(&self, digest: &Digest, is_referenced: bool) -> Result<Healed, StoreError> {
+        self.check_open()?;
+        let held = self.locks.lock(digest).await;
+        if self.journal.standing(digest) != Standing::Free {
+            return Ok(Healed::Nothing);
+        }
+        let object = self.look_up(digest).await?;
+        Ok(match self.difference((&held, digest), object, is_referenced).await? {
+            Difference::Nothing => Healed::Nothing,
+            Difference::NoMarker => Healed::MarkerCreated,
+            Difference::NoObject => Healed::MarkerRemoved { failed_sessions: 0 },
+        })
+    }
+
+    /// Compares the marker of a digest with its object, as a HEAD told of it.
+    async fn difference(
+        &self,
+        (held, digest): (&DigestGuard, &Digest),
+        object: Option<ObjectInfo>,
+        is_referenced: bool,
+    ) -> Result<Difference, StoreError> {
+        let marks = self.dir.marks(held, vec![*digest]).await?;
+        let has_marker = marks.first().is_some_and(|marks| marks.marker.is_some());
+        Ok(match (has_marker, object.filter(is_chunk)) {
+            (false, Some(_)) if is_referenced => Difference::NoMarker,
+            (true, None) => Difference::NoObject,
+            _ => Difference::Nothing,
+        })
     }
 
     /// Returns whether the backend has the object of a chunk, whatever is recorded of it here.

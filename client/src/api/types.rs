@@ -84,9 +84,12 @@ pub struct GcRun {
     pub upid: String,
     /// When it ended, in Unix seconds.
     pub ended_at: i64,
-    /// `OK`, `stopped`, or what went wrong.
+    /// `OK`, `WARNINGS: n`, `stopped`, or what went wrong.
     pub state: String,
-    /// The whole report, as `coldkeep-gc` defines it; null if the run failed.
+    /// Whether it was to remove nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The whole report, as `coldkeep-gc` defines it; null if the run did not begin.
     #[serde(default)]
     pub report: serde_json::Value,
 }

@@ -111,6 +111,14 @@ fn split_header(kind: IndexKind, bytes: &[u8]) -> Result<(&[u8; HEADER_BYTES], &
     bytes.split_first_chunk().ok_or(IndexError::FileLength { kind, bytes: bytes.len() as u64 })
 }
 
+/// Tells whether a whole index agrees with the checksum in its header: over all entries as stored, in both kinds (spec
+/// `formats.md` §4 and §5).
+pub(crate) fn agrees_with_csum(bytes: &[u8]) -> bool {
+    bytes
+        .split_first_chunk::<HEADER_BYTES>()
+        .is_some_and(|(header, entries)| Digest::of(entries) == Digest::from_bytes(field(header, 32)))
+}
+
 /// Reads the digest of one entry; fixed entries are a digest only, dynamic ones end with it.
 fn entry_digest(entry: &[u8]) -> Digest {
     let mut bytes = [0; DIGEST_BYTES];

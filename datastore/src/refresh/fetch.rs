@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::compare::{is_same, tags_agree};
-use super::{RefreshError, blocking};
+use super::{RefreshError, blocking, kept};
 use crate::file::{Context as _, remove_if_there};
 
 /// Objects that are fetched at once.
@@ -31,6 +31,8 @@ pub(crate) struct Source {
     /// A folder that may have the same files.
     pub(crate) tree: PathBuf,
     pub(crate) target: PathBuf,
+    /// Whether what is fetched is recorded beside it, for [`super::kept`].
+    pub(crate) records: bool,
 }
 
 /// What was fetched.
@@ -129,6 +131,9 @@ async fn fetch(
             if is_whole {
                 write(&at, &content)?;
             }
+            if is_whole && is_listed_one && source.records {
+                kept::record(&at, &content)?;
+            }
             Ok(is_whole)
         };
         if blocking(write).await? {
@@ -140,10 +145,12 @@ async fn fetch(
 
 /// Takes a file that is there already, from an earlier attempt or in the tree; returns whether there is one.
 fn reuse(from: &Path, at: &Path, bucket: &BucketStore, object: &ObjectInfo) -> Result<bool, DirError> {
-    if is_same(at, bucket.backend(), object)? {
+    // Whoever waits for this waits for whole files.
+    let is_same = |path| is_same(path, bucket.backend(), object, &|| false);
+    if is_same(at) {
         return Ok(true);
     }
-    if !is_same(from, bucket.backend(), object)? {
+    if from == at || !is_same(from) {
         return Ok(false);
     }
     link(from, at)
@@ -158,10 +165,14 @@ fn link(from: &Path, at: &Path) -> Result<bool, DirError> {
     Ok(fs::hard_link(from, at).is_ok())
 }
 
-fn write(at: &Path, content: &Bytes) -> Result<(), DirError> {
+/// Writes a file in one step as seen by others, not synced. A write that nobody waits for any more may still be under way,
+/// so each has a temporary file of its own.
+pub(super) fn write(at: &Path, content: &[u8]) -> Result<(), DirError> {
     make_parent(at)?;
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).map_err(std::io::Error::other).context("name a temporary file for", at)?;
     let mut name = at.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
+    name.push(format!(".{:016x}.tmp", u64::from_ne_bytes(number)));
     let temporary = at.with_file_name(name);
     fs::write(&temporary, content).context("write", &temporary)?;
     fs::rename(&temporary, at).context("rename to", at)

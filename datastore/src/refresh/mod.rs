@@ -10,8 +10,11 @@
 
 mod compare;
 mod fetch;
+mod kept;
+mod local;
 mod plan;
 mod switch;
+mod tag;
 
 use std::sync::Arc;
 
@@ -19,8 +22,9 @@ use coldkeep_chunk_store::backend::{ObjectInfo, ObjectKey};
 use coldkeep_chunk_store::bucket::{BucketStore, PathError, RebuildPhase, RebuildProgress};
 use coldkeep_chunk_store::dir::DirError;
 
-pub(crate) use compare::is_same;
 pub(crate) use fetch::{Fetched, Source, fetch_all};
+pub(crate) use kept::{forget_others, name_of};
+pub(crate) use local::{Sought, find_local};
 use plan::Plan;
 
 use crate::mirror::Parts;
@@ -142,6 +146,7 @@ async fn refresh(
         bucket: Arc::clone(bucket),
         tree: parts.tree.layout.base().to_owned(),
         target: switch::fresh(&parts.tree.layout),
+        records: false,
     };
     let files: Vec<(std::path::PathBuf, ObjectInfo)> =
         plan.files.iter().map(|(path, object)| (path.clone(), object.clone())).collect();

@@ -9,6 +9,7 @@ mod usage;
 
 use std::sync::{Arc, Mutex};
 
+use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::{AnyStore, StoreTime};
 
 pub use open::{BucketParts, OpenError};
@@ -35,6 +36,10 @@ pub struct Datastore {
     refresh_report: Option<RefreshReport>,
     writing_results: Arc<Mutex<()>>,
 }
+
+/// The objects of snapshots in a bucket at one time; nothing on a filesystem.
+#[derive(Debug)]
+pub struct ContentListing(Option<Vec<ObjectInfo>>);
 
 /// What the blocking side of a datastore shares.
 #[derive(Debug)]
@@ -97,11 +102,39 @@ impl Datastore {
         cutoff: StoreTime,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Cleared, TreeError> {
-        let Some(bucket) = self.chunks.as_bucket() else {
-            return Ok(self.parts().clear_leftovers(Some(self.recent(cutoff)), is_cancelled).await);
-        };
-        let objects = bucket.list_objects(Layout::CONTENT).await?;
-        Ok(self.parts().clear_unfinished(bucket, objects, is_cancelled).await)
+        let listing = self.list_content().await?;
+        Ok(self.clear_unfinished_of(listing, cutoff, is_cancelled).await)
+    }
+
+    /// Lists what [`Self::clear_unfinished_of`] looks through: the objects of snapshots, if the datastore is in a bucket.
+    ///
+    /// # Errors
+    /// [`TreeError::Bucket`] if the bucket cannot be listed.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn list_content(&self) -> Result<ContentListing, TreeError> {
+        let Some(bucket) = self.chunks.as_bucket() else { return Ok(ContentListing(None)) };
+        Ok(ContentListing(Some(bucket.list_objects(Layout::CONTENT).await?)))
+    }
+
+    /// Does what [`Self::clear_unfinished`] does, to what was listed before: for callers that give up on a listing, which
+    /// takes as long as the bucket likes, but let a removal that began come to its end.
+    ///
+    /// # Cancel safety
+    /// What was cleared is cleared if the future is dropped.
+    pub async fn clear_unfinished_of(
+        &self,
+        listing: ContentListing,
+        cutoff: StoreTime,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Cleared {
+        match (self.chunks.as_bucket(), listing.0) {
+            (Some(bucket), Some(objects)) => {
+                self.parts().clear_unfinished(bucket, objects, is_cancelled).await
+            }
+            _ => self.parts().clear_leftovers(Some(self.recent(cutoff)), is_cancelled).await,
+        }
     }
 
     /// Returns what [`Self::clear_unfinished`] would do now to unfinished snapshots, and changes nothing.

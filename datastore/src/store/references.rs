@@ -11,10 +11,12 @@ use coldkeep_chunk_store::bucket::BucketStore;
 use coldkeep_chunk_store::switch::is_off;
 
 use super::{Datastore, Tree, run_blocking};
-use crate::file::{Context as _, Found, look};
+use crate::file::{Found, look};
 use crate::index::{IndexError, IndexKind, IndexReader};
 use crate::mirror::{ContentKey, Place};
-use crate::refresh::{Fetched, LISTINGS, RefreshError, Source, fetch_all, is_same};
+use crate::refresh::{
+    Fetched, LISTINGS, RefreshError, Sought, Source, fetch_all, find_local, forget_others, name_of,
+};
 use crate::tree::{self, IndexFile, IndexPlace, Layout, TreeError};
 
 /// How the reading of an index ended.
@@ -67,15 +69,16 @@ pub enum ReferenceError {
 impl Datastore {
     /// Lists every index file: those of all snapshots, finished or not, and any other outside hidden folders.
     ///
-    /// In a bucket it is the bucket's own listing that counts (R10): an index whose local copy is not provably the same is
-    /// fetched into a folder of its own, which the next call empties. One collection runs at a time.
+    /// In a bucket it is the bucket's own listing that counts (R10): an index whose local file is not provably the same is
+    /// fetched into a folder of its own, where it is kept as long as the object is listed unchanged. One collection runs at a
+    /// time.
     ///
     /// # Errors
     /// [`ReferenceError::Tree`] for any folder that cannot be read and for symbolic links to folders;
     /// [`ReferenceError::Fetch`].
     ///
     /// # Cancel safety
-    /// Read-only: dropping the future changes nothing.
+    /// Dropping the future changes nothing but what copies there are.
     pub async fn index_files(&self) -> Result<Vec<IndexFile>, ReferenceError> {
         match self.chunks().as_bucket() {
             Some(bucket) => self.index_objects(bucket).await,
@@ -86,15 +89,17 @@ impl Datastore {
     /// Lists the indexes of the bucket, each with a file that has its content.
     async fn index_objects(&self, bucket: &Arc<BucketStore>) -> Result<Vec<IndexFile>, ReferenceError> {
         let objects = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
-        let (looking, folder) = (Arc::clone(bucket), self.mark_folder());
-        let sort = move |tree: &Tree| {
-            match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                removed => removed.context("remove", &folder)?,
-            }
-            sort_indexes(&tree.layout, &looking, (objects, &folder))
+        let (folder, copies) = (self.mark_folder(), self.mark_folder());
+        let find = move |tree: &Tree| {
+            let found = find_indexes(&tree.layout, objects, &copies);
+            let names = found.iter().map(|index| name_of(&index.sought.object)).collect();
+            forget_others(&copies, &names)?;
+            Ok(found)
         };
-        let (mut indexes, mut missing) = self.blocking(sort).await?;
+        let found = self.blocking(find).await?;
+        let sought = found.iter().map(|index| index.sought.clone()).collect();
+        let files = find_local(bucket, sought).await?;
+        let (mut indexes, mut missing) = sort_indexes(found.into_iter().zip(files));
         let mut listings = 1;
         loop {
             let differing = self.fetch_indexes(bucket, &missing).await?.differing;
@@ -108,17 +113,23 @@ impl Datastore {
             let now: BTreeMap<_, _> = listed.into_iter().map(|object| (object.key.clone(), object)).collect();
             missing = differing
                 .into_iter()
-                .filter_map(|place| {
-                    let (name, then) = &missing[place];
-                    Some((name.clone(), now.get(&then.key)?.clone()))
-                })
+                .filter_map(|place| now.get(&missing[place].1.key).cloned())
+                .map(|object| (PathBuf::from(name_of(&object)), object))
                 .collect();
-            indexes.retain(|index| index.key.as_ref().is_some_and(|key| now.contains_key(key)));
+            // Another version of an object has another name.
+            let renamed: BTreeMap<_, _> = missing.iter().map(|(name, object)| (&object.key, name)).collect();
+            indexes.retain_mut(|index| {
+                let Some(key) = index.key.as_ref().filter(|key| now.contains_key(key)) else { return false };
+                if let Some(name) = renamed.get(key) {
+                    index.path = folder.join(name);
+                }
+                true
+            });
         }
         Ok(indexes)
     }
 
-    /// Where indexes are whose local copy is not provably the object.
+    /// Where copies are of indexes whose file in the tree is not provably the object.
     fn mark_folder(&self) -> PathBuf {
         self.tree().layout.state().join("mark")
     }
@@ -129,7 +140,8 @@ impl Datastore {
         missing: &[(PathBuf, ObjectInfo)],
     ) -> Result<Fetched, ReferenceError> {
         let folder = self.mark_folder();
-        let source = Source { bucket: Arc::clone(bucket), tree: folder.clone(), target: folder };
+        let source =
+            Source { bucket: Arc::clone(bucket), tree: folder.clone(), target: folder, records: true };
         Ok(fetch_all(source, missing.to_vec(), |_| ()).await?)
     }
 
@@ -143,7 +155,7 @@ impl Datastore {
         let listed = bucket.list_objects(key.as_str()).await.map_err(TreeError::from)?;
         let Some(object) = listed.into_iter().find(|object| object.key == *key) else { return Ok(None) };
         // The copy went with an aborted session or a removal that did not get far; the object counts all the same.
-        let name = PathBuf::from(Digest::of(key.as_str().as_bytes()).to_string());
+        let name = PathBuf::from(name_of(&object));
         let fetched = self.fetch_indexes(bucket, &[(name.clone(), object)]).await?;
         if fetched.differing.is_empty() { Ok(Some(self.mark_folder().join(name))) } else { Err(vanished()) }
     }
@@ -207,19 +219,19 @@ async fn read_file<S: FnMut(&[Digest]) -> ControlFlow<()> + Send + 'static>(
     run_blocking(read).await.ok_or(TreeError::ShuttingDown)
 }
 
-type Wanted = Vec<(PathBuf, ObjectInfo)>;
+/// An index in a listing of the bucket.
+struct FoundIndex {
+    kind: IndexKind,
+    place: IndexPlace,
+    sought: Sought,
+}
 
-/// Sorts out the indexes of a listing: all of them, each with its file, and those whose file is to be fetched into
-/// `folder`. Blocking.
-fn sort_indexes(
-    layout: &Layout,
-    bucket: &BucketStore,
-    (objects, folder): (Vec<ObjectInfo>, &Path),
-) -> Result<(Vec<IndexFile>, Wanted), TreeError> {
-    let (mut indexes, mut missing) = (Vec::new(), Vec::new());
-    for (number, object) in objects.into_iter().enumerate() {
+/// Finds the indexes of a listing; copies of them are in `folder`.
+fn find_indexes(layout: &Layout, objects: Vec<ObjectInfo>, folder: &Path) -> Vec<FoundIndex> {
+    let mut found = Vec::new();
+    for object in objects {
         let Some(kind) = tree::kind_of(Path::new(object.key.as_str())) else { continue };
-        let (ours, place) = match ContentKey::parse(&object.key) {
+        let (in_tree, place) = match ContentKey::parse(&object.key) {
             Some(ContentKey { ns, place: Place::Snapshot(snapshot), file }) => {
                 let path = layout.snapshot(&ns, &snapshot).join(file);
                 (Some(path), IndexPlace::Snapshot(ns, snapshot))
@@ -227,17 +239,24 @@ fn sort_indexes(
             // Whatever it is, it may be an index (I6).
             _ => (None, IndexPlace::Unexpected),
         };
-        let key = Some(object.key.clone());
-        match ours {
-            Some(path) if is_same(&path, bucket.backend(), &object)? => {
-                indexes.push(IndexFile { path, kind, place, key });
-            }
-            _ => {
-                let name = PathBuf::from(number.to_string());
-                indexes.push(IndexFile { path: folder.join(&name), kind, place, key });
-                missing.push((name, object));
-            }
-        }
+        let copy = folder.join(name_of(&object));
+        found.push(FoundIndex { kind, place, sought: Sought { object, in_tree, copy } });
     }
-    Ok((indexes, missing))
+    found
+}
+
+type Wanted = Vec<(PathBuf, ObjectInfo)>;
+
+/// Sorts out indexes and the files found for them: all of them, each with its file, and those whose copy is to be fetched.
+fn sort_indexes(found: impl Iterator<Item = (FoundIndex, Option<PathBuf>)>) -> (Vec<IndexFile>, Wanted) {
+    let (mut indexes, mut missing) = (Vec::new(), Vec::new());
+    for (FoundIndex { kind, place, sought }, file) in found {
+        let key = Some(sought.object.key.clone());
+        let path = file.unwrap_or_else(|| {
+            missing.push((PathBuf::from(name_of(&sought.object)), sought.object));
+            sought.copy
+        });
+        indexes.push(IndexFile { path, kind, place, key });
+    }
+    (indexes, missing)
 }

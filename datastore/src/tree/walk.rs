@@ -1,15 +1,25 @@
 //! Every index file there is, for the collector (I6, hazard H15).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use coldkeep_chunk_store::backend::ObjectKey;
+use coldkeep_chunk_store::dir::DirError;
 
 use super::{Layout, TreeError, groups, namespaces, snapshots};
 use crate::file::{Context as _, Found, list_all};
 use crate::index::IndexKind;
 use crate::name::{Namespace, SnapshotName};
+
+/// What a check of a filesystem keeps at its root for what it finds without a name; as a rule only root may look into it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Links of a folder without folders in it: its name, and its own `.`; each folder in it has one more to it.
+const LINKS_WITHOUT_FOLDERS: u64 = 2;
 
 /// An index file that refers to chunks, whether its snapshot is finished or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +71,7 @@ impl fmt::Display for IndexFile {
 /// Lists the indexes of all snapshots, and all others that a walk of the folder finds outside hidden folders.
 ///
 /// Any folder that cannot be read is an error: behind it could be references. So is a symbolic link to a folder, which
-/// is not followed.
+/// is not followed. The one exception is an empty `lost+found`, which see [`tolerate_lost_and_found`].
 pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> {
     let mut found = BTreeMap::new();
     for ns in namespaces(layout, &Namespace::root(), Namespace::DEPTH_MAX)? {
@@ -79,7 +89,9 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
     }
     let mut open = vec![layout.base().to_owned()];
     while let Some(folder) = open.pop() {
-        for (name, entry) in list_all(&folder)?.unwrap_or_default() {
+        let listed = list_all(&folder);
+        let listed = tolerate_lost_and_found(layout.base(), &folder, listed, || links(&folder))?;
+        for (name, entry) in listed.unwrap_or_default() {
             let path = folder.join(&name);
             match (kind_of(name.as_ref()), entry) {
                 (_, Found::Folder) if name.as_encoded_bytes().starts_with(b".") => {}
@@ -93,6 +105,38 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
         }
     }
     Ok(found.into_iter().map(|(path, (kind, place))| IndexFile { path, kind, place, key: None }).collect())
+}
+
+type Listed = Option<Vec<(OsString, Found)>>;
+
+/// Passes over the `lost+found` at the top of the datastore, where that is the root of a filesystem, if only root may list it
+/// and there is no folder in it.
+///
+/// I6: then no index is behind it. A check of the filesystem puts there what it found without a name, and calls it after the
+/// number of its inode: a file in it has no index's suffix. A snapshot that came to lie there would be a folder, and the
+/// links of `lost+found`, which everybody may count, tell that there is one: then it is an error as anywhere else. So is a
+/// folder whose filesystem does not count links that way.
+fn tolerate_lost_and_found(
+    base: &Path,
+    folder: &Path,
+    listed: Result<Listed, DirError>,
+    links: impl FnOnce() -> Option<u64>,
+) -> Result<Listed, DirError> {
+    match listed {
+        Err(error)
+            if error.source.kind() == ErrorKind::PermissionDenied
+                && folder.strip_prefix(base) == Ok(Path::new(LOST_AND_FOUND))
+                && links() == Some(LINKS_WITHOUT_FOLDERS) =>
+        {
+            Ok(None)
+        }
+        listed => listed,
+    }
+}
+
+/// Returns how many links lead to a folder; `None` if it cannot be told.
+fn links(folder: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(folder).ok().map(|metadata| metadata.nlink())
 }
 
 /// A namespace or group that went away since it was listed has nothing in it.
@@ -119,5 +163,42 @@ pub(crate) fn kind_of(name: &Path) -> Option<IndexKind> {
         b"fidx" => Some(IndexKind::Fixed),
         b"didx" => Some(IndexKind::Dynamic),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &str, kind: ErrorKind) -> Result<Listed, DirError> {
+        Err(DirError::new("list", Path::new(path), kind.into()))
+    }
+
+    #[test]
+    fn only_an_empty_lost_and_found_at_the_top_may_refuse_to_be_listed() {
+        let look = |path: &str, kind, links| {
+            tolerate_lost_and_found(Path::new("/s"), Path::new(path), refused(path, kind), || links)
+        };
+        assert_eq!(look("/s/lost+found", ErrorKind::PermissionDenied, Some(2)).unwrap(), None);
+        for (path, kind, links) in [
+            // Something that was a folder, perhaps of a snapshot, is in it, or nobody can tell.
+            ("/s/lost+found", ErrorKind::PermissionDenied, Some(3)),
+            ("/s/lost+found", ErrorKind::PermissionDenied, Some(1)),
+            ("/s/lost+found", ErrorKind::PermissionDenied, None),
+            ("/s/lost+found", ErrorKind::Other, Some(2)),
+            ("/s/host/lost+found", ErrorKind::PermissionDenied, Some(2)),
+            ("/s/attic", ErrorKind::PermissionDenied, Some(2)),
+            ("/s", ErrorKind::PermissionDenied, Some(2)),
+        ] {
+            look(path, kind, links).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_lost_and_found_that_may_be_listed_is_walked() {
+        let listed = Ok(Some(vec![("old.didx".into(), Found::File)]));
+        let base = Path::new("/s");
+        let passed = tolerate_lost_and_found(base, &base.join(LOST_AND_FOUND), listed, || Some(2)).unwrap();
+        assert_eq!(passed.unwrap().len(), 1);
     }
 }

@@ -58,6 +58,21 @@ async fn an_index_that_vanished_from_an_unfinished_snapshot_is_gone() {
     assert_eq!(read.unwrap(), IndexRead::Gone);
 }
 
+/// Goal: a server that is not root collects in a datastore at the root of a filesystem.
+/// Method: a `lost+found` that nobody may list; root may all the same, so the test says something for other users alone.
+#[tokio::test]
+async fn a_lost_and_found_that_only_root_may_list_hides_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::new().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let folder = fixture.path("lost+found");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let listed = fixture.store.index_files().await;
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(listed.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn whatever_hides_references_is_an_error() {
     let fixture = Fixture::new().await;

@@ -74,17 +74,15 @@ impl Counts {
         }
     }
 
-    /// Counts what healing came to; in a dry run, what it would look at.
-    pub(super) fn note_repair(&mut self, agreement: Agreement, repair: Repair, dry_run: bool) {
-        match (repair, agreement) {
-            (Repair::MarkerCreated, _) => self.healed.markers_created += 1,
-            (Repair::MarkerRemoved { failed_sessions }, _) => {
+    /// Counts what healing came to; in a dry run, what it would come to.
+    pub(super) fn note_repair(&mut self, repair: Repair) {
+        match repair {
+            Repair::MarkerCreated => self.healed.markers_created += 1,
+            Repair::MarkerRemoved { failed_sessions } => {
                 self.healed.markers_removed += 1;
                 self.healed.failed_sessions += failed_sessions;
             }
-            (Repair::Nothing, Agreement::NoMarker) if dry_run => self.healed.markers_created += 1,
-            (Repair::Nothing, Agreement::NoObject) if dry_run => self.healed.markers_removed += 1,
-            (Repair::Nothing, _) => {}
+            Repair::Nothing => {}
         }
     }
 

@@ -304,6 +304,15 @@ where
         self.target.heal(run, digest, is_referenced).await.map_err(MeddleError::Target)
     }
 
+    async fn preview_heal(
+        &self,
+        run: &T::Run,
+        digest: &Digest,
+        is_referenced: bool,
+    ) -> Result<Repair, Self::Error> {
+        self.target.preview_heal(run, digest, is_referenced).await.map_err(MeddleError::Target)
+    }
+
     async fn is_stored(&self, digest: &Digest) -> Result<bool, Self::Error> {
         self.at(Moment::Look).await?;
         self.target.is_stored(digest).await.map_err(MeddleError::Target)

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
 mod bucket;
+mod cancel;
 mod fixture;
 mod hazards;
 mod interleave;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use coldkeep_gc::testing::{MEMORY_CHUNK_BYTES, MemoryReferences, ReadFault};
 use coldkeep_gc::{
     CollectError, Control, End, Options, Outcome, Phase, References, Report, Sink, SweepTarget, collect,
+    collect_into,
 };
 
 use crate::fixture::{Fixture, HOUR, Meddle, Moment, OnDisk, digest, on_each, options, side_files};
@@ -183,8 +184,11 @@ async fn a_failed_sweep_says_what_was_removed_and_the_next_run_goes_on<F: Fixtur
                 fixture.target(),
                 |moment, call| async move { !(moment == failing && call >= first) },
             );
-        let error = collect(&target, &references, &options(), &Control::new()).await.unwrap_err();
+        let mut so_far = Report::default();
+        let both = (&target, &references);
+        let error = collect_into(&mut so_far, both, &options(), &Control::new()).await.unwrap_err();
         let CollectError::Sweep { removed, .. } = error else { panic!("{error}") };
+        assert_eq!((so_far.end, so_far.references, so_far.removed), (End::Failed, 12, removed));
         let mut stored = 0;
         for number in 0..20 {
             stored += u64::from(fixture.holds(&digest(number)).await);

@@ -6,8 +6,25 @@ use std::io;
 use anyhow::anyhow;
 use coldkeep_client::{BackupError, ConnectError, RequestError, RestoreError};
 
-/// Exit code of every failure (spec `client.md` §1).
+/// Exit code of every failure (spec `client.md` §1) but those that [`exit_code`] tells apart.
 pub const FAILURE: u8 = 255;
+
+/// Exit code of a collection that came to its end and found chunks missing.
+const MISSING_CHUNKS: u8 = 2;
+
+/// Chunks that snapshots refer to are missing; the report was shown.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{chunks} chunks that snapshots refer to are missing; back these up again, `coldkeep verify` tells what else is broken"
+)]
+pub(crate) struct MissingChunks {
+    pub(crate) chunks: u64,
+}
+
+/// Returns the exit code of a command that ended with this error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<MissingChunks>() { MISSING_CHUNKS } else { FAILURE }
+}
 
 /// A signal ended the command.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +110,13 @@ mod tests {
         ] {
             assert!(describe(&error).contains("set PBS_FINGERPRINT"), "{}", describe(&error));
         }
+    }
+
+    #[test]
+    fn missing_chunks_have_an_exit_code_of_their_own() {
+        assert_eq!(exit_code(&MissingChunks { chunks: 3 }.into()), 2);
+        assert_eq!(exit_code(&anyhow!("disk on fire")), 255);
+        assert_eq!(exit_code(&Interrupted.into()), 255);
     }
 
     #[test]

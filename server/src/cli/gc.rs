@@ -1,21 +1,21 @@
 //! `coldkeep gc`.
 
+mod report;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use coldkeep_client::{GcRun, GcStatus, Store};
-use coldkeep_gc::{Report, Tally};
+use coldkeep_gc::Report;
 use serde::Serialize;
 
+use super::failure::MissingChunks;
 use super::human;
 use super::shell::Shell;
 use super::table::{Align, Table, facts};
 use super::target::{Missing, Target, embedded_limits};
 use super::task::follow;
-
-/// Broken indexes that are named; the report has more.
-const NAMES_MAX: usize = 5;
 
 /// The arguments of `coldkeep gc`.
 #[derive(Debug, Args)]
@@ -70,9 +70,15 @@ impl Gc {
         let collect = async |store: Store| collect(&store, dry_run, rate).await;
         let outcome = self.target.run_within(shell, Missing::Refuse, limits, collect).await?;
         shell.show(&outcome, |outcome| match outcome {
-            Outcome::Full { report, .. } => describe_report(report),
+            Outcome::Full { report, .. } => report::describe(report),
             Outcome::Stock(status) => describe(status),
-        })
+        })?;
+        match &outcome {
+            Outcome::Full { report, .. } if report.missing.chunks > 0 => {
+                bail!(MissingChunks { chunks: report.missing.chunks })
+            }
+            Outcome::Full { .. } | Outcome::Stock(_) => Ok(()),
+        }
     }
 }
 
@@ -105,7 +111,7 @@ fn history_table(runs: &[GcRun]) -> String {
         // What is damaged, or of a run that failed, shows nothing.
         let report: Option<Report> = serde_json::from_value(run.report.clone()).ok();
         let count = |of: fn(&Report) -> u64| report.as_ref().map_or_else(String::new, |r| of(r).to_string());
-        let is_dry = report.as_ref().is_some_and(|report| report.dry_run);
+        let is_dry = run.dry_run || report.as_ref().is_some_and(|report| report.dry_run);
         table.push([
             human::time(run.ended_at),
             if is_dry { format!("{} (dry run)", run.state) } else { run.state.clone() },
@@ -116,72 +122,6 @@ fn history_table(runs: &[GcRun]) -> String {
         ]);
     }
     table.render("no collection has ended yet")
-}
-
-/// Writes what a collection found and did.
-fn describe_report(report: &Report) -> String {
-    let tally =
-        |tally: &Tally, noun| format!("{} in {}", human::bytes(tally.bytes), human::count(tally.count, noun));
-    let removed = if report.dry_run { "would be removed" } else { "removed" };
-    let mut lines = vec![
-        ("indexes", format!("{}, {}", report.indexes, human::bytes(report.index_data_bytes))),
-        ("references", format!("{} to {}", report.references, human::count(report.distinct_chunks, "chunk"))),
-        ("kept", tally(&report.kept, "chunk")),
-        (removed, tally(&report.removed, "chunk")),
-        ("unused but too young", tally(&report.pending, "chunk")),
-    ];
-    let left_over = report.temporary_removed.count + report.uploads_removed.count;
-    let healed = report.healed.markers_created + report.healed.markers_removed;
-    let bad = report.bad_removed.count + report.bad_kept.count;
-    let unfinished = report.unfinished.removed + report.unfinished.in_use;
-    let rare = [
-        ("in limbo", report.in_limbo.count, tally(&report.in_limbo, "chunk")),
-        ("not deleted", report.failed.count, tally(&report.failed, "object")),
-        ("MISSING", report.missing.chunks, missing(report)),
-        ("damaged", bad, format!("{} {removed}, {} left", report.bad_removed.count, report.bad_kept.count)),
-        ("left-over files", left_over, format!("{left_over} {removed}")),
-        (
-            "unfinished snapshots",
-            unfinished,
-            format!("{} {removed}, {} in use", report.unfinished.removed, report.unfinished.in_use),
-        ),
-        ("healed", healed, human::count(healed, "marker")),
-    ];
-    lines.extend(rare.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, _, text)| (name, text)));
-    lines.extend(report.missing.failure.iter().map(|failure| ("audit INCOMPLETE", failure.clone())));
-    let unread = report.missing.unread_indexes;
-    if unread > 0 {
-        lines.push(("not read again", broken_count(unread)));
-    }
-    let unexpected = &report.unexpected_indexes;
-    lines.extend(unexpected.iter().take(NAMES_MAX).map(|index| ("unexpected index", index.clone())));
-    let failures = report.unfinished.failures.iter().take(NAMES_MAX);
-    lines.extend(failures.map(|failure| ("not removed", failure.clone())));
-    let requests: Vec<_> = report.requests.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    if !requests.is_empty() {
-        lines.push(("requests", requests.join(", ")));
-    }
-    let seconds = report.phases.iter().map(|time| time.seconds).sum::<f64>();
-    lines.push(("duration", human::duration(Duration::from_secs_f64(seconds.max(0.0)))));
-    lines.push(("deduplication", format!("{:.2} times", report.dedup_factor)));
-    facts(&lines)
-}
-
-fn missing(report: &Report) -> String {
-    let missing = &report.missing;
-    let broken = missing.broken_indexes.len() as u64 + missing.broken_indexes_unnamed;
-    let names = missing.broken_indexes.iter().take(NAMES_MAX).map(|broken| broken.index.as_str());
-    let names = names.collect::<Vec<_>>().join(", ");
-    format!(
-        "{}; broken: {} ({names}{})",
-        human::count(missing.chunks, "chunk"),
-        broken_count(broken),
-        if broken > NAMES_MAX as u64 { ", …" } else { "" }
-    )
-}
-
-fn broken_count(broken: u64) -> String {
-    if broken == 1 { "1 index".to_owned() } else { format!("{broken} indexes") }
 }
 
 /// Writes the figures of a collection.
@@ -208,30 +148,7 @@ pub(crate) fn describe(status: &GcStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use coldkeep_gc::BrokenIndex;
-
     use super::*;
-
-    #[test]
-    fn a_report_is_shown_with_what_is_out_of_the_ordinary() {
-        let mut report = Report::default();
-        report.kept = Tally { count: 1, bytes: 4 << 20 };
-        let text = describe_report(&report);
-        assert!(text.contains("4.00 MiB in 1 chunk") && text.contains("removed:"), "{text}");
-        assert!(
-            !text.contains("MISSING") && !text.contains("in limbo") && !text.contains("requests"),
-            "{text}"
-        );
-        report.dry_run = true;
-        report.missing.chunks = 2;
-        report.missing.broken_indexes =
-            vec![BrokenIndex { index: "host/a/1/x.didx".to_owned(), missing_references: 3 }];
-        report.requests.insert("ListObjectsV2".to_owned(), 7);
-        let text = describe_report(&report);
-        assert!(text.contains("would be removed:"), "{text}");
-        assert!(text.contains("2 chunks; broken: 1 index (host/a/1/x.didx)"), "{text}");
-        assert!(text.contains("ListObjectsV2 7"), "{text}");
-    }
 
     #[test]
     fn figures_are_shown() {

@@ -42,7 +42,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use data_dir::default_data_dir;
-pub use failure::{FAILURE, describe};
+pub use failure::{FAILURE, describe, exit_code};
 
 use location::DataFolder;
 use shell::{OutputFormat, Shell};

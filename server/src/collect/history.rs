@@ -26,11 +26,21 @@ pub(crate) struct PastRun {
     pub(crate) upid: String,
     /// When it ended, in Unix seconds of the store clock.
     pub(crate) ended_at: i64,
-    /// `OK`, `stopped`, or what went wrong.
+    /// `OK`, `WARNINGS: n`, `stopped`, or what went wrong.
     pub(crate) state: String,
-    /// The whole report; absent if the run failed.
+    /// Whether it was to remove nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// The whole report, also of what a run did until it failed; absent if it did not begin.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(crate) report: Value,
+}
+
+impl PastRun {
+    /// Returns whether it was to remove nothing. Of earlier versions only the report says so.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry_run || self.report["dry_run"] == true
+    }
 }
 
 /// Reads the runs of a datastore, the newest first. Lines that are damaged are left out.
@@ -84,6 +94,15 @@ fn with_line(before: &str, line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dry_run_is_told_by_what_earlier_versions_wrote_too() {
+        let is_dry = |line: &str| serde_json::from_str::<PastRun>(line).unwrap().is_dry();
+        assert!(is_dry(r#"{"upid":"U","ended-at":1,"state":"OK","report":{"dry_run":true}}"#));
+        assert!(!is_dry(r#"{"upid":"U","ended-at":1,"state":"OK","report":{"dry_run":false}}"#));
+        assert!(is_dry(r#"{"upid":"U","ended-at":1,"state":"disk on fire","dry-run":true}"#));
+        assert!(!is_dry(r#"{"upid":"U","ended-at":1,"state":"disk on fire"}"#));
+    }
 
     #[test]
     fn the_newest_runs_are_kept_within_the_bounds() {

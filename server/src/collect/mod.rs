@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coldkeep_chunk_store::AnyStore;
 use coldkeep_datastore::{Datastore, ReferenceError, TreeError};
-use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, SweepTarget, collect};
+use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, SweepTarget, collect_into};
 pub(crate) use history::{PastRun, read as history};
 use log::Watch;
 pub use references::StoreReferences;
@@ -45,24 +45,31 @@ pub(crate) async fn run(
     let mode = if options.dry_run { " (dry run)" } else { "" };
     task.log(format!("starting garbage collection{mode} on store {}", store.name()));
     let used_before = used(store).await;
+    let mut report = Report::default();
     let collected = match store.chunks() {
-        AnyStore::Folder(chunks) => drive(&**chunks, store, options, task).await,
-        AnyStore::Bucket(chunks) => drive(&**chunks, store, options, task).await,
+        AnyStore::Folder(chunks) => drive(&**chunks, store, (options, &mut report), task).await,
+        AnyStore::Bucket(chunks) => drive(&**chunks, store, (options, &mut report), task).await,
     };
-    let (state, report) = match &collected {
-        Ok(report) if report.end == End::Cancelled => ("stopped".to_owned(), Some(report)),
-        Ok(report) => ("OK".to_owned(), Some(report)),
-        Err(error) => (chain(error), None),
+    let has_begun = report.started_at != 0;
+    if has_begun {
+        log::log_report(&report, task);
+    }
+    let state = match &collected {
+        Ok(()) if report.end == End::Cancelled => "stopped".to_owned(),
+        // As the task itself ends: stock clients take warnings for an end as good as any.
+        Ok(()) => task.status_if_done(),
+        Err(error) => chain(error),
     };
     let past = PastRun {
         upid: task.upid().to_string(),
         ended_at: store.chunks().now().unix_seconds(),
         state,
-        report: report.map(|report| serde_json::to_value(report).unwrap_or_default()).unwrap_or_default(),
+        dry_run: options.dry_run,
+        // What a run that failed did until then is counted, too.
+        report: has_begun.then(|| serde_json::to_value(&report).unwrap_or_default()).unwrap_or_default(),
     };
     let remembered = history::add(store, &past).await;
-    let report = collected?;
-    log::log_report(&report, task);
+    collected?;
     if report.end == End::Cancelled {
         return Err(CollectTaskError::Stopped);
     }
@@ -80,20 +87,20 @@ pub(crate) async fn run(
 async fn drive<T: SweepTarget<Error = StoreSweepError>>(
     target: &T,
     store: &Arc<Datastore>,
-    options: &Options,
+    (options, report): (&Options, &mut Report),
     task: &TaskHandle,
-) -> Result<Report, CollectError<StoreSweepError, ReferenceError>> {
+) -> Result<(), CollectError<StoreSweepError, ReferenceError>> {
     let control = Control::new();
     let references = StoreReferences::new(Arc::clone(store));
-    let mut collection = std::pin::pin!(collect(target, &references, options, &control));
+    let mut collection = std::pin::pin!(collect_into(report, (target, &references), options, &control));
     let mut watch = Watch::default();
     loop {
         tokio::select! {
-            report = &mut collection => {
+            ended = &mut collection => {
                 watch.look(control.progress(), task);
-                return report;
+                return ended;
             }
-            // The run then ends by itself, between two removals.
+            // The run then ends by itself.
             () = task.cancelled(), if !control.is_cancelled() => control.cancel(),
             () = tokio::time::sleep(PROGRESS_INTERVAL) => watch.look(control.progress(), task),
         }

@@ -27,6 +27,38 @@ impl StoreReferences {
         Self { store, left_out: OnceLock::new() }
     }
 
+    /// Says what [`Self::clear`] would do, and leaves it out from then on.
+    async fn foresee(&self, cutoff: StoreTime, control: &Control) -> Tidied {
+        let mut tidied = Tidied::default();
+        match control.unless_cancelled(self.store.unfinished(cutoff)).await {
+            None => {}
+            Some(Ok(unfinished)) => {
+                (tidied.removed, tidied.in_use) = (unfinished.clearable.len() as u64, unfinished.in_use);
+                unfinished.errors.iter().for_each(|error| tidied.note_failure(chain(error)));
+                // Once a run; a second call would find the same.
+                let _ = self.left_out.set(unfinished.clearable);
+            }
+            Some(Err(error)) => tidied.note_failure(chain(&error)),
+        }
+        tidied
+    }
+
+    /// Removes what no session will finish. The listing is given up when the run is cancelled; a removal comes to its end.
+    async fn clear(&self, cutoff: StoreTime, control: &Control) -> Tidied {
+        let mut tidied = Tidied::default();
+        match control.unless_cancelled(self.store.list_content()).await {
+            None => {}
+            Some(Ok(listing)) => {
+                let is_cancelled = || control.is_cancelled();
+                let cleared = self.store.clear_unfinished_of(listing, cutoff, &is_cancelled).await;
+                (tidied.removed, tidied.in_use) = (cleared.snapshots, cleared.in_use);
+                cleared.errors.iter().for_each(|error| tidied.note_failure(chain(error)));
+            }
+            Some(Err(error)) => tidied.note_failure(chain(&error)),
+        }
+        tidied
+    }
+
     fn is_left_out(&self, index: &IndexFile) -> bool {
         let IndexPlace::Snapshot(ns, snapshot) = index.place() else { return false };
         self.left_out.get().is_some_and(|left_out| left_out.contains(&(ns.clone(), snapshot.clone())))
@@ -48,28 +80,7 @@ impl References for StoreReferences {
     }
 
     async fn tidy(&self, cutoff: StoreTime, dry_run: bool, control: &Control) -> Tidied {
-        let mut tidied = Tidied::default();
-        if dry_run {
-            match self.store.unfinished(cutoff).await {
-                Ok(unfinished) => {
-                    (tidied.removed, tidied.in_use) = (unfinished.clearable.len() as u64, unfinished.in_use);
-                    tidied.failures.extend(unfinished.errors.iter().map(|error| chain(error)));
-                    // Once a run; a second call would find the same.
-                    let _ = self.left_out.set(unfinished.clearable);
-                }
-                Err(error) => tidied.failures.push(chain(&error)),
-            }
-            return tidied;
-        }
-        match self.store.clear_unfinished(cutoff, &|| control.is_cancelled()).await {
-            Ok(cleared) => {
-                tidied.removed = cleared.snapshots;
-                tidied.in_use = cleared.in_use;
-                tidied.failures.extend(cleared.errors.iter().map(|error| chain(error)));
-            }
-            Err(error) => tidied.failures.push(chain(&error)),
-        }
-        tidied
+        if dry_run { self.foresee(cutoff, control).await } else { self.clear(cutoff, control).await }
     }
 
     async fn read(&self, index: &IndexFile, mut sink: Sink) -> Result<Outcome, ReferenceError> {

@@ -40,6 +40,14 @@ impl TaskHandle {
         self.log(format!("WARNING: {}", text.as_ref()));
     }
 
+    /// Returns how a task is noted that ends well now: `OK`, or `WARNINGS: n` after [`TaskHandle::warn`].
+    pub fn status_if_done(&self) -> String {
+        match self.shared.warnings.load(Ordering::Relaxed) {
+            0 => "OK".to_owned(),
+            warnings => format!("WARNINGS: {warnings}"),
+        }
+    }
+
     /// Tells whether somebody asked the task to stop.
     pub fn is_cancelled(&self) -> bool {
         self.shared.stop.is_cancelled()

@@ -284,8 +284,7 @@ async fn run<E: std::error::Error + Send>(mut ending: Ending, work: impl Future<
     let warnings = shared.warnings.load(Ordering::Relaxed);
     let handle = TaskHandle { shared };
     let status = match result {
-        Ok(()) if warnings == 0 => "OK".to_owned(),
-        Ok(()) => format!("WARNINGS: {warnings}"),
+        Ok(()) => handle.status_if_done(),
         Err(error) => one_line(&crate::api::chain(&error)),
     };
     let is_good = status == "OK" || warnings > 0 && status.starts_with("WARNINGS");

@@ -570,6 +570,40 @@ fn text_is_for_people() {
     assert!(place.text(&["status"]).contains("hosts:"));
 }
 
+/// Finds the chunks of a data folder.
+fn chunks_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            found.extend(chunks_below(&path));
+        } else if name.len() == 64 {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Goal: whoever looks at nothing but the exit status learns that data is lost.
+/// Method: take a chunk away and collect.
+#[test]
+fn a_collection_that_finds_chunks_missing_has_an_exit_status_of_its_own() {
+    let place = Place::folder();
+    place.write("x", &noise(1, 100_000));
+    place.backup(&["a.img:x"], &[]);
+    place.text(&["gc"]);
+    std::fs::remove_file(&chunks_below(&place.path("data"))[0]).unwrap();
+    for arguments in [&["gc", "--dry-run"][..], &["gc"]] {
+        let Output { status, stdout, stderr } = place.output(arguments);
+        assert_eq!(status.code(), Some(2));
+        let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+        assert!(stdout.contains("MISSING:") && stdout.contains("1 chunk; broken: 1 index"), "{stdout}");
+        assert!(stderr.starts_with("Error: 1 chunks that snapshots refer to are missing"), "{stderr}");
+    }
+    let history = place.json(&["gc", "--history"]);
+    assert_eq!((&history[0]["state"], &history[2]["state"]), (&json!("WARNINGS: 2"), &json!("OK")));
+}
+
 #[test]
 fn bad_usage_fails_like_everything_else_and_help_does_not() {
     let place = Place::folder();

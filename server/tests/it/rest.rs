@@ -310,6 +310,7 @@ async fn the_report_of_a_collection_tells_what_is_out_of_the_ordinary() {
     assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "WARNINGS: 4");
     let status = root.get(&format!("{STORE}/gc")).await.data();
     assert_eq!(status["upid"], json!(null), "a dry run is no result");
+    assert_eq!(status["last-run-endtime"], json!(null), "and no run");
     root.post(&format!("{STORE}/gc")).await.ok();
     assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "WARNINGS: 4");
 
@@ -324,6 +325,27 @@ async fn the_report_of_a_collection_tells_what_is_out_of_the_ordinary() {
     assert_eq!(only, json!([runs[0]]));
     let upid = dry.as_str().unwrap().replace(':', "%3A").replace('@', "%40");
     assert_eq!(root.get(&format!("{STORE}/gc-history?upid={upid}")).await.data(), json!([runs[1]]));
+}
+
+/// Goal: whoever asks for the last collection is told of the last that could remove something, with figures that belong
+/// together.
+/// Method: a real run, then a dry one that ends otherwise.
+#[tokio::test]
+async fn the_last_collection_is_never_a_dry_run() {
+    let server = TestServer::with_grace(Duration::ZERO).await;
+    let root = server.root().await;
+    let chunk = Chunk::of(noise(1, 5000));
+    crate::material::backup(&root, "h1", TIME, &[&chunk]).await;
+    let real = root.post(&format!("{STORE}/gc")).await.data();
+    assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "OK");
+    let before = root.get(&format!("{STORE}/gc")).await.data();
+    let digest = chunk.digest.to_string();
+    std::fs::remove_file(server.store_folder().join(".chunks").join(&digest[..4]).join(&digest)).unwrap();
+    root.post(&format!("{STORE}/gc?dry-run=1")).await.ok();
+    assert_eq!(crate::material::task_end(&root, "garbage_collection").await, "WARNINGS: 2");
+    let after = root.get(&format!("{STORE}/gc")).await.data();
+    assert_eq!((&after["upid"], &after["last-run-state"]), (&real, &json!("OK")));
+    assert_eq!(after, before);
 }
 
 #[tokio::test]

@@ -112,3 +112,80 @@ async fn an_object_that_goes_during_a_refresh_does_not_stop_it() {
     assert_eq!(store.group_notes(&root, &made.group).await.unwrap(), "");
     assert!(store.manifest(&root, &snapshot(FIRST)).await.is_ok());
 }
+
+fn index_gets(fixture: &Fixture) -> usize {
+    let log = fixture.backend().log();
+    let is_one = |keys: &[String]| keys.iter().any(|key| key.starts_with(".cnt/") && key.ends_with(".didx"));
+    log.iter().filter(|request| request.kind == RequestKind::Get && is_one(&request.keys)).count()
+}
+
+/// Files in the folder of kept copies: copies and records of them.
+fn kept(fixture: &Fixture) -> (Vec<std::path::PathBuf>, Vec<std::path::PathBuf>) {
+    let listed = std::fs::read_dir(fixture.path(".coldkeep/mark")).into_iter().flatten();
+    let paths = listed.map(|entry| entry.unwrap().path());
+    paths.partition(|path| path.extension().is_none())
+}
+
+/// Lists all indexes and reads them; returns how many index objects were fetched for it, and how many digests there are.
+async fn mark(fixture: &Fixture) -> (usize, usize) {
+    let before = index_gets(fixture);
+    let digests = fixture.references().await.len();
+    (index_gets(fixture) - before, digests)
+}
+
+/// Goal: where tags prove nothing, an index is fetched once and not by each run.
+/// Method: hide the tags, mark twice, make a snapshot more, then forget one.
+#[tokio::test]
+async fn without_tags_an_unchanged_index_is_fetched_once() {
+    let fixture = Fixture::in_bucket().await;
+    let first = fixture.backup(FIRST, &[b"one"]).await;
+    abort_after_index(&fixture, SECOND).await;
+    fixture.backend().hide_tags();
+    assert_eq!(mark(&fixture).await, (2, 2));
+    assert_eq!(mark(&fixture).await, (0, 2), "the record vouches for the copy");
+    let (copies, records) = kept(&fixture);
+    assert_eq!((copies.len(), records.len()), (1, 2), "the file of the tree serves as the other copy");
+    fixture.backup("host/x/2026-01-03T00:00:00Z", &[b"one", b"three"]).await;
+    assert_eq!(mark(&fixture).await, (1, 3));
+    assert_eq!(mark(&fixture).await, (0, 3));
+    fixture.store.forget(&Namespace::root(), &first).await.unwrap();
+    fixture.expire();
+    assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 1);
+    assert_eq!(mark(&fixture).await, (0, 2));
+    let (copies, records) = kept(&fixture);
+    assert_eq!((copies.len(), records.len()), (0, 1), "what is no longer listed is gone");
+}
+
+/// Goal: nothing but what was fetched for the listed object counts (I6).
+/// Method: tear, change and swap the copy, its record and the file of the tree; replace the object.
+#[tokio::test]
+async fn without_tags_a_copy_in_doubt_is_fetched_again() {
+    let fixture = Fixture::in_bucket().await;
+    abort_after_index(&fixture, SECOND).await;
+    fixture.backend().hide_tags();
+    assert_eq!(mark(&fixture).await, (1, 1));
+    let (copies, records) = kept(&fixture);
+    let (copy, record) = (&copies[0], &records[0]);
+    let whole = std::fs::read(copy).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let torn = [&whole[..whole.len() - 10], &[0; 10]].concat();
+    for bad in [changed, torn, whole[..whole.len() - 40].to_vec(), Vec::new()] {
+        std::fs::write(copy, bad).unwrap();
+        assert_eq!(mark(&fixture).await, (1, 1));
+        assert_eq!(std::fs::read(copy).unwrap(), whole);
+    }
+    for bad in [&b""[..], &[0; 64], Digest::of(b"another").to_string().as_bytes()] {
+        std::fs::write(record, bad).unwrap();
+        assert_eq!(mark(&fixture).await, (1, 1));
+    }
+    assert_eq!(mark(&fixture).await, (0, 1));
+    // A retry replaces the object by one of the same length.
+    let writer = fixture.begin(SECOND).await;
+    upload_stream(&writer, "a.didx", &[b"six"]).await;
+    writer.abort().await.unwrap();
+    let before = index_gets(&fixture);
+    assert!(fixture.references().await.contains(&Digest::of(b"six")));
+    assert_eq!(index_gets(&fixture) - before, 1);
+    assert!(!copy.exists(), "the version before is no longer listed");
+}

@@ -193,3 +193,21 @@ async fn a_dry_run_changes_nothing_and_foretells_the_real_one() {
     assert!(dry.removed.count >= 4 && dry.healed.markers_created == 1, "{dry}");
     scene.assert_clean_end().await;
 }
+
+/// Goal: a dry run tells of markers only what the real run would do to them.
+/// Method: some page of the listing is cut, in both: an object that was not listed is there for whoever asks for it.
+#[tokio::test]
+async fn a_dry_run_whose_listing_is_cut_foretells_the_real_one() {
+    for page in 0..30 {
+        let mut scene = Scene::filled().await;
+        let mut healed = Vec::new();
+        for dry_run in [true, false] {
+            scene.backend.cut_listings(Which::next(RequestKind::List).after(page), 1);
+            let report = assert_completed(scene.run_with(no_grace().with_dry_run(dry_run)).await);
+            scene.backend.clear_rules();
+            healed.push((report.healed, report.missing.chunks));
+        }
+        assert_eq!(healed[0], healed[1], "page {page}");
+        scene.assert_clean_end().await;
+    }
+}

@@ -1,5 +1,7 @@
 //! Garbage collection: start it, ask for the last result.
 
+use std::collections::BTreeSet;
+
 use coldkeep_datastore::{Datastore, StoreName};
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/admin/datastore/{store}/gc",
-        doc: "Returns the result of the last complete collection, and how the last one ended.",
+        doc: "Returns the result of the last complete collection, and how the last one ended; dry runs do not count.",
         params: &[STORE],
         body: BodyKind::Params,
         access: Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::NONE },
@@ -83,7 +85,11 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
     let store = call.state.datastore(&name)?;
     let mut status = stored_status(&store).await;
     status["store"] = json!(name);
-    let last = last_run(&call.state, &name, |task| task.finished.is_some());
+    let runs = collect::history(&store).await;
+    let dry: BTreeSet<&str> = runs.iter().filter(|run| run.is_dry()).map(|run| run.upid.as_str()).collect();
+    // A dry run is no run to whoever asks when one is due, or what became of the last.
+    let is_last = |task: &TaskInfo| task.finished.is_some() && !dry.contains(task.upid.to_string().as_str());
+    let last = last_run(&call.state, &name, is_last);
     if let Some(TaskInfo { upid, finished: Some(finished) }) = last {
         status["last-run-endtime"] = finished.endtime.into();
         status["duration"] = finished.endtime.saturating_sub(i64::from(upid.starttime)).into();
