@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coldkeep_client::{BackupError, BackupSession, ImageSource, RequestError, Store};
 use coldkeep_datastore::SnapshotName;
@@ -15,9 +15,12 @@ use crate::site::{archive, collect, small, snapshot};
 use super::Choices;
 use super::ledger::{Backup, IMAGE, Ledger, STREAM};
 
+/// Longest time until a group takes a backup: what closes it lasts for seconds.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
+
 /// What the load does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A backup has begun.
     Begun,
     /// The last archive of a backup is up, and the commit is asked for.
@@ -105,21 +108,22 @@ impl Load {
     }
 }
 
-/// Begins a backup; while the cleaner removes the snapshot that it would build on, it is refused and asks again.
+/// Begins a backup; while the cleaner removes the snapshot that it would build on, or a path in a bucket is closed after a
+/// crash (R19), it is refused and asks again.
 async fn begin(store: &Store, name: &SnapshotName) -> Result<BackupSession, RequestError> {
-    for _ in 0..200 {
+    let until = Instant::now() + FREE_WITHIN;
+    loop {
         match store.begin_backup(name, small()).await {
-            Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => {
+            Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) && Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             begun => return begun,
         }
     }
-    store.begin_backup(name, small()).await
 }
 
 /// Makes one backup, and keeps the ledger.
-pub(super) async fn back_up(
+pub(crate) async fn back_up(
     store: &Store,
     ledger: &Ledger,
     id: &str,
