@@ -20,7 +20,7 @@ use crate::site::{Site, assert_restores, assert_verifies_in_time, chunk_files, c
 use self::ledger::{Backup, IMAGE, Ledger, STREAM};
 use self::load::{Event, Load, back_up};
 
-pub(crate) const WRITERS: u64 = 4;
+const WRITERS: u64 = 4;
 /// Snapshots kept from one round to the next; more would only make the checks slow.
 const KEPT: usize = 10;
 /// How long an event that a kill waits for may take on a busy machine.

@@ -252,13 +252,15 @@ pub(crate) async fn begin_when_free(store: &Store, name: &SnapshotName) -> Backu
     panic!("the group of {name} was not free within 5 s");
 }
 
-/// Everything in the chunk folder of a store, temporary files included.
+/// Everything in the folders of a store's chunks, temporary files included.
 pub(crate) fn chunk_files(site: &Site) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for prefix in std::fs::read_dir(site.store_folder().join(".chunks")).unwrap() {
-        files.extend(std::fs::read_dir(prefix.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
-    }
-    files
+    let entries = |folder: &Path| {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let mut folders = entries(&site.store_folder().join(".chunks"));
+    // A crash may have left the file that probes times (R12) beside them, until the next run.
+    folders.retain(|path| path.is_dir());
+    folders.iter().flat_map(|folder| entries(folder)).collect()
 }
 
 /// Bytes that do not compress, of which [`Content`]s are cut.

@@ -55,6 +55,8 @@ enum State {
 pub(crate) struct Ledger {
     entries: Mutex<BTreeMap<SnapshotName, (State, Backup)>>,
     last_time: AtomicI64,
+    /// What was written last into each group, finished or not.
+    begun: Mutex<BTreeMap<String, Backup>>,
 }
 
 impl Ledger {
@@ -65,6 +67,15 @@ impl Ledger {
     /// A backup time later than all before.
     pub(super) fn next_time(&self) -> i64 {
         1_700_000_000 + self.last_time.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, id: &str, backup: &Backup) {
+        self.begun.lock().unwrap().insert(id.to_owned(), backup.clone());
+    }
+
+    /// The last backup of each group that was begun.
+    pub(crate) fn begun(&self) -> BTreeMap<String, Backup> {
+        self.begun.lock().unwrap().clone()
     }
 
     pub(super) fn finishing(&self, name: &SnapshotName, backup: Backup) {

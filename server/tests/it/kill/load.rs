@@ -46,9 +46,12 @@ impl Load {
         let _ = self.events.send(event);
     }
 
-    /// Whatever fails before the kill is a failure of the test.
-    fn expect_killed(&self, what: &str, error: &dyn Error) {
-        assert!(self.is_killed.load(Ordering::SeqCst), "{what} failed under load: {}", chain(error));
+    /// Whether the server was killed. Whatever fails before is a failure of the test, unless a busy machine took longer over
+    /// a request to a bucket than the few seconds that it is good for: that is no success, and all goes on.
+    fn is_over(&self, what: &str, error: &dyn Error) -> bool {
+        let (is_killed, why) = (self.is_killed.load(Ordering::SeqCst), chain(error));
+        assert!(is_killed || why.contains("Request has expired"), "{what} failed under load: {why}");
+        is_killed
     }
 
     /// Makes backups of one group; returns how many.
@@ -56,8 +59,9 @@ impl Load {
         for count in 0.. {
             let backup = Backup::choose(&mut self.choices);
             let tell = |event| self.tell(event);
-            if let Err(error) = back_up(&self.store, &self.ledger, &id, backup, tell).await {
-                self.expect_killed("a backup", &error);
+            if let Err(error) = back_up(&self.store, &self.ledger, &id, backup, tell).await
+                && self.is_over("a backup", &error)
+            {
                 return count;
             }
         }
@@ -79,10 +83,7 @@ impl Load {
         self.tell(Event::Collecting);
         match collect(&self.store).await {
             Ok(()) => true,
-            Err(error) => {
-                self.expect_killed("a collection", &error);
-                false
-            }
+            Err(error) => !self.is_over("a collection", &error),
         }
     }
 
@@ -99,10 +100,7 @@ impl Load {
             Ok(()) => self.ledger.forgotten(name),
             // A running backup is based on it.
             Err(RequestError::Refused { .. }) => self.ledger.kept(name),
-            Err(error) => {
-                self.expect_killed("a removal", &error);
-                return false;
-            }
+            Err(error) => return !self.is_over("a removal", &error),
         }
         true
     }
@@ -132,6 +130,7 @@ pub(crate) async fn back_up(
 ) -> Result<(), BackupError> {
     let name = snapshot(id, ledger.next_time());
     let session = begin(store, &name).await?;
+    ledger.begin(id, &backup);
     tell(Event::Begun);
     let image = ImageSource::reader(backup.image.reader(), backup.image.len() as u64);
     let (image_name, stream_name) = (archive(IMAGE), archive(STREAM));
