@@ -27,7 +27,8 @@ Usage: cargo xtask VERB
                                     the rules as a state machine, explored to the end: all on, then each part off
   sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
                                     the store and the collector on a simulated bucket, disk and clock
-  crash [--rounds N]                kills a loaded server N times (default 50) and checks what is left
+  crash [--rounds N] [--power]      kills a loaded server N times (default 50) and checks what is left; with --power
+                                    takes the power away, from a disk that loses what was not synced
   faults [--rounds N]               backs up, restores and collects over a line that fails all the time, N times
                                     (default 50)
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
@@ -40,6 +41,9 @@ Usage: cargo xtask VERB
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
            [--endpoint URL --bucket NAME --access-key KEY --secret-key-env VARIABLE [--region NAME]]
                                     our S3 client beside others, one process a case";
+
+/// Rounds of a campaign if none are named.
+const ROUNDS: u32 = 50;
 
 /// The parsed command line.
 #[derive(Debug, PartialEq)]
@@ -57,7 +61,7 @@ pub(crate) enum Verb {
     Matrix(MatrixFlags),
     Sim(SimFlags),
     Model(ModelFlags),
-    Crash(RoundsFlags),
+    Crash(CrashFlags),
     Faults(RoundsFlags),
     Fuzz(FuzzFlags),
     Bench(BenchFlags),
@@ -80,6 +84,14 @@ pub(crate) struct SimFlags {
 #[derive(Debug, PartialEq)]
 pub(crate) struct ModelFlags {
     pub(crate) pass_on: Vec<OsString>,
+}
+
+/// Flags of `crash`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CrashFlags {
+    pub(crate) rounds: RoundsFlags,
+    /// Power cuts instead of kills.
+    pub(crate) power: bool,
 }
 
 /// Flags of `crash` and `faults`.
@@ -137,7 +149,7 @@ impl Flags {
             "matrix" => Verb::Matrix(matrix::parse(&mut args)?),
             "sim" => Verb::Sim(SimFlags { pass_on: args.raw_args()?.collect() }),
             "model" => Verb::Model(model(&mut args)?),
-            "crash" => Verb::Crash(rounds(&mut args)?),
+            "crash" => Verb::Crash(crash(&mut args)?),
             "faults" => Verb::Faults(rounds(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
             "bench" => Verb::Bench(bench(&mut args)?),
@@ -200,8 +212,20 @@ fn model(args: &mut lexopt::Parser) -> Result<ModelFlags> {
     Ok(ModelFlags { pass_on })
 }
 
+fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
+    let mut flags = CrashFlags { rounds: RoundsFlags { rounds: ROUNDS }, power: false };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("power") => flags.power = true,
+            Long("rounds") => flags.rounds.rounds = at_least_one("--rounds", args)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(flags)
+}
+
 fn rounds(args: &mut lexopt::Parser) -> Result<RoundsFlags> {
-    let mut rounds = 50;
+    let mut rounds = ROUNDS;
     while let Some(arg) = args.next()? {
         match arg {
             Long("rounds") => rounds = at_least_one("--rounds", args)?,
@@ -291,7 +315,9 @@ mod tests {
             parse("sim --seeds 3 --minutes 1").unwrap(),
             Verb::Sim(SimFlags { pass_on: ["--seeds", "3", "--minutes", "1"].map(OsString::from).to_vec() })
         );
-        assert_eq!(parse("crash --rounds 7").unwrap(), Verb::Crash(RoundsFlags { rounds: 7 }));
+        let crash = |rounds, power| Verb::Crash(CrashFlags { rounds: RoundsFlags { rounds }, power });
+        assert_eq!(parse("crash --rounds 7").unwrap(), crash(7, false));
+        assert_eq!(parse("crash --power").unwrap(), crash(50, true));
         assert_eq!(parse("faults").unwrap(), Verb::Faults(RoundsFlags { rounds: 50 }));
         assert_eq!(
             parse("fuzz --seconds 5 --target blob").unwrap(),
@@ -344,7 +370,9 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        for line in ["proof", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0"] {
+        for line in
+            ["proof", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0", "faults --power"]
+        {
             parse(line).unwrap_err();
         }
     }

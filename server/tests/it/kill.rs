@@ -5,8 +5,8 @@
 //! killed and started again and again. A ledger says what the clients were told. `COLDKEEP_KILL_ROUNDS` and
 //! `COLDKEEP_KILL_SEED` choose how often and which choices; the kernel still decides who runs when.
 
-mod ledger;
-mod load;
+pub(crate) mod ledger;
+pub(crate) mod load;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use coldkeep_client::{SnapshotItem, Store, TransferLimits};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::site::{Site, assert_restores, assert_verifies, chunk_files, collect};
+use crate::site::{Site, assert_restores, assert_verifies_in_time, chunk_files, collect};
 
 use self::ledger::{Backup, IMAGE, Ledger, STREAM};
 use self::load::{Event, Load, back_up};
@@ -45,7 +45,7 @@ impl Choices {
 
 /// When the server is killed: so long after this event was seen so many times.
 #[derive(Debug, Clone, Copy)]
-struct Moment {
+pub(crate) struct Moment {
     event: Event,
     times: usize,
     then: Duration,
@@ -53,8 +53,8 @@ struct Moment {
 
 impl Moment {
     /// One round in five at any time, the others where a crash hurts most: in and after commits, in collections and
-    /// removals.
-    fn choose(round: u64, choices: &mut Choices) -> Self {
+    /// removals; at the first of them, or up to the one that is number `times_max`.
+    pub(crate) fn choose(round: u64, times_max: usize, choices: &mut Choices) -> Self {
         let (event, micros) = match round % 5 {
             2 => (Event::Finishing, 30_000),
             3 => (Event::Finished, 2_000),
@@ -63,7 +63,7 @@ impl Moment {
             _ => (Event::Begun, 1_500_000),
         };
         let then = Duration::from_micros(choices.below(micros) as u64);
-        Self { event, times: 1 + choices.below(4), then }
+        Self { event, times: 1 + choices.below(times_max), then }
     }
 
     async fn wait(self, events: &mut UnboundedReceiver<Event>) {
@@ -89,9 +89,9 @@ async fn what_was_acknowledged_survives_sigkill_at_any_moment() {
     let mut site = Site::new();
     let ledger = Arc::new(Ledger::default());
     for round in 1..=rounds {
-        let moment = Moment::choose(round, &mut choices);
+        let moment = Moment::choose(round, 4, &mut choices);
         println!("round {round}: {moment:?}");
-        let loads = run_until(&mut site, &ledger, &mut choices, moment).await;
+        let loads = run_until(&mut site, &ledger, &mut choices, moment, Site::kill).await;
         site.start();
         let store = site.store();
         let found = check(&store, &ledger, &mut choices).await;
@@ -104,8 +104,14 @@ async fn what_was_acknowledged_survives_sigkill_at_any_moment() {
     assert_space_comes_back(&site, &ledger).await;
 }
 
-/// Lets the load run, kills the server at the moment, and returns how many steps of the load were done by then.
-async fn run_until(site: &mut Site, ledger: &Arc<Ledger>, choices: &mut Choices, moment: Moment) -> usize {
+/// Lets the load run, ends the server at the moment, and returns how many steps of the load were done by then.
+pub(crate) async fn run_until(
+    site: &mut Site,
+    ledger: &Arc<Ledger>,
+    choices: &mut Choices,
+    moment: Moment,
+    end: impl FnOnce(&mut Site),
+) -> usize {
     let (sender, mut events) = unbounded_channel();
     let is_killed = Arc::new(AtomicBool::new(false));
     let mut tasks = tokio::task::JoinSet::new();
@@ -124,18 +130,18 @@ async fn run_until(site: &mut Site, ledger: &Arc<Ledger>, choices: &mut Choices,
     let came = tokio::time::timeout(PATIENCE, moment.wait(&mut events)).await;
     assert!(came.is_ok(), "{moment:?} did not come");
     is_killed.store(true, Ordering::SeqCst);
-    site.kill();
+    end(site);
     tasks.join_all().await.into_iter().sum()
 }
 
 /// Compares the store with the ledger, and all data with what it was made of.
-async fn check(store: &Store, ledger: &Ledger, choices: &mut Choices) -> usize {
+pub(crate) async fn check(store: &Store, ledger: &Ledger, choices: &mut Choices) -> usize {
     let listed = store.snapshots(None, None).await.unwrap();
     for item in &listed {
         assert!(item.is_finished(), "unfinished {} is visible", item.name());
     }
     let unsure = ledger.settle(listed.iter().map(SnapshotItem::name));
-    assert_verifies(store).await;
+    assert_verifies_in_time(store).await;
     let mut restored = unsure;
     let committed = ledger.committed();
     let samples = if committed.is_empty() { 0 } else { 4 };
@@ -150,7 +156,7 @@ async fn check(store: &Store, ledger: &Ledger, choices: &mut Choices) -> usize {
     committed.len()
 }
 
-async fn thin_out(store: &Store, ledger: &Ledger) {
+pub(crate) async fn thin_out(store: &Store, ledger: &Ledger) {
     let committed = ledger.committed();
     for (name, _) in &committed[..committed.len().saturating_sub(KEPT)] {
         ledger.forgetting(name);

@@ -49,6 +49,11 @@ impl Serve {
         line.split_whitespace().next()
     }
 
+    /// Sends SIGKILL and does not wait.
+    pub(crate) fn send_kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end; tells whether it was a clean one.
     pub(crate) async fn terminate(mut self) -> bool {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());

@@ -15,7 +15,7 @@ pub(super) const STREAM: &str = "s.bin.didx";
 
 /// What a snapshot was made of.
 #[derive(Debug, Clone)]
-pub(super) struct Backup {
+pub(crate) struct Backup {
     pub(super) image: Content,
     pub(super) stream: Content,
 }
@@ -23,7 +23,7 @@ pub(super) struct Backup {
 impl Backup {
     /// Up to 24 MiB: an image of whole and half chunks, and a stream of pieces of any length. Half of the pieces start at
     /// one of few places, so that writers meet at the same chunks; the rest is new to the store, most likely.
-    pub(super) fn choose(choices: &mut Choices) -> Self {
+    pub(crate) fn choose(choices: &mut Choices) -> Self {
         const MIB: usize = 1 << 20;
         let mut piece = |len: usize| {
             let room = Content::POOL_BYTES - len;
@@ -52,9 +52,11 @@ enum State {
 
 /// All snapshots that are or may be in the store.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     entries: Mutex<BTreeMap<SnapshotName, (State, Backup)>>,
     last_time: AtomicI64,
+    /// What was written last into each group, finished or not.
+    begun: Mutex<BTreeMap<String, Backup>>,
 }
 
 impl Ledger {
@@ -65,6 +67,15 @@ impl Ledger {
     /// A backup time later than all before.
     pub(super) fn next_time(&self) -> i64 {
         1_700_000_000 + self.last_time.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, id: &str, backup: &Backup) {
+        self.begun.lock().unwrap().insert(id.to_owned(), backup.clone());
+    }
+
+    /// The last backup of each group that was begun.
+    pub(crate) fn begun(&self) -> BTreeMap<String, Backup> {
+        self.begun.lock().unwrap().clone()
     }
 
     pub(super) fn finishing(&self, name: &SnapshotName, backup: Backup) {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coldkeep_client::{BackupError, BackupSession, ImageSource, RequestError, Store};
 use coldkeep_datastore::SnapshotName;
@@ -15,9 +15,12 @@ use crate::site::{archive, collect, small, snapshot};
 use super::Choices;
 use super::ledger::{Backup, IMAGE, Ledger, STREAM};
 
+/// Longest time until a group takes a backup: what closes it lasts for seconds.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
+
 /// What the load does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A backup has begun.
     Begun,
     /// The last archive of a backup is up, and the commit is asked for.
@@ -43,9 +46,12 @@ impl Load {
         let _ = self.events.send(event);
     }
 
-    /// Whatever fails before the kill is a failure of the test.
-    fn expect_killed(&self, what: &str, error: &dyn Error) {
-        assert!(self.is_killed.load(Ordering::SeqCst), "{what} failed under load: {}", chain(error));
+    /// Whether the server was killed. Whatever fails before is a failure of the test, unless a busy machine took longer over
+    /// a request to a bucket than the few seconds that it is good for: that is no success, and all goes on.
+    fn is_over(&self, what: &str, error: &dyn Error) -> bool {
+        let (is_killed, why) = (self.is_killed.load(Ordering::SeqCst), chain(error));
+        assert!(is_killed || why.contains("Request has expired"), "{what} failed under load: {why}");
+        is_killed
     }
 
     /// Makes backups of one group; returns how many.
@@ -53,8 +59,9 @@ impl Load {
         for count in 0.. {
             let backup = Backup::choose(&mut self.choices);
             let tell = |event| self.tell(event);
-            if let Err(error) = back_up(&self.store, &self.ledger, &id, backup, tell).await {
-                self.expect_killed("a backup", &error);
+            if let Err(error) = back_up(&self.store, &self.ledger, &id, backup, tell).await
+                && self.is_over("a backup", &error)
+            {
                 return count;
             }
         }
@@ -76,10 +83,7 @@ impl Load {
         self.tell(Event::Collecting);
         match collect(&self.store).await {
             Ok(()) => true,
-            Err(error) => {
-                self.expect_killed("a collection", &error);
-                false
-            }
+            Err(error) => !self.is_over("a collection", &error),
         }
     }
 
@@ -96,30 +100,28 @@ impl Load {
             Ok(()) => self.ledger.forgotten(name),
             // A running backup is based on it.
             Err(RequestError::Refused { .. }) => self.ledger.kept(name),
-            Err(error) => {
-                self.expect_killed("a removal", &error);
-                return false;
-            }
+            Err(error) => return !self.is_over("a removal", &error),
         }
         true
     }
 }
 
-/// Begins a backup; while the cleaner removes the snapshot that it would build on, it is refused and asks again.
+/// Begins a backup; while the cleaner removes the snapshot that it would build on, or a path in a bucket is closed after a
+/// crash (R19), it is refused and asks again.
 async fn begin(store: &Store, name: &SnapshotName) -> Result<BackupSession, RequestError> {
-    for _ in 0..200 {
+    let until = Instant::now() + FREE_WITHIN;
+    loop {
         match store.begin_backup(name, small()).await {
-            Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => {
+            Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) && Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             begun => return begun,
         }
     }
-    store.begin_backup(name, small()).await
 }
 
 /// Makes one backup, and keeps the ledger.
-pub(super) async fn back_up(
+pub(crate) async fn back_up(
     store: &Store,
     ledger: &Ledger,
     id: &str,
@@ -128,6 +130,7 @@ pub(super) async fn back_up(
 ) -> Result<(), BackupError> {
     let name = snapshot(id, ledger.next_time());
     let session = begin(store, &name).await?;
+    ledger.begin(id, &backup);
     tell(Event::Begun);
     let image = ImageSource::reader(backup.image.reader(), backup.image.len() as u64);
     let (image_name, stream_name) = (archive(IMAGE), archive(STREAM));

@@ -8,13 +8,13 @@
 //! how often and which.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coldkeep_client::Store;
 use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::{FaultKind, Odds};
 
-use super::{Scene, TIME, lose_folder, names};
+use super::{Scene, TIME, collect_all, lose_folder, names};
 use crate::kill::{Choices, setting};
 use crate::live::Live;
 use crate::material::{Chunk, backup, noise};
@@ -31,8 +31,6 @@ const KEPT: usize = 4;
 const FAULTS: (usize, usize) = (50, 300);
 /// Stalls last until the client gives the attempt up, so there are few of them.
 const STALLS: u16 = 1;
-/// Longest time until the backend has refused whatever was sent, and its clock shows it.
-const SETTLED_WITHIN: Duration = Duration::from_mins(2);
 
 fn chunk(number: u64) -> Chunk {
     Chunk::of(noise(number + 5_000_000, 20_000))
@@ -87,22 +85,6 @@ async fn assert_restores(store: &Store, name: &SnapshotName, numbers: &[u64]) {
     let content = reader.restore_to_writer(&archive(ARCHIVE), Vec::new()).await.unwrap();
     let expected: Vec<u8> = numbers.iter().flat_map(|number| chunk(*number).plain).collect();
     assert!(content == expected, "{name} came back other than it was");
-}
-
-/// Collects until no delete is in doubt and nothing is too young any more.
-async fn collect_all(store: &Store) {
-    let until = Instant::now() + SETTLED_WITHIN;
-    loop {
-        collect(store).await.unwrap();
-        let report = store.gc_history(None).await.unwrap().swap_remove(0).report;
-        assert_eq!(report["missing"]["chunks"], 0, "{report}");
-        let left = ["in_limbo", "pending", "failed"].map(|what| report[what]["count"].as_u64().unwrap());
-        if left == [0, 0, 0] && report["unfinished"]["in_use"] == 0 {
-            return;
-        }
-        assert!(Instant::now() < until, "it is not over: {report}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,16 +6,18 @@ mod interrupted;
 mod life;
 mod loss;
 mod outage;
+mod power;
 mod stress;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use coldkeep_client::{BackupError, ImageSource, ProgressSnapshot, SnapshotItem, Store};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::{FaultProxy, RequestHead, Seen};
 
 use crate::live::Live;
-use crate::site::{CACHE_BYTES, Content, Site, archive, assert_restores, begin_when_free, small};
+use crate::site::{CACHE_BYTES, Content, Site, archive, assert_restores, begin_when_free, collect, small};
 
 const TIME: i64 = 1_700_000_000;
 const MIB: usize = 1 << 20;
@@ -46,6 +48,8 @@ fn lose_folder(site: &mut Site) {
     site.start();
 }
 
+/// Longest time until the backend has refused whatever was sent, and its clock shows it.
+const SETTLED_WITHIN: Duration = Duration::from_mins(2);
 /// What is in the path of every chunk.
 const CHUNKS: &str = "/.chunks/";
 
@@ -94,4 +98,20 @@ fn distinct(keys: &[String]) -> BTreeSet<&String> {
 /// The snapshots that a client sees.
 async fn names(store: &Store) -> Vec<SnapshotName> {
     store.snapshots(None, None).await.unwrap().iter().map(SnapshotItem::name).collect()
+}
+
+/// Collects until no delete is in doubt and nothing is too young any more.
+async fn collect_all(store: &Store) {
+    let until = Instant::now() + SETTLED_WITHIN;
+    loop {
+        collect(store).await.unwrap();
+        let report = store.gc_history(None).await.unwrap().swap_remove(0).report;
+        assert_eq!(report["missing"]["chunks"], 0, "{report}");
+        let left = ["in_limbo", "pending", "failed"].map(|what| report[what]["count"].as_u64().unwrap());
+        if left == [0, 0, 0] && report["unfinished"]["in_use"].as_u64().unwrap_or(0) == 0 {
+            return;
+        }
+        assert!(Instant::now() < until, "it is not over: {report}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
