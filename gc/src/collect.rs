@@ -118,8 +118,11 @@ async fn collect_phases<T: SweepTarget, R: References>(
     control.begin_phase(Phase::Starting, 0, began);
     // R13: before the first listing of the mark, so that a session that is not yet listed is younger than the cutoff.
     let begin = control.unless_cancelled(target.begin_run(options.grace, options.margin)).await;
-    let Some(run) = begin else { return Ok(()) };
-    let run = run.map_err(CollectError::Begin)?;
+    let run = match begin {
+        None => return Ok(()),
+        Some(Err(_)) if control.is_cancelled() => return Ok(()),
+        Some(run) => run.map_err(CollectError::Begin)?,
+    };
     let times = T::times(&run);
     report.note_begun(times);
     let parallel = options.mark_parallel.max(1);

@@ -171,9 +171,7 @@ pub(super) fn write(at: &Path, content: &[u8]) -> Result<(), DirError> {
     make_parent(at)?;
     let mut number = [0; 8];
     getrandom::fill(&mut number).map_err(std::io::Error::other).context("name a temporary file for", at)?;
-    let mut name = at.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}.tmp", u64::from_ne_bytes(number)));
-    let temporary = at.with_file_name(name);
+    let temporary = at.with_file_name(format!("{:016x}.tmp", u64::from_ne_bytes(number)));
     fs::write(&temporary, content).context("write", &temporary)?;
     fs::rename(&temporary, at).context("rename to", at)
 }

@@ -67,7 +67,8 @@ pub(super) fn for_each_piece(
 }
 
 fn hex(hash: &[u8]) -> ETag {
-    ETag(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    let hex = |byte: &u8| format!("{byte:02x}");
+    ETag(hash.iter().map(hex).collect())
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ impl References for Untidy {
         if !dry_run {
             self.0.forget("host/unfinished/root.didx");
         }
-        Tidied { removed: 1, in_use: 2, failures: vec!["one could not be removed".to_owned()] }
+        let failures = vec!["one could not be removed".to_owned()];
+        Tidied { removed: 1, in_use: 2, failures, failures_unnamed: 0 }
     }
 
     async fn read(&self, index: &String, sink: Sink) -> Result<coldkeep_gc::Outcome, Self::Error> {
