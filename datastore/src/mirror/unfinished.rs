@@ -21,12 +21,11 @@ impl Parts {
         ns: Namespace,
         snapshot: SnapshotName,
     ) -> Result<bool, TreeError> {
-        let cleared = match &self.bucket {
-            Some(bucket) => self.clear_one(bucket, &ns, &snapshot).await?,
-            None => {
-                let (ns, snapshot) = (ns.clone(), snapshot.clone());
-                self.blocking(move |tree| tree.clear_one(&ns, &snapshot, None)).await?
-            }
+        let cleared = if let Some(bucket) = &self.bucket {
+            self.clear_one(bucket, &ns, &snapshot).await?
+        } else {
+            let (ns, snapshot) = (ns.clone(), snapshot.clone());
+            self.blocking(move |tree| tree.clear_one(&ns, &snapshot, None)).await?
         };
         if cleared {
             let mut group = Cleared::default();

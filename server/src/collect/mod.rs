@@ -66,7 +66,11 @@ pub(crate) async fn run(
         state,
         dry_run: options.dry_run,
         // What a run that failed did until then is counted, too.
-        report: has_begun.then(|| serde_json::to_value(&report).unwrap_or_default()).unwrap_or_default(),
+        report: if has_begun {
+            serde_json::to_value(&report).unwrap_or_default()
+        } else {
+            serde_json::Value::Null
+        },
     };
     let remembered = history::add(store, &past).await;
     collected?;

@@ -196,7 +196,8 @@ impl CallGate for SlowSave {
 #[tokio::test]
 async fn a_slow_save_of_the_clock_does_not_hold_up_the_rebuild_for_ever() {
     let scene = Scene::new();
-    let data = (0_u32..).map(u32::to_le_bytes).find(|data| Digest::of(data).as_bytes()[0] == 0xff).unwrap();
+    let data =
+        (0..u32::MAX).map(u32::to_le_bytes).find(|data| Digest::of(data).as_bytes()[0] == 0xff).unwrap();
     let digest = scene.place_object(&data);
     let (release, released) = tokio::sync::oneshot::channel();
     scene.dir.set_gate(Some(Arc::new(SlowSave(std::sync::Mutex::new((false, Some(released)))))));
