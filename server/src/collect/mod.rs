@@ -14,6 +14,7 @@ use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, 
 pub(crate) use history::{PastRun, read as history};
 use log::Watch;
 pub use references::StoreReferences;
+use serde_json::Value;
 pub(crate) use status::stored_status;
 use status::{GcStatus, StatusFile};
 
@@ -60,17 +61,14 @@ pub(crate) async fn run(
         Ok(()) => task.status_if_done(),
         Err(error) => chain(error),
     };
+    // What a run that failed did until then is counted, too.
+    let counted = if has_begun { serde_json::to_value(&report).unwrap_or_default() } else { Value::Null };
     let past = PastRun {
         upid: task.upid().to_string(),
         ended_at: store.chunks().now().unix_seconds(),
         state,
         dry_run: options.dry_run,
-        // What a run that failed did until then is counted, too.
-        report: if has_begun {
-            serde_json::to_value(&report).unwrap_or_default()
-        } else {
-            serde_json::Value::Null
-        },
+        report: counted,
     };
     let remembered = history::add(store, &past).await;
     collected?;
