@@ -202,7 +202,7 @@ impl Report {
 
     /// Returns the stored bytes of the chunks that stay.
     pub const fn stored_bytes(&self) -> u64 {
-        self.kept.bytes + self.pending.bytes
+        self.kept.bytes.saturating_add(self.pending.bytes)
     }
 
     pub(crate) fn note_tidied(&mut self, unfinished: Tidied, elapsed: Duration) {
@@ -270,7 +270,7 @@ impl fmt::Display for Report {
             self.pending.count, self.pending.bytes
         )?;
         writeln!(f, "{removed} {} chunks, {} bytes", self.removed.count, self.removed.bytes)?;
-        if self.bad_kept.count + self.bad_removed.count > 0 {
+        if self.bad_kept.count > 0 || self.bad_removed.count > 0 {
             writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
         }
         for (what, tally) in [
@@ -281,7 +281,7 @@ impl fmt::Display for Report {
                 writeln!(f, "{what}: {removed} {}", tally.count)?;
             }
         }
-        if self.unfinished.removed + self.unfinished.in_use > 0 {
+        if self.unfinished.removed > 0 || self.unfinished.in_use > 0 {
             writeln!(
                 f,
                 "unfinished snapshots: {removed} {}, in use {}",
@@ -301,7 +301,7 @@ impl fmt::Display for Report {
             writeln!(f, "FAILED to delete {}; the next run tries again", self.failed.count)?;
         }
         let Healed { markers_created, markers_removed, .. } = self.healed;
-        if markers_created + markers_removed > 0 {
+        if markers_created > 0 || markers_removed > 0 {
             writeln!(f, "healed: {markers_created} markers created, {markers_removed} removed")?;
         }
         if let Some(failure) = &self.missing.failure {
@@ -315,7 +315,7 @@ impl fmt::Display for Report {
                 f,
                 "MISSING {} referenced chunks; broken: {} indexes",
                 self.missing.chunks,
-                self.missing.broken_indexes.len() as u64 + self.missing.broken_indexes_unnamed
+                self.missing.broken_indexes_unnamed.saturating_add(self.missing.broken_indexes.len() as u64)
             )?;
             for broken in &self.missing.broken_indexes {
                 writeln!(
@@ -330,5 +330,24 @@ impl fmt::Display for Report {
             writeln!(f, "requests: {}", requests.collect::<Vec<_>>().join(", "))?;
         }
         write!(f, "deduplication factor {:.2}", self.dedup_factor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_somebody_else_wrote_is_shown_whatever_it_says() {
+        let most = Tally { count: u64::MAX, bytes: u64::MAX };
+        let mut report =
+            Report { kept: most, pending: most, bad_kept: most, bad_removed: most, ..Report::default() };
+        report.unfinished = Tidied { removed: u64::MAX, in_use: u64::MAX, ..Tidied::default() };
+        report.healed = Healed { markers_created: u64::MAX, markers_removed: u64::MAX, failed_sessions: 0 };
+        report.missing.chunks = 1;
+        report.missing.broken_indexes = vec![BrokenIndex { index: "a".to_owned(), missing_references: 1 }];
+        report.missing.broken_indexes_unnamed = u64::MAX;
+        assert!(report.to_string().contains(&format!("broken: {} indexes", u64::MAX)));
+        assert_eq!(report.stored_bytes(), u64::MAX);
     }
 }

@@ -92,7 +92,7 @@ async fn collect(store: &Store, dry_run: bool, rate: Option<u32>) -> Result<Outc
     Ok(Outcome::Stock(Box::new(status)))
 }
 
-fn history_table(runs: &[GcRun]) -> String {
+pub(super) fn history_table(runs: &[GcRun]) -> String {
     let mut table = Table::new([
         ("ended", Align::Left),
         ("state", Align::Left),
@@ -119,7 +119,7 @@ fn history_table(runs: &[GcRun]) -> String {
 }
 
 /// Writes what a collection found and did.
-fn describe_report(report: &Report) -> String {
+pub(super) fn describe_report(report: &Report) -> String {
     let tally =
         |tally: &Tally, noun| format!("{} in {}", human::bytes(tally.bytes), human::count(tally.count, noun));
     let removed = if report.dry_run { "would be removed" } else { "removed" };
@@ -130,10 +130,10 @@ fn describe_report(report: &Report) -> String {
         (removed, tally(&report.removed, "chunk")),
         ("unused but too young", tally(&report.pending, "chunk")),
     ];
-    let left_over = report.temporary_removed.count + report.uploads_removed.count;
-    let healed = report.healed.markers_created + report.healed.markers_removed;
-    let bad = report.bad_removed.count + report.bad_kept.count;
-    let unfinished = report.unfinished.removed + report.unfinished.in_use;
+    let left_over = report.temporary_removed.count.saturating_add(report.uploads_removed.count);
+    let healed = report.healed.markers_created.saturating_add(report.healed.markers_removed);
+    let bad = report.bad_removed.count.saturating_add(report.bad_kept.count);
+    let unfinished = report.unfinished.removed.saturating_add(report.unfinished.in_use);
     let rare = [
         ("in limbo", report.in_limbo.count, tally(&report.in_limbo, "chunk")),
         ("not deleted", report.failed.count, tally(&report.failed, "object")),
@@ -162,14 +162,16 @@ fn describe_report(report: &Report) -> String {
         lines.push(("requests", requests.join(", ")));
     }
     let seconds = report.phases.iter().map(|time| time.seconds).sum::<f64>();
-    lines.push(("duration", human::duration(Duration::from_secs_f64(seconds.max(0.0)))));
+    // Whoever wrote the report may have counted otherwise.
+    let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    lines.push(("duration", human::duration(duration)));
     lines.push(("deduplication", format!("{:.2} times", report.dedup_factor)));
     facts(&lines)
 }
 
 fn missing(report: &Report) -> String {
     let missing = &report.missing;
-    let broken = missing.broken_indexes.len() as u64 + missing.broken_indexes_unnamed;
+    let broken = missing.broken_indexes_unnamed.saturating_add(missing.broken_indexes.len() as u64);
     let names = missing.broken_indexes.iter().take(NAMES_MAX).map(|broken| broken.index.as_str());
     let names = names.collect::<Vec<_>>().join(", ");
     format!(
@@ -193,7 +195,7 @@ pub(crate) fn describe(status: &GcStatus) -> String {
         ("removed", chunks(status.removed_bytes, status.removed_chunks)),
         ("unused but too young", chunks(status.pending_bytes, status.pending_chunks)),
     ];
-    if status.removed_bad + status.still_bad > 0 {
+    if status.removed_bad > 0 || status.still_bad > 0 {
         lines.push(("damaged", format!("{} removed, {} left", status.removed_bad, status.still_bad)));
     }
     if let Some(seconds) = status.duration {
@@ -231,6 +233,26 @@ mod tests {
         assert!(text.contains("would be removed:"), "{text}");
         assert!(text.contains("2 chunks; broken: 1 index (host/a/1/x.didx)"), "{text}");
         assert!(text.contains("ListObjectsV2 7"), "{text}");
+    }
+
+    #[test]
+    fn what_another_server_says_is_shown_whatever_it_is() {
+        let most = r#"{"count":18446744073709551615,"bytes":18446744073709551615}"#;
+        let text = format!(
+            r#"{{"kept":{most},"pending":{most},"bad_kept":{most},"bad_removed":{most},"temporary_removed":{most},
+                "uploads_removed":{most},"phases":[{{"phase":"mark","seconds":1e308}},{{"phase":"sweep","seconds":1e308}}],
+                "healed":{{"markers_created":18446744073709551615,"markers_removed":1,"failed_sessions":0}}}}"#
+        );
+        let report: Report = serde_json::from_str(&text).unwrap();
+        assert!(describe_report(&report).contains("16.0 EiB in"));
+        let status =
+            GcStatus { removed_bad: u64::MAX, still_bad: 1, duration: Some(i64::MIN), ..GcStatus::default() };
+        assert!(describe(&status).contains("1 left"));
+        let run = GcRun {
+            ended_at: i64::MAX,
+            ..serde_json::from_str(r#"{"upid":"x","ended-at":1,"state":"OK"}"#).unwrap()
+        };
+        assert!(history_table(&[run]).contains("OK"));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) fn log_report(report: &Report, task: &TaskHandle) {
         task.log(format!("Leftover bad chunks: {}", report.bad_kept.count));
     }
     task.log(format!("Original data usage: {}", bytes(report.index_data_bytes)));
-    let (stored, chunks) = (report.stored_bytes(), report.kept.count + report.pending.count);
+    let (stored, chunks) = (report.stored_bytes(), report.kept.count.saturating_add(report.pending.count));
     let percent = if report.index_data_bytes > 0 {
         stored as f64 * 100.0 / report.index_data_bytes as f64
     } else {
