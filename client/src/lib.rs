@@ -65,6 +65,9 @@ mod repository;
 mod restore;
 mod zeros;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use api::fuzzing;
 pub use api::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, PruneKeep,
     SnapshotItem, Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus,

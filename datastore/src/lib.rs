@@ -65,6 +65,9 @@
 
 mod backup;
 mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 mod lock;
 pub mod manifest;

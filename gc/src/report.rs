@@ -205,7 +205,7 @@ impl Report {
 
     /// Returns the stored bytes of the chunks that stay.
     pub const fn stored_bytes(&self) -> u64 {
-        self.kept.bytes + self.pending.bytes
+        self.kept.bytes.saturating_add(self.pending.bytes)
     }
 
     pub(crate) fn note_tidied(&mut self, unfinished: Tidied, elapsed: Duration) {
@@ -246,5 +246,24 @@ impl Report {
 
     pub(crate) fn note_find_missing(&mut self, elapsed: Duration) {
         self.phases.push(PhaseTime { phase: Phase::FindMissing, seconds: elapsed.as_secs_f64() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_somebody_else_wrote_is_shown_whatever_it_says() {
+        let most = Tally { count: u64::MAX, bytes: u64::MAX };
+        let mut report =
+            Report { kept: most, pending: most, bad_kept: most, bad_removed: most, ..Report::default() };
+        report.unfinished = Tidied { removed: u64::MAX, in_use: u64::MAX, ..Tidied::default() };
+        report.healed = Healed { markers_created: u64::MAX, markers_removed: u64::MAX, failed_sessions: 0 };
+        report.missing.chunks = 1;
+        report.missing.broken_indexes = vec![BrokenIndex { index: "a".to_owned(), missing_references: 1 }];
+        report.missing.broken_indexes_unnamed = u64::MAX;
+        assert!(report.to_string().contains(&format!("broken: {} indexes", u64::MAX)));
+        assert_eq!(report.stored_bytes(), u64::MAX);
     }
 }

@@ -24,15 +24,32 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "blob", seeds: &["blob"], bytes_max: 64 << 10 },
-    Target { name: "fixed_index", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "client_answer", seeds: &["json"], bytes_max: 8 << 10 },
+    Target { name: "client_names", seeds: &[], bytes_max: 512 },
+    Target { name: "clock", seeds: &[], bytes_max: 2 << 10 },
+    Target { name: "collections", seeds: &[], bytes_max: 8 << 10 },
     Target { name: "dynamic_index", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "fixed_index", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "generation", seeds: &[], bytes_max: 2 << 10 },
+    Target { name: "in_use", seeds: &[], bytes_max: 2 << 10 },
+    Target { name: "index_file", seeds: &["index"], bytes_max: 16 << 10 },
+    Target { name: "journal", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "keys", seeds: &[], bytes_max: 1 << 10 },
     Target { name: "manifest", seeds: &["manifest"], bytes_max: 16 << 10 },
     Target { name: "names", seeds: &[], bytes_max: 512 },
+    Target { name: "recency", seeds: &[], bytes_max: 1 << 10 },
     Target { name: "request", seeds: &[], bytes_max: 4 << 10 },
     Target { name: "s3_delete_result", seeds: &[], bytes_max: 4 << 10 },
     Target { name: "s3_error", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "s3_headers", seeds: &[], bytes_max: 2 << 10 },
     Target { name: "s3_list", seeds: &[], bytes_max: 8 << 10 },
+    Target { name: "s3_probe", seeds: &[], bytes_max: 8 << 10 },
+    Target { name: "s3_settings", seeds: &[], bytes_max: 1 << 10 },
     Target { name: "s3_small", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "server_files", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "server_names", seeds: &[], bytes_max: 1 << 10 },
+    Target { name: "server_proofs", seeds: &[], bytes_max: 1 << 10 },
+    Target { name: "server_tasks", seeds: &[], bytes_max: 8 << 10 },
 ];
 
 const COVERAGE: &[&str] = &[
@@ -62,8 +79,16 @@ pub(crate) fn run(workspace: &Workspace, flags: &FuzzFlags, report: &mut Report)
         return Ok(());
     }
     let programs = build_folder.join(&host).join("release");
+    let mut executions = Vec::new();
     for target in targets {
-        report.step(target.name, || fuzz(workspace, target, &programs.join(target.name), flags.seconds));
+        report.counted(target.name, || {
+            let count = fuzz(workspace, target, &programs.join(target.name), flags.seconds)?;
+            executions.push(format!("{:18}{count:>12} executions", target.name));
+            Ok(format!("{count} executions"))
+        });
+    }
+    for line in &executions {
+        println!("{line}");
     }
     Ok(())
 }
@@ -91,8 +116,9 @@ fn build(workspace: &Workspace, build_folder: &Path, host: &str) -> Result<()> {
     shell::run(&mut command)
 }
 
-/// Runs one target. New inputs go to its corpus below the target folder; the vectors are read only.
-fn fuzz(workspace: &Workspace, target: &Target, program: &Path, seconds: u32) -> Result<()> {
+/// Runs one target, and returns how many inputs it tried. New inputs go to its corpus below the target folder; the vectors are read
+/// only.
+fn fuzz(workspace: &Workspace, target: &Target, program: &Path, seconds: u32) -> Result<u64> {
     let corpus = workspace.target.join("fuzz-corpus").join(target.name);
     let crashes = workspace.target.join("fuzz-crashes").join(target.name);
     for folder in [&corpus, &crashes] {
@@ -103,7 +129,15 @@ fn fuzz(workspace: &Workspace, target: &Target, program: &Path, seconds: u32) ->
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={}", target.bytes_max));
     command.arg(format!("-artifact_prefix={}/", crashes.display()));
     command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]);
-    shell::run(&mut command).with_context(|| format!("the input is in {}", crashes.display()))
+    let lines = shell::run_for_stderr(&mut command);
+    let lines = lines.with_context(|| format!("the input is in {}", crashes.display()))?;
+    let count = lines.iter().rev().find_map(|line| executions(line));
+    count.filter(|count| *count > 0).context("the target tried no input")
+}
+
+/// Reads the count in one of the lines that libFuzzer ends with.
+fn executions(line: &str) -> Option<u64> {
+    line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok()
 }
 
 fn seeds(workspace: &Workspace, target: &Target) -> Vec<PathBuf> {
@@ -111,4 +145,38 @@ fn seeds(workspace: &Workspace, target: &Target) -> Vec<PathBuf> {
     let vectors = workspace.root.join("docs/vectors");
     let vectors = target.seeds.iter().map(|folder| vectors.join(folder));
     vectors.chain([kept]).filter(|folder| folder.is_dir()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn executions_are_read_from_the_closing_lines() {
+        assert_eq!(executions("stat::number_of_executed_units: 524288"), Some(524_288));
+        assert_eq!(executions("stat::average_exec_per_sec:     52428"), None);
+    }
+
+    // Goal: no target is forgotten, and none starts from nothing.
+    // Method: the list against the folders of programs and seeds.
+    #[test]
+    fn every_target_is_run_and_has_seeds() {
+        let workspace = Workspace::load().unwrap();
+        let names = |folder: &str| -> BTreeSet<String> {
+            let entries = fs::read_dir(workspace.root.join("xtask/fuzz").join(folder)).unwrap();
+            let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+            entries.map(|entry| name(entry.unwrap()).trim_end_matches(".rs").to_owned()).collect()
+        };
+        let listed: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+        assert_eq!(listed.len(), TARGETS.len());
+        assert_eq!(names("src/bin"), listed);
+        assert!(names("seeds").is_subset(&listed));
+        for target in TARGETS {
+            let folders = seeds(&workspace, target);
+            let mut files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+            assert!(files.next().is_some(), "{} has no seed", target.name);
+        }
+    }
 }

@@ -38,6 +38,23 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     check(command, status)
 }
 
+/// Runs to the end and passes standard error on; returns its lines. Any exit status but 0 is an error.
+pub(crate) fn run_for_stderr(command: &mut Command) -> Result<Vec<String>> {
+    print(command);
+    let cannot = |command: &Command| format!("cannot start {}", program(command));
+    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| cannot(command))?;
+    let stderr = child.stderr.take().context("the child has no standard error")?;
+    let mut lines = Vec::new();
+    // What a target prints of an input need not be UTF-8.
+    for line in BufReader::new(stderr).split(b'\n') {
+        let line = String::from_utf8_lossy(&line.context("cannot read standard error")?).into_owned();
+        eprintln!("{line}");
+        lines.push(line);
+    }
+    check(command, child.wait().context("cannot wait for the child")?)?;
+    Ok(lines)
+}
+
 /// What the test harnesses behind one command reported.
 #[derive(Debug, Default, PartialEq, Clone, Copy)]
 pub(crate) struct Tally {

@@ -29,7 +29,7 @@ const SWAPS_MAX: u32 = 8;
 
 /// The longest lifetime of requests that is believed: servers take signatures for a quarter of an hour, presigned requests
 /// for a week at most (S3 API reference).
-const REQUESTS_LAST_MAX: Duration = Duration::from_hours(24 * 7);
+pub(super) const REQUESTS_LAST_MAX: Duration = Duration::from_hours(24 * 7);
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 
@@ -48,8 +48,16 @@ pub(super) struct GenerationFile {
 }
 
 impl GenerationFile {
-    /// Returns whether the local state belongs to the generation of this token.
-    fn owns(&self, token: &str) -> bool {
+    /// Reads the file; a damaged one says nothing.
+    pub(super) fn parse(content: &[u8]) -> Self {
+        serde_json::from_slice(content).unwrap_or_default()
+    }
+
+    /// Returns whether the local state belongs to the generation of this token; an empty one is nobody's.
+    pub(super) fn owns(&self, token: &str) -> bool {
+        if token.is_empty() {
+            return false;
+        }
         self.current.as_deref() == Some(token) || self.proposed.as_deref() == Some(token)
     }
 }
@@ -71,9 +79,22 @@ struct GenerationObject {
 /// The generation object as it was read. A damaged one has an empty token, which is nobody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
-    token: String,
+    pub(super) token: String,
     etag: ETag,
-    requests_last: Duration,
+    pub(super) requests_last: Duration,
+}
+
+impl Seen {
+    /// Reads the object. No lifetime is believed that no request can have: nobody is waited for longer, whatever stands there.
+    pub(super) fn parse(content: &[u8], etag: ETag) -> Self {
+        let object = serde_json::from_slice::<GenerationObject>(content).ok();
+        let requests_last = object.as_ref().map_or(0, |object| object.requests_last);
+        Self {
+            token: object.map(|object| object.token).unwrap_or_default(),
+            etag,
+            requests_last: Duration::from_secs(requests_last).min(REQUESTS_LAST_MAX),
+        }
+    }
 }
 
 /// What this store knows of the bucket's generation.
@@ -100,7 +121,7 @@ impl Generation {
     /// Reads the state file. A damaged one counts as none: then the local state is rebuilt, which is always safe.
     pub(super) async fn load<D: ChunkDir>(dir: &D) -> Result<Self, DirError> {
         let content = dir.load_state(StateFile::Generation).await?;
-        let file = content.and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default();
+        let file = content.map(|content| GenerationFile::parse(&content)).unwrap_or_default();
         Ok(Self { known: Mutex::new(Known { file, ..Known::default() }), turn: AsyncMutex::default() })
     }
 
@@ -206,9 +227,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             } else {
                 Some(self.new_rebuild(&file, seen.is_some()).await?)
             };
-            // No longer than a bucket can be waited for, whatever stands there.
-            let earlier =
-                seen.as_ref().map_or(Duration::ZERO, |seen| seen.requests_last.min(REQUESTS_LAST_MAX));
+            let earlier = seen.as_ref().map_or(Duration::ZERO, |seen| seen.requests_last);
             let rebuild = rebuild.map(|record| record.waiting_for(earlier));
             let current = if is_ours { seen.as_ref().map(|seen| seen.token.clone()) } else { None };
             {
@@ -301,15 +320,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Reads the generation object.
     async fn read_generation(&self) -> Result<Option<Seen>, BackendError> {
         let answer = self.backend_clock.noted(self.backend.get(&generation_key()).await, &self.clock)?;
-        Ok(answer.value.map(|(info, content)| {
-            let object = serde_json::from_slice::<GenerationObject>(&content).ok();
-            let requests_last = object.as_ref().map_or(0, |object| object.requests_last);
-            Seen {
-                token: object.map(|object| object.token).unwrap_or_default(),
-                etag: info.etag,
-                requests_last: Duration::from_secs(requests_last),
-            }
-        }))
+        Ok(answer.value.map(|(info, content)| Seen::parse(&content, info.etag)))
     }
 
     /// Swaps the object from what is known to `token`, whatever becomes of the single requests.
@@ -404,5 +415,25 @@ fn refused() -> BackendError {
         fault: Fault::BadAnswer,
         date: None,
         source: "the backend says that the object has changed, and it has not".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_object_is_nobodys_whatever_the_file_says() {
+        let object = Seen::parse(b"{\"token\":", ETag(String::new()));
+        for file in [r#"{"current":""}"#, r#"{"proposed":""}"#, "{}", "damaged"] {
+            assert!(!GenerationFile::parse(file.as_bytes()).owns(&object.token), "{file}");
+        }
+        assert!(GenerationFile::parse(br#"{"current":"a","proposed":"b"}"#).owns("b"));
+    }
+
+    #[test]
+    fn no_owner_is_waited_for_longer_than_a_bucket_can_be() {
+        let object = br#"{"token":"a","host":"h","requests_last":18446744073709551615}"#;
+        assert_eq!(Seen::parse(object, ETag(String::new())).requests_last, REQUESTS_LAST_MAX);
     }
 }

@@ -12,6 +12,9 @@ use crate::switch::is_off;
 /// The object that names the holder; stock servers use it, too (spec `s3-backend.md` §2).
 pub(super) const IN_USE_KEY: &str = ".in-use";
 
+/// Most characters that are shown of a machine's name: anybody who may write to the bucket chooses it, and it goes to a log.
+const HOST_CHARS_SHOWN: usize = 64;
+
 /// Who has a bucket open (R11).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -40,10 +43,12 @@ impl Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plain = |char: char| if char.is_control() { ' ' } else { char };
+        let host: String = self.host.chars().take(HOST_CHARS_SHOWN).map(plain).collect();
         if self.is_stock() {
-            write!(f, "{} (not a Coldkeep server)", self.host)
+            write!(f, "{host} (not a Coldkeep server)")
         } else {
-            write!(f, "{} (process {})", self.host, self.process)
+            write!(f, "{host} (process {})", self.process)
         }
     }
 }
@@ -57,6 +62,16 @@ pub struct InUse {
     /// Since when: seconds since the Unix epoch; 0 in what a stock server wrote.
     #[serde(default)]
     pub since: i64,
+}
+
+impl InUse {
+    /// Reads the object; a damaged one names somebody unknown, who is nobody's server.
+    pub fn parse(content: &[u8]) -> Self {
+        serde_json::from_slice(content).unwrap_or_else(|_| Self {
+            holder: Holder { host: "an unknown server".to_owned(), process: 0, id: String::new() },
+            since: 0,
+        })
+    }
 }
 
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
@@ -101,10 +116,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         })
     }
 
-    /// Reads who has the bucket. A damaged object names somebody unknown.
+    /// Reads who has the bucket.
     async fn read_in_use(&self) -> Result<Option<InUse>, BackendError> {
         let answer = self.backend_clock.noted(self.backend.get(&in_use_key()).await, &self.clock)?;
-        Ok(answer.value.map(|(_, content)| serde_json::from_slice(&content).unwrap_or_else(|_| unknown())))
+        Ok(answer.value.map(|(_, content)| InUse::parse(&content)))
     }
 
     fn in_use_validity(&self) -> Validity {
@@ -112,10 +127,20 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     }
 }
 
-fn unknown() -> InUse {
-    InUse { holder: Holder { host: "an unknown server".to_owned(), process: 0, id: String::new() }, since: 0 }
-}
-
 fn in_use_key() -> ObjectKey {
     ObjectKey::new(IN_USE_KEY).expect("invariant: a plain name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stands_in_the_object_is_shown_in_one_line() {
+        let object = serde_json::json!({ "hostname": format!("a\nb\u{1b}[2J{}", "x".repeat(5000)) });
+        let shown = InUse::parse(object.to_string().as_bytes()).holder.to_string();
+        assert!(shown.starts_with("a b [2Jxxx") && shown.ends_with("xxx (not a Coldkeep server)"), "{shown}");
+        assert!(shown.len() < 300 && !shown.contains(char::is_control), "{shown}");
+        assert_eq!(InUse::parse(b"{").holder.to_string(), "an unknown server (not a Coldkeep server)");
+    }
 }

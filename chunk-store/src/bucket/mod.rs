@@ -77,6 +77,9 @@ mod closed;
 mod date;
 mod evict;
 mod flights;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod generation;
 mod heal;

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
-use super::generation::GENERATION_KEY;
+use super::generation::{GENERATION_KEY, REQUESTS_LAST_MAX};
 use super::in_use::IN_USE_KEY;
 use super::listing::Listing;
 use super::{BucketStore, RequestLifetimes};
@@ -138,9 +138,9 @@ impl RebuildRecord {
         self
     }
 
-    /// Returns for how long requests of predecessors can take effect, as they said.
+    /// Returns for how long requests of predecessors can take effect, as they said; no longer than any can.
     pub(super) fn requests_last(&self) -> Duration {
-        Duration::from_secs(self.requests_last)
+        Duration::from_secs(self.requests_last).min(REQUESTS_LAST_MAX)
     }
 
     /// Returns whether the bucket comes from a server that knows of no generation.
@@ -149,13 +149,13 @@ impl RebuildRecord {
     }
 
     /// Returns for how long after the advance earlier requests may take effect; `None` if there are none.
-    fn wait(&self, lifetimes: &RequestLifetimes) -> Option<Duration> {
+    pub(super) fn wait(&self, lifetimes: &RequestLifetimes) -> Option<Duration> {
         let lasts = match self.predecessor {
             Predecessor::Nobody => return None,
             Predecessor::Ours => lifetimes.longest(),
             Predecessor::Foreign => lifetimes.longest().max(lifetimes.foreign),
         };
-        Some(lasts.max(self.requests_last()) + lifetimes.margin)
+        Some(lasts.max(self.requests_last()).saturating_add(lifetimes.margin))
     }
 }
 
@@ -270,8 +270,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 let Some(listed) = listings.next().await else { break };
                 let (first, chunks, bytes) = listed?;
                 record.listed.push(first);
-                record.chunks += chunks;
-                record.bytes += bytes;
+                record.chunks = record.chunks.saturating_add(chunks);
+                record.bytes = record.bytes.saturating_add(bytes);
                 let done = record.listed.len();
                 self.report(RebuildPhase::Listing, done as u64, total, record.chunks);
                 if done.is_multiple_of(PREFIXES_SAVED) {
@@ -332,6 +332,15 @@ fn chunk_of(key: &ObjectKey) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_asks_for_an_endless_wait_gets_a_bounded_one() {
+        let lifetimes = RequestLifetimes::default();
+        for seconds in [u64::MAX, u64::MAX / 2] {
+            let record = RebuildRecord { requests_last: seconds, ..RebuildRecord::of_ours() };
+            assert_eq!(record.wait(&lifetimes), Some(REQUESTS_LAST_MAX + lifetimes.margin));
+        }
+    }
 
     #[test]
     fn only_keys_of_chunks_name_chunks() {

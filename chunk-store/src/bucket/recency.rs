@@ -75,7 +75,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     }
 }
 
-fn encode(entries: &[(Digest, u32)], is_clean: bool) -> Vec<u8> {
+pub(super) fn encode(entries: &[(Digest, u32)], is_clean: bool) -> Vec<u8> {
     let mut file = Vec::with_capacity(MAGIC.len() + 1 + entries.len() * ENTRY_BYTES + 4);
     file.extend(MAGIC);
     file.push(u8::from(is_clean));
@@ -89,7 +89,7 @@ fn encode(entries: &[(Digest, u32)], is_clean: bool) -> Vec<u8> {
 }
 
 /// Returns whether the store was closed cleanly, and the entries; `None` if the file is damaged.
-fn decode(file: &[u8]) -> Option<(bool, Vec<(Digest, u32)>)> {
+pub(super) fn decode(file: &[u8]) -> Option<(bool, Vec<(Digest, u32)>)> {
     let (body, crc) = file.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;

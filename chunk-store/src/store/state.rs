@@ -21,20 +21,20 @@ pub(crate) const UNSAVED_MAX: Duration = Duration::from_secs(90);
 const SPANS_MAX: usize = 32;
 
 /// Files with an mtime between these two instants, both included, may be torn.
-type Span = (StoreTime, StoreTime);
+pub(crate) type Span = (StoreTime, StoreTime);
 
 /// Content of the clock file; byte layout in `docs/FORMAT.md`. Times are nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct ClockFile {
+pub(crate) struct ClockFile {
     /// The clock's value when this was written: the floor at the next open.
-    clock: i64,
+    pub(crate) clock: i64,
     /// Everything written before this instant is durable.
     synced_at: i64,
     /// The store was closed cleanly after this was written.
-    clean: bool,
+    pub(crate) clean: bool,
     /// Files with an mtime in one of these spans (both ends included) may be torn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    suspects: Vec<(i64, i64)>,
+    pub(crate) suspects: Vec<(i64, i64)>,
 }
 
 /// Which chunk files must be checked before they count.
@@ -58,9 +58,7 @@ pub(crate) async fn open<D: ChunkDir>(
     source: Arc<dyn Clock>,
 ) -> Result<(StoreClock, Suspects), OpenError> {
     let saved = match dir.load_state(StateFile::Clock).await? {
-        Some(content) => Some(
-            serde_json::from_slice::<ClockFile>(&content).map_err(|source| OpenError::State { source })?,
-        ),
+        Some(content) => Some(ClockFile::parse(&content).map_err(|source| OpenError::State { source })?),
         None => None,
     };
     if saved.as_ref().is_none_or(|saved| !saved.clean) {
@@ -72,7 +70,7 @@ pub(crate) async fn open<D: ChunkDir>(
     let clock = StoreClock::new(source, floor);
     let now = clock.now();
     let suspects = Suspects {
-        spans: saved.as_ref().map_or_else(Vec::new, |saved| suspect_spans(saved, now)),
+        spans: saved.as_ref().map_or_else(Vec::new, |saved| saved.suspect_spans(now)),
         // Without a file there is nothing of ours that could be torn. What power loss tore stays suspect in `spans`.
         synced_at: Mutex::new(now),
         saved_at: Mutex::new(floor),
@@ -84,13 +82,23 @@ pub(crate) async fn open<D: ChunkDir>(
     Ok((clock, suspects))
 }
 
-fn suspect_spans(saved: &ClockFile, now: StoreTime) -> Vec<Span> {
-    let time = StoreTime::from_unix_nanos;
-    let mut spans: Vec<Span> = saved.suspects.iter().map(|(from, to)| (time(*from), time(*to))).collect();
-    if !saved.clean {
-        spans.push((time(saved.synced_at), now.max(time(saved.clock).plus(UNSAVED_MAX))));
+impl ClockFile {
+    /// Reads the file.
+    pub(crate) fn parse(content: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(content)
     }
-    joined(spans)
+
+    /// Returns when files were written that may be torn, if the store is opened at `now`.
+    pub(crate) fn suspect_spans(&self, now: StoreTime) -> Vec<Span> {
+        let time = StoreTime::from_unix_nanos;
+        // One that ends before it begins is damage, and must not cut others short.
+        let span = |(a, b): &(i64, i64)| (time(*a.min(b)), time(*a.max(b)));
+        let mut spans: Vec<Span> = self.suspects.iter().map(span).collect();
+        if !self.clean {
+            spans.push((time(self.synced_at), now.max(time(self.clock).plus(UNSAVED_MAX))));
+        }
+        joined(spans)
+    }
 }
 
 /// Sorts spans, joins those that meet, and the nearest ones as long as there are more than [`SPANS_MAX`]: what lies
@@ -209,6 +217,20 @@ mod tests {
 
     fn span(from: i64, to: i64) -> Span {
         (StoreTime::from_unix(from, 0), StoreTime::from_unix(to, 0))
+    }
+
+    #[test]
+    fn a_span_that_ends_before_it_begins_makes_no_other_trusted() {
+        let mut suspects: Vec<(i64, i64)> = (0..34).map(|n| (1000 * n, 1000 * n + 300)).collect();
+        suspects[5] = (5000, 10);
+        let file = ClockFile { clock: 0, synced_at: 0, clean: true, suspects: suspects.clone() };
+        let spans = file.suspect_spans(StoreTime::EPOCH);
+        assert!(spans.len() <= SPANS_MAX);
+        let nanos = StoreTime::from_unix_nanos;
+        suspects[5] = (10, 5000);
+        for (from, to) in suspects {
+            assert!(spans.iter().any(|span| span.0 <= nanos(from) && nanos(to) <= span.1), "{from} to {to}");
+        }
     }
 
     #[test]

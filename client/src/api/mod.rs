@@ -2,6 +2,8 @@
 
 mod datastore;
 pub(crate) mod envelope;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod node;
 mod task;
 mod types;

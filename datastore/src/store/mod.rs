@@ -14,7 +14,7 @@ use coldkeep_chunk_store::{AnyStore, StoreTime};
 
 pub use open::{BucketParts, OpenError};
 pub use references::{IndexRead, ReferenceError};
-use usage::StoredBytes;
+pub(crate) use usage::StoredBytes;
 pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};

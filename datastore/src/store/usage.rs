@@ -25,6 +25,14 @@ pub struct Usage {
     pub avail: u64,
 }
 
+impl Usage {
+    /// Tells how much room there is in a bucket that holds so much.
+    pub(crate) fn of_bucket(used: u64) -> Self {
+        let avail = BUCKET_BYTES.saturating_sub(used).max(1);
+        Self { total: used.saturating_add(avail), used, avail }
+    }
+}
+
 /// Bytes in the bucket, as far as they are known; kept in `.coldkeep/usage`.
 #[derive(Debug, Default)]
 pub(crate) struct StoredBytes {
@@ -42,11 +50,13 @@ impl StoredBytes {
     /// Reads the counter; it is an estimate, so a damaged file counts for nothing.
     pub(crate) fn load(layout: &Layout) -> Result<Self, DirError> {
         let saved = read_if_there(&layout.state().join("usage"))?;
-        let saved: Option<Saved> = saved.and_then(|content| serde_json::from_slice(&content).ok());
-        Ok(Self {
-            bytes: AtomicU64::new(saved.map_or(0, |saved| saved.used_bytes)),
-            saving: Mutex::default(),
-        })
+        let bytes = AtomicU64::new(saved.map_or(0, |content| Self::parse(&content)));
+        Ok(Self { bytes, saving: Mutex::default() })
+    }
+
+    /// Reads the counter's file.
+    pub(crate) fn parse(content: &[u8]) -> u64 {
+        serde_json::from_slice::<Saved>(content).map_or(0, |saved| saved.used_bytes)
     }
 
     /// Starts over from what a listing of the bucket found.
@@ -73,9 +83,7 @@ impl Datastore {
     /// Read-only: dropping the future changes nothing.
     pub async fn usage(&self) -> Result<Usage, TreeError> {
         if self.chunks.as_bucket().is_some() {
-            let used = self.tree.stored_bytes.bytes.load(Ordering::Relaxed);
-            let avail = BUCKET_BYTES.saturating_sub(used).max(1);
-            return Ok(Usage { total: used.saturating_add(avail), used, avail });
+            return Ok(Usage::of_bucket(self.tree.stored_bytes.bytes.load(Ordering::Relaxed)));
         }
         self.blocking(filesystem_usage).await
     }

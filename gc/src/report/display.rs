@@ -52,7 +52,7 @@ impl Report {
 
     fn write_others(&self, f: &mut Formatter<'_>) -> Result {
         let removed = self.removed_word();
-        if self.bad_kept.count + self.bad_removed.count > 0 {
+        if self.bad_kept.count > 0 || self.bad_removed.count > 0 {
             writeln!(f, "bad copies: kept {}, {removed} {}", self.bad_kept.count, self.bad_removed.count)?;
         }
         for (what, tally) in [
@@ -63,12 +63,12 @@ impl Report {
                 writeln!(f, "{what}: {removed} {}", tally.count)?;
             }
         }
-        if self.unfinished.removed + self.unfinished.in_use > 0 {
+        if self.unfinished.removed > 0 || self.unfinished.in_use > 0 {
             let (count, in_use) = (self.unfinished.removed, self.unfinished.in_use);
             writeln!(f, "unfinished snapshots: {removed} {count}, in use {in_use}")?;
         }
         let Healed { markers_created, markers_removed, failed_sessions } = self.healed;
-        if markers_created + markers_removed > 0 {
+        if markers_created > 0 || markers_removed > 0 {
             let created = if self.dry_run { "would create" } else { "created" };
             writeln!(f, "markers: {created} {markers_created}, {removed} {markers_removed}")?;
         }
@@ -113,7 +113,7 @@ impl Report {
         if missing.chunks == 0 {
             return Ok(());
         }
-        let broken = missing.broken_indexes.len() as u64 + missing.broken_indexes_unnamed;
+        let broken = missing.broken_indexes_unnamed.saturating_add(missing.broken_indexes.len() as u64);
         writeln!(f, "MISSING {} referenced chunks; broken: {broken} indexes", missing.chunks)?;
         for broken in missing.broken_indexes.iter().take(NAMES_MAX) {
             writeln!(f, "  {}: {} references to missing chunks", broken.index, broken.missing_references)?;
@@ -124,7 +124,7 @@ impl Report {
 
 /// Tells how many of a list are not named: those beyond [`NAMES_MAX`], and those that are not in the list either.
 fn write_more(f: &mut Formatter<'_>, listed: usize, unnamed: u64) -> Result {
-    match listed.saturating_sub(NAMES_MAX) as u64 + unnamed {
+    match (listed.saturating_sub(NAMES_MAX) as u64).saturating_add(unnamed) {
         0 => Ok(()),
         more => writeln!(f, "  and {more} more"),
     }

@@ -130,7 +130,7 @@ impl<T: Transport> Engine<T> {
         let (head, body) = response.into_parts();
         let (status, date) = (head.status, server_date(&head.headers));
         let request_id = header_text(&head.headers, "x-amz-request-id").map(str::to_owned);
-        let retry_after = self.retry_after(&head.headers, date);
+        let retry_after = retry_after(&head.headers, || date.unwrap_or_else(|| self.server_time()));
         let failed = |cause| Failed { cause, status: Some(status.as_u16()), date, retry_after };
         let opened = Opened {
             head,
@@ -202,18 +202,17 @@ impl<T: Transport> Engine<T> {
             }
         }
     }
+}
 
-    /// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3), the latter by the server's clock.
-    fn retry_after(&self, headers: &HeaderMap, date: Option<SystemTime>) -> Option<Duration> {
-        let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let pause = if let Ok(seconds) = value.parse::<u64>() {
-            Duration::from_secs(seconds)
-        } else {
-            let now = date.unwrap_or_else(|| self.server_time());
-            parse_http_date(value)?.duration_since(now).unwrap_or_default()
-        };
-        Some(pause.min(RETRY_AFTER_MAX))
-    }
+/// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3), the latter by the server's clock, which is `now`.
+pub(crate) fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = if let Ok(seconds) = value.parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        parse_http_date(value)?.duration_since(now()).unwrap_or_default()
+    };
+    Some(pause.min(RETRY_AFTER_MAX))
 }
 
 impl<O: S3Operation> Finish for Whole<'_, O> {

@@ -17,6 +17,8 @@ pub use options::{CallOptions, Signing};
 pub use reply::Reply;
 pub use stream::ObjectStream;
 
+#[cfg(fuzzing)]
+pub(crate) use attempt::retry_after;
 pub(crate) use attempt::{Head, Whole};
 pub(crate) use budget::Budget;
 pub(crate) use prepare::prepare;

@@ -1,6 +1,11 @@
 //! The parsers of answers, for the fuzz targets and nothing else.
 
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+
 use super::*;
+use crate::error::AnswerFlaw;
 use crate::xml::XmlError;
 
 /// Reads a page of the keys below `prefix`.
@@ -31,4 +36,25 @@ pub fn small(body: &[u8]) -> Vec<Result<String, XmlError>> {
         shown(object_lock::parse(body)),
         shown(lifecycle::parse(body)),
     ]
+}
+
+/// Reads the headers of an object.
+pub fn object_meta(headers: &HeaderMap) -> Result<ObjectMeta, AnswerFlaw> {
+    ObjectMeta::from_headers(headers)
+}
+
+/// Reads which part of an object a body holds.
+pub fn content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, AnswerFlaw> {
+    ContentRange::from_headers(headers)
+}
+
+/// Reads the pause that an answer asks for; `now` stands for a date that it lacks.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    crate::call::retry_after(headers, || server_date(headers).unwrap_or(now))
+}
+
+/// Reads the status line of a proxy's answer.
+#[cfg(feature = "transport")]
+pub fn tunnel_status(answer: &[u8]) -> Option<u16> {
+    crate::transport::tunnel_status(answer)
 }

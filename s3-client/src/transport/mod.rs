@@ -42,6 +42,8 @@ pub use builder::{HttpTransportBuilder, SetupError};
 pub use connect::ConnectError;
 #[cfg(feature = "transport")]
 pub use http::HttpTransport;
+#[cfg(all(fuzzing, feature = "transport"))]
+pub(crate) use tunnel::parse_status as tunnel_status;
 
 use crate::body::{RequestBody, ResponseBody};
 

@@ -64,7 +64,7 @@ async fn ask(
 }
 
 /// Reads the status from `HTTP/1.x NNN …` (RFC 9112 §4).
-fn parse_status(answer: &[u8]) -> Option<u16> {
+pub(crate) fn parse_status(answer: &[u8]) -> Option<u16> {
     let rest = answer.strip_prefix(b"HTTP/1.")?;
     let (b'0' | b'1', b' ') = (rest.first()?, rest.get(1)?) else { return None };
     let digits = rest.get(2..5)?;

@@ -4,6 +4,9 @@ mod acl;
 mod authenticator;
 mod caller;
 mod cookie;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod password;
 mod privileges;

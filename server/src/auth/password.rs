@@ -164,10 +164,10 @@ fn compute(
     Ok(hash)
 }
 
-type Parsed = ((u32, u32, u32), Vec<u8>, Vec<u8>);
+pub(super) type Parsed = ((u32, u32, u32), Vec<u8>, Vec<u8>);
 
 /// Takes a PHC string of Argon2id apart; `None` if it is malformed or asks for more than is reasonable.
-fn parse(stored: &str) -> Option<Parsed> {
+pub(super) fn parse(stored: &str) -> Option<Parsed> {
     let mut parts = stored.strip_prefix("$argon2id$v=19$")?.split('$');
     let mut costs = parts.next()?.split(',');
     let mut cost = |name: &str| costs.next()?.strip_prefix(name)?.parse::<u32>().ok();

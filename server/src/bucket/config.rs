@@ -102,7 +102,7 @@ impl S3Config {
         let margin = self.expiry_margin.map_or(MARGIN, Duration::from_secs);
         match self.bound() {
             // The server's leeway comes on top of what the margin allows for: it is not known to be part of the same error.
-            RequestBound::Presigned { late } => RequestLifetimes::all(lasts, margin + late),
+            RequestBound::Presigned { late } => RequestLifetimes::all(lasts, margin.saturating_add(late)),
             _ => RequestLifetimes::all(lasts, margin),
         }
     }
@@ -350,6 +350,16 @@ mod tests {
         probe.signatures.delete.behind = SignatureWindow::Unbounded;
         let unbounded = S3Config { probe: Some(probe), ..config() };
         assert_eq!(unbounded.bound(), RequestBound::None);
+    }
+
+    #[test]
+    fn an_endless_margin_is_no_overflow() {
+        let mut probe = ProbeReport::default();
+        let late = Duration::from_secs(5);
+        probe.signatures.delete.presigned = Presigning::Enforced { late };
+        probe.signatures.put.presigned = Presigning::Enforced { late };
+        let endless = S3Config { expiry_margin: Some(u64::MAX), probe: Some(probe), ..config() };
+        assert!(endless.lifetimes().margin >= Duration::from_secs(u64::MAX));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use coldkeep_chunk_store::backend::{
     AnyBackend, DELETE_KEYS_MAX, ObjectBackend, ObjectKey, RequestBound as BackendBound, S3Backend, Validity,
 };
-use coldkeep_chunk_store::bucket::{Holder, InUse};
+use coldkeep_chunk_store::bucket::InUse;
 use coldkeep_chunk_store::{Clock, StoreTime};
 use coldkeep_s3_client::probe::RequestBound;
 use coldkeep_s3_client::{Client, Credentials, Trust};
@@ -83,7 +83,7 @@ impl Connection {
     /// Reads who has the bucket open; `None` if nobody has. A damaged object names somebody unknown.
     pub(crate) async fn in_use(&self) -> Result<Option<InUse>, BucketError> {
         let found = self.backend.get(&key(IN_USE)).await?;
-        Ok(found.value.map(|(_, content)| serde_json::from_slice(&content).unwrap_or_else(|_| unknown())))
+        Ok(found.value.map(|(_, content)| InUse::parse(&content)))
     }
 
     /// Removes the in-use object if it names the server with this id.
@@ -158,13 +158,9 @@ impl Connection {
             Some((first, reason)) => {
                 Err(BucketError::Undeleted { count: keys.len(), key: first.to_string(), reason })
             }
-            None => Ok(deletion.is_unclear.then(|| date.plus(lifetimes.longest() + lifetimes.margin))),
+            None => Ok(deletion.is_unclear.then(|| date.plus(lifetimes.longest()).plus(lifetimes.margin))),
         }
     }
-}
-
-fn unknown() -> InUse {
-    InUse { holder: Holder { host: "an unknown server".to_owned(), process: 0, id: String::new() }, since: 0 }
 }
 
 fn key(name: &str) -> ObjectKey {

@@ -6,6 +6,9 @@ mod config;
 mod connection;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod live;
 mod status;

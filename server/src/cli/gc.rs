@@ -98,7 +98,7 @@ async fn collect(store: &Store, dry_run: bool, rate: Option<u32>) -> Result<Outc
     Ok(Outcome::Stock(Box::new(status)))
 }
 
-fn history_table(runs: &[GcRun]) -> String {
+pub(super) fn history_table(runs: &[GcRun]) -> String {
     let mut table = Table::new([
         ("ended", Align::Left),
         ("state", Align::Left),
@@ -133,7 +133,7 @@ pub(crate) fn describe(status: &GcStatus) -> String {
         ("removed", chunks(status.removed_bytes, status.removed_chunks)),
         ("unused but too young", chunks(status.pending_bytes, status.pending_chunks)),
     ];
-    if status.removed_bad + status.still_bad > 0 {
+    if status.removed_bad > 0 || status.still_bad > 0 {
         lines.push(("damaged", format!("{} removed, {} left", status.removed_bad, status.still_bad)));
     }
     if let Some(seconds) = status.duration {
@@ -149,6 +149,26 @@ pub(crate) fn describe(status: &GcStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_server_says_is_shown_whatever_it_is() {
+        let most = r#"{"count":18446744073709551615,"bytes":18446744073709551615}"#;
+        let text = format!(
+            r#"{{"kept":{most},"pending":{most},"bad_kept":{most},"bad_removed":{most},"temporary_removed":{most},
+                "uploads_removed":{most},"phases":[{{"phase":"mark","seconds":1e308}},{{"phase":"sweep","seconds":1e308}}],
+                "healed":{{"markers_created":18446744073709551615,"markers_removed":1,"failed_sessions":0}}}}"#
+        );
+        let report: coldkeep_gc::Report = serde_json::from_str(&text).unwrap();
+        assert!(report::describe(&report).contains("16.0 EiB in"));
+        let status =
+            GcStatus { removed_bad: u64::MAX, still_bad: 1, duration: Some(i64::MIN), ..GcStatus::default() };
+        assert!(describe(&status).contains("1 left"));
+        let run = GcRun {
+            ended_at: i64::MAX,
+            ..serde_json::from_str(r#"{"upid":"x","ended-at":1,"state":"OK"}"#).unwrap()
+        };
+        assert!(history_table(&[run]).contains("OK"));
+    }
 
     #[test]
     fn figures_are_shown() {

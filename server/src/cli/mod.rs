@@ -11,6 +11,9 @@ mod datastore;
 mod environment;
 mod failure;
 mod forget;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod human;
 mod location;

@@ -13,10 +13,10 @@ use serde_json::Value;
 const HISTORY_FILE: &str = ".coldkeep/collections";
 
 /// Most runs that are kept.
-const RUNS_MAX: usize = 100;
+pub(super) const RUNS_MAX: usize = 100;
 
 /// Most bytes that are kept, whatever number of runs that is; the newest run always is.
-const BYTES_MAX: usize = 1 << 20;
+pub(super) const BYTES_MAX: usize = 1 << 20;
 
 /// One run, however it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,11 @@ pub(crate) async fn read(store: &Datastore) -> Vec<PastRun> {
     let path = path(store);
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path));
     let text = read.await.ok().and_then(Result::ok).unwrap_or_default();
+    parse(&text)
+}
+
+/// Reads the file, the newest run first.
+pub(super) fn parse(text: &str) -> Vec<PastRun> {
     text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -79,7 +84,7 @@ fn path(store: &Datastore) -> PathBuf {
 }
 
 /// Adds a line and drops the oldest ones beyond the bounds.
-fn with_line(before: &str, line: &str) -> String {
+pub(super) fn with_line(before: &str, line: &str) -> String {
     let (mut kept, mut bytes) = (vec![line], line.len() + 1);
     for earlier in before.lines().rev().take(RUNS_MAX - 1) {
         bytes += earlier.len() + 1;

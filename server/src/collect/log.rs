@@ -110,7 +110,7 @@ fn notes_on_chunks(report: &Report) -> Vec<String> {
     if report.bad_kept.count > 0 {
         notes.push(format!("Leftover bad chunks: {}", report.bad_kept.count));
     }
-    let (stored, chunks) = (report.stored_bytes(), report.kept.count + report.pending.count);
+    let (stored, chunks) = (report.stored_bytes(), report.kept.count.saturating_add(report.pending.count));
     let percent = if report.index_data_bytes > 0 {
         stored as f64 * 100.0 / report.index_data_bytes as f64
     } else {

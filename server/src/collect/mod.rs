@@ -1,5 +1,8 @@
 //! Garbage collection of a datastore as a task: what it reads, what it tells, and what it leaves behind.
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod log;
 mod references;

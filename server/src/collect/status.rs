@@ -40,6 +40,13 @@ pub(super) struct StatusFile {
     pub(super) report: Value,
 }
 
+impl StatusFile {
+    /// Reads the file; one that cannot be read says that there was no collection.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        serde_json::from_slice(text).unwrap_or_default()
+    }
+}
+
 impl GcStatus {
     pub(super) fn of(report: &Report, upid: String) -> Self {
         Self {
@@ -47,7 +54,7 @@ impl GcStatus {
             index_file_count: report.indexes,
             index_data_bytes: report.index_data_bytes,
             disk_bytes: report.stored_bytes(),
-            disk_chunks: report.kept.count + report.pending.count,
+            disk_chunks: report.kept.count.saturating_add(report.pending.count),
             removed_bytes: report.removed.bytes,
             removed_chunks: report.removed.count,
             pending_bytes: report.pending.bytes,
@@ -63,7 +70,7 @@ pub(crate) async fn stored_status(store: &Datastore) -> GcStatus {
     let path = store.folder().join(STATUS_FILE);
     let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
     let text = read.ok().and_then(Result::ok).unwrap_or_default();
-    serde_json::from_slice::<StatusFile>(&text).unwrap_or_default().status
+    StatusFile::parse(&text).status
 }
 
 /// Saves the result of a complete collection.

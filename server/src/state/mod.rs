@@ -1,6 +1,9 @@
 //! What a server keeps on disk beside its datastores: one folder with users, keys, tasks and the list of stores.
 
 mod data_dir;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identities;
 pub(crate) mod json_file;
 mod keys;

@@ -114,7 +114,7 @@ fn write_all(folder: &Path, ended: &[(Upid, Finished)]) -> io::Result<File> {
 }
 
 /// Reads the list; a task without an end counts as interrupted.
-fn read(mut reader: impl BufRead, now: i64) -> io::Result<Vec<(Upid, Finished)>> {
+pub(super) fn read(mut reader: impl BufRead, now: i64) -> io::Result<Vec<(Upid, Finished)>> {
     let mut order = Vec::new();
     let mut ends: BTreeMap<Upid, Option<Finished>> = BTreeMap::new();
     let mut line = Vec::new();

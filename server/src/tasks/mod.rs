@@ -1,5 +1,8 @@
 //! Tasks: long work that outlives the request that started it, with a log, a result, and a way to stop it.
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod history;
 mod log;

@@ -58,7 +58,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Content, JournalError> {
         return Err(JournalError);
     }
     let mut rest = Reader(body.strip_prefix(&MAGIC).ok_or(JournalError)?);
-    let (mut entries, mut paths) = (Vec::new(), BTreeMap::new());
+    let (mut entries, mut paths, mut named) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     while !rest.0.is_empty() {
         let [kind, flag] = rest.take()?;
         let time = StoreTime::from_unix_nanos(i64::from_le_bytes(rest.take()?));
@@ -68,7 +68,12 @@ pub(super) fn decode(file: &[u8]) -> Result<Content, JournalError> {
                 let count = u32::from_le_bytes(rest.take()?);
                 let digests: Result<BTreeSet<Digest>, _> =
                     (0..count).map(|_| rest.take::<DIGEST_BYTES>().map(Digest::from_bytes)).collect();
-                entries.push(Entry { digests: digests?, expires_at: time, token: text, in_limbo: flag != 0 });
+                let digests = digests?;
+                // A journalled digest is in no other entry (R8), so that its expiry is the one that counts.
+                if !digests.iter().all(|digest| named.insert(*digest)) {
+                    return Err(JournalError);
+                }
+                entries.push(Entry { digests, expires_at: time, token: text, in_limbo: flag != 0 });
             }
             PATH => {
                 let state = if flag == 0 { PathState::Claimed } else { PathState::Closed(time) };

@@ -120,9 +120,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 impl Journal {
     /// Reads the journal as the last owner left it; see [`Self::replay`].
     pub(crate) async fn load<D: ChunkDir>(dir: &D) -> Result<Self, JournalLoadError> {
+        match dir.load_state(StateFile::Journal).await? {
+            Some(content) => Ok(Self::parse(&content)?),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Reads the journal's file.
+    pub(super) fn parse(file: &[u8]) -> Result<Self, JournalError> {
+        let (entries, paths) = format::decode(file)?;
         let journal = Self::default();
-        if let Some(content) = dir.load_state(StateFile::Journal).await? {
-            let (entries, paths) = format::decode(&content)?;
+        {
             let mut state = lock(&journal.state);
             for entry in entries {
                 state.add(entry);
@@ -132,15 +140,18 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Writes the journal's file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let state = lock(&self.state);
+        format::encode(state.entries.values(), &state.paths)
+    }
+
     /// Saves the journal, synced.
     pub(crate) async fn save<D: ChunkDir>(&self, dir: &D) -> Result<(), DirError> {
         let _turn = self.saving.lock().await;
         // Encoded after the turn came: the last file written is never the older one.
-        let content = {
-            let mut state = lock(&self.state);
-            state.is_stale = false;
-            format::encode(state.entries.values(), &state.paths)
-        };
+        lock(&self.state).is_stale = false;
+        let content = self.encode();
         let saved = dir.save_state(StateFile::Journal, content.into()).await;
         if saved.is_err() {
             lock(&self.state).is_stale = true;

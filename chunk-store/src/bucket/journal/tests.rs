@@ -114,3 +114,18 @@ fn a_path_is_claimed_once_and_so_is_what_lies_inside_and_around_it() {
     assert!(journal.expire(at(20), Duration::ZERO));
     journal.claim_path("vm/100/a").unwrap();
 }
+
+#[test]
+fn a_file_that_names_a_digest_twice_is_damaged() {
+    let entry = |numbers: &[u8], expires_at| Entry {
+        digests: numbers.iter().map(|number| digest(*number)).collect(),
+        expires_at,
+        token: "token".to_owned(),
+        in_limbo: true,
+    };
+    // Else the first of two expiries would free a digest that the other entry's delete may still hit (R9).
+    let twice = format::encode([entry(&[1, 2], at(200)), entry(&[2], at(100))].iter(), &BTreeMap::new());
+    assert!(Journal::parse(&twice).is_err());
+    let once = format::encode([entry(&[1, 2], at(200)), entry(&[3], at(100))].iter(), &BTreeMap::new());
+    assert_eq!(Journal::parse(&once).unwrap().counts().in_limbo, 3);
+}

@@ -51,7 +51,7 @@ fn chunks(report: &Report) -> Facts {
 fn rare(report: &Report) -> Facts {
     let removed = removed_word(report);
     let created = if report.dry_run { "would be created" } else { "created" };
-    let left_over = report.temporary_removed.count + report.uploads_removed.count;
+    let left_over = report.temporary_removed.count.saturating_add(report.uploads_removed.count);
     let (healed, unfinished) = (&report.healed, &report.unfinished);
     let bad = (report.bad_removed.count, report.bad_kept.count);
     let markers = (healed.markers_created, healed.markers_removed);
@@ -59,16 +59,16 @@ fn rare(report: &Report) -> Facts {
         ("in limbo", report.in_limbo.count, tally(&report.in_limbo, "chunk")),
         ("not deleted", report.failed.count, tally(&report.failed, "object")),
         ("MISSING", report.missing.chunks, missing(report)),
-        ("damaged", bad.0 + bad.1, format!("{} {removed}, {} left", bad.0, bad.1)),
+        ("damaged", bad.0.saturating_add(bad.1), format!("{} {removed}, {} left", bad.0, bad.1)),
         ("left-over files", left_over, format!("{left_over} {removed}")),
         (
             "unfinished snapshots",
-            unfinished.removed + unfinished.in_use,
+            unfinished.removed.saturating_add(unfinished.in_use),
             format!("{} {removed}, {} in use", unfinished.removed, unfinished.in_use),
         ),
         (
             "markers",
-            markers.0 + markers.1,
+            markers.0.saturating_add(markers.1),
             format!("{} {created}, {} without object {removed}", markers.0, markers.1),
         ),
         (
@@ -90,10 +90,10 @@ fn troubles(report: &Report) -> Facts {
     let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.digest, failure.reason));
     add_names(&mut lines, "refused", failures, report.failed.count);
     let unexpected = &report.unexpected_indexes;
-    let count = unexpected.len() as u64 + report.unexpected_indexes_unnamed;
+    let count = report.unexpected_indexes_unnamed.saturating_add(unexpected.len() as u64);
     add_names(&mut lines, "unexpected index", unexpected.iter().cloned(), count);
     let failures = &report.unfinished.failures;
-    let count = failures.len() as u64 + report.unfinished.failures_unnamed;
+    let count = report.unfinished.failures_unnamed.saturating_add(failures.len() as u64);
     add_names(&mut lines, "not removed", failures.iter().cloned(), count);
     lines
 }
@@ -136,7 +136,7 @@ fn run(report: &Report) -> Facts {
 
 fn missing(report: &Report) -> String {
     let missing = &report.missing;
-    let broken = missing.broken_indexes.len() as u64 + missing.broken_indexes_unnamed;
+    let broken = missing.broken_indexes_unnamed.saturating_add(missing.broken_indexes.len() as u64);
     let names = missing.broken_indexes.iter().take(NAMES_MAX).map(|broken| broken.index.as_str());
     let names = names.collect::<Vec<_>>().join(", ");
     format!(

@@ -1,0 +1,4 @@
+#![no_main]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| coldkeep_fuzz::store_state::check_in_use(input));
