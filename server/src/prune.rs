@@ -1,6 +1,7 @@
 //! Pruning: what the rules do with the snapshots of a group and why; a task does it for all groups of some namespaces.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coldkeep_datastore::prune::{self, KeepOptions, PruneDecision, Reason};
 use coldkeep_datastore::{BackupTime, Datastore, GroupName, Namespace, Owner, SnapshotName, TreeError};
@@ -87,7 +88,7 @@ pub(crate) async fn run(job: &PruneJob, task: &TaskHandle) -> Result<(), PruneEr
     if !job.dry_run {
         // Else all would be refused after a crash. If the wait is in vain, each removal says why.
         tokio::select! {
-            _ = job.store.wait_for_earlier() => {}
+            _ = job.store.wait_for_earlier(Duration::MAX) => {}
             () = task.cancelled() => return Err(PruneError::Stopped),
         }
     }

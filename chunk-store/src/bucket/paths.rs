@@ -142,15 +142,23 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.journal.earlier_until().is_none()
     }
 
-    /// Waits until [`Self::knows_all_claims`], so that a new backup after a crash is late rather than refused.
+    /// Waits until [`Self::knows_all_claims`], so that a new backup after a crash is late rather than refused, unless that
+    /// takes longer than `longest`, as far as can be told.
     ///
     /// # Errors
-    /// As [`Self::wait_until_open`].
+    /// [`PathError::NotExpired`], at once if it takes too long; else as [`Self::wait_until_open`].
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn wait_for_earlier(&self) -> Result<(), PathError> {
-        self.wait_while(|| Some(("every path".to_owned(), self.journal.earlier_until()?))).await
+    pub async fn wait_for_earlier(&self, longest: Duration) -> Result<(), PathError> {
+        let earlier = || Some(("what lies in the bucket".to_owned(), self.journal.earlier_until()?));
+        if let Some((path, until)) = earlier()
+            && until.plus(self.options.lifetimes.margin).since(self.backend_clock.estimate(&self.clock))
+                > longest
+        {
+            return Err(PathError::NotExpired { path, until });
+        }
+        self.wait_while(earlier).await
     }
 
     /// Waits until no request for the path, or for what lies inside or around it, can still take effect. Whether somebody

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::switch::is_off;
@@ -82,6 +83,10 @@ pub enum BeginError {
     Tree(#[from] TreeError),
 }
 
+/// Whoever starts a backup waits two minutes for an answer (spec `backup-protocol.md` §1); a longer wait is better refused,
+/// with its reason. Where requests expire as early as they do by default, it is just about that long.
+const ANSWER_MAX: Duration = Duration::from_secs(125);
+
 impl BeginError {
     /// Tells whether the namespace does not exist.
     pub fn is_not_found(&self) -> bool {
@@ -107,7 +112,7 @@ impl Datastore {
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
         if !request.benchmark {
             // After a crash every path is closed for some minutes (R19): better late than refused.
-            self.wait_for_earlier().await?;
+            self.wait_for_earlier(ANSWER_MAX).await?;
         }
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };

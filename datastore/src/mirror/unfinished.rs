@@ -104,13 +104,16 @@ impl Parts {
         bucket: &Arc<BucketStore>,
         objects: Vec<ObjectInfo>,
     ) -> Result<Unfinished, TreeError> {
+        let mut unsettled = None;
         if !bucket.knows_all_claims() {
-            bucket.settle_expired().await.map_err(PathError::from)?;
+            // A run goes on without that, too.
+            unsettled = bucket.settle_expired().await.map_err(PathError::from).err();
         }
         let bucket = Arc::clone(bucket);
         self.blocking(move |tree| {
             let found = Leftovers::of(&tree.layout);
             let mut foreseen = Unfinished { errors: found.errors, ..Unfinished::default() };
+            foreseen.errors.extend(unsettled.map(TreeError::from));
             for (ns, snapshot) in unfinished(objects.iter().map(|object| &object.key), found.unfinished) {
                 let path = tree.layout.snapshot(&ns, &snapshot);
                 let held = tree.lock_snapshot(&ns, &snapshot);

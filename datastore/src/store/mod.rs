@@ -8,6 +8,7 @@ mod snapshots;
 mod usage;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use coldkeep_chunk_store::backend::ObjectInfo;
 use coldkeep_chunk_store::{AnyStore, StoreTime};
@@ -156,13 +157,13 @@ impl Datastore {
     /// can take no effect any more, some minutes after the open (R19). Backups wait by themselves.
     ///
     /// # Errors
-    /// [`TreeError::Bucket`].
+    /// [`TreeError::Bucket`], at once if it takes longer than `longest`.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn wait_for_earlier(&self) -> Result<(), TreeError> {
+    pub async fn wait_for_earlier(&self, longest: Duration) -> Result<(), TreeError> {
         match self.chunks.as_bucket() {
-            Some(bucket) if !bucket.knows_all_claims() => Ok(bucket.wait_for_earlier().await?),
+            Some(bucket) if !bucket.knows_all_claims() => Ok(bucket.wait_for_earlier(longest).await?),
             _ => Ok(()),
         }
     }

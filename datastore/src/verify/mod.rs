@@ -11,6 +11,7 @@ mod files;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use coldkeep_chunk_store::blob::BlobError;
 use coldkeep_chunk_store::dir::DirError;
@@ -291,7 +292,7 @@ impl Datastore {
             Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
         };
         // After a crash one verifies: what was found must not be lost because the manifest cannot be changed yet.
-        self.wait_for_earlier().await?;
+        self.wait_for_earlier(Duration::MAX).await?;
         self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 }

@@ -399,7 +399,12 @@ async fn h35_a_disk_from_before_opens_no_path_that_a_late_put_may_hit() {
             assert!(matches!(&refused, Err(PathError::NotExpired { path: of, .. }) if of == path));
         }
         late.remove(0).land().await.unwrap();
-        store.wait_for_earlier().await.unwrap();
+        let refused = store.wait_for_earlier(Duration::from_secs(100)).await;
+        assert!(
+            matches!(refused, Err(PathError::NotExpired { .. })),
+            "whoever asks does not wait for so long"
+        );
+        store.wait_for_earlier(Duration::MAX).await.unwrap();
         let claim = store.claim(SNAPSHOT).await.unwrap();
         claim.replace(&index, Bytes::from_static(b"new")).await.unwrap();
         for late in late {
