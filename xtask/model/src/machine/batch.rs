@@ -41,10 +41,10 @@ impl Machine {
             .filter(|(_, session)| session.is_uploading())
             .map(|(i, session)| (i, self.scenario.writers[i].script[usize::from(session.done)].digest()))
             .collect();
-        // R4: uploads that are watched learn of it; the watch begins with the upload marker.
+        // R4: uploads that are watched learn of it; the watch begins with the upload marker, and does not end with it: healing
+        // takes that too.
         for (i, digest) in busy {
-            let is_watched = next.hosts[host].disk.uploading[digest].is_there()
-                && (!is_quarantine || self.keeps(Rule::R15StartOver));
+            let is_watched = self.keeps(Rule::R1) && (!is_quarantine || self.keeps(Rule::R15StartOver));
             if has(digests, digest) && is_watched {
                 next.sessions[i].dirty = true;
             }

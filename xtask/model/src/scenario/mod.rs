@@ -129,8 +129,10 @@ pub(crate) struct Redundant {
     pub(crate) why: &'static str,
 }
 
-pub(crate) const PAIRS: &[Pair] =
-    &[Pair { rules: [Rule::R7UploadMarker, Rule::R4Journal], scenario: "insert", steps_max: 29 }];
+pub(crate) const PAIRS: &[Pair] = &[
+    Pair { rules: [Rule::R7UploadMarker, Rule::R4Journal], scenario: "insert", steps_max: 29 },
+    Pair { rules: [Rule::R4Failed, Rule::R4Journal], scenario: "insert", steps_max: 32 },
+];
 
 pub(crate) const REDUNDANT: &[Redundant] = &[
     Redundant {
@@ -142,6 +144,11 @@ pub(crate) const REDUNDANT: &[Redundant] = &[
         rule: Rule::R7UploadMarker,
         scenarios: &["insert", "late-delete", "crash", "batches"],
         why: "The watch of r4-journal makes such an upload start over; the upload marker spares it that",
+    },
+    Redundant {
+        rule: Rule::R4Failed,
+        scenarios: &["insert", "late-delete", "crash", "batches"],
+        why: "The same: whoever loses the upload marker to another's failure starts over when it is swept",
     },
     Redundant {
         rule: Rule::R7MarkersFirst,

@@ -43,7 +43,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (Rule::R2Refresh, 12),
             (Rule::R2OneStep, 13),
             (Rule::R4Last, 14),
-            (Rule::R4Failed, 32),
             (Rule::R4OneStep, 30),
             (Rule::R7OneStep, 13),
             (Rule::R7Marker, 12),
