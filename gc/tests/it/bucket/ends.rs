@@ -148,7 +148,7 @@ async fn a_disk_that_fails_costs_nothing() {
     let methods = [
         "keeps_times",
         "marks",
-        "list",
+        "names",
         "place_marker",
         "remove_markers",
         "remove_unused",
