@@ -13,6 +13,9 @@ use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Leftovers, TreeError};
 
+/// After how many failures in a row the rest is left to the next run: each of them may have taken the client all its patience.
+const FAILURES_IN_A_ROW_MAX: usize = 3;
+
 impl Parts {
     /// Removes a snapshot that is unfinished, on disk and in the bucket, and its group with the last one; returns whether it
     /// was unfinished. In a bucket that is for its manifest there to say: the local copy of one may be lost (I1).
@@ -60,7 +63,8 @@ impl Parts {
         Ok(left.iter().all(is_group_file) && bucket.is_path_free(folder.as_str()))
     }
 
-    /// Deletes the objects of snapshots without manifest, until it is cancelled. `objects` is a complete listing of `.cnt/`.
+    /// Deletes the objects of snapshots without manifest, until it is cancelled or the bucket seems to be down. `objects` is a
+    /// complete listing of `.cnt/`.
     pub(crate) async fn clear_unfinished(
         &self,
         bucket: &Arc<BucketStore>,
@@ -86,14 +90,17 @@ impl Parts {
             cleared.in_use += found.len() as u64;
             return cleared;
         }
+        let mut failures_in_a_row = 0;
         for (ns, snapshot) in found {
-            if is_cancelled() {
+            if is_cancelled() || failures_in_a_row == FAILURES_IN_A_ROW_MAX {
                 break;
             }
+            let failures = cleared.errors.len();
             let removed = self.clear_one(bucket, &ns, &snapshot).await;
             if cleared.note(removed) {
                 cleared.note_group(self.remove_group_if_left(&ns, &snapshot).await);
             }
+            failures_in_a_row = if cleared.errors.len() > failures { failures_in_a_row + 1 } else { 0 };
         }
         cleared
     }

@@ -9,6 +9,7 @@
 mod chunks;
 mod files;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use std::time::Duration;
 use coldkeep_chunk_store::blob::BlobError;
 use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::{Digest, LoadError};
+use futures_util::future::{self, Either};
+use tokio::sync::Notify;
 
 use chunks::VerifiedSet;
 
@@ -48,19 +51,31 @@ impl VerifyTask {
 #[derive(Debug, Default)]
 pub struct VerifyControl {
     cancelled: AtomicBool,
+    /// Rung when it is cancelled.
+    bell: Notify,
     chunks: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl VerifyControl {
-    /// Asks the task to stop at the next chunk.
+    /// Asks the task to stop at the next chunk, or at once if it waits to record what it found.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelled.store(true, Ordering::Release);
+        self.bell.notify_waiters();
     }
 
     /// Tells whether the task was asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Waits until [`cancel`](Self::cancel) is called.
+    async fn cancelled(&self) {
+        // From here on the bell is heard.
+        let rung = self.bell.notified();
+        if !self.is_cancelled() {
+            rung.await;
+        }
     }
 
     /// Returns the number of chunks read so far.
@@ -238,6 +253,12 @@ impl Datastore {
             return Ok(VerifyOutcome::Cancelled);
         }
         let state = if findings.count == 0 { VerifyResult::Ok } else { VerifyResult::Failed };
+        // After a crash one verifies: what was found must not be lost because the manifest cannot be changed yet.
+        let open = pin!(self.wait_for_earlier(Duration::MAX));
+        match future::select(pin!(task.control.cancelled()), open).await {
+            Either::Left(_) => return Ok(VerifyOutcome::Cancelled),
+            Either::Right((waited, _)) => waited?,
+        }
         self.record(ns, snapshot, VerifyState { state, upid: task.upid.clone() }).await?;
         Ok(match findings {
             Findings { count: 0, .. } => VerifyOutcome::Whole,
@@ -291,8 +312,6 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
         };
-        // After a crash one verifies: what was found must not be lost because the manifest cannot be changed yet.
-        self.wait_for_earlier(Duration::MAX).await?;
         self.parts().change_snapshot(ns, snapshot, prepare).await
     }
 }

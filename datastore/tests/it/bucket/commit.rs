@@ -1,9 +1,13 @@
 //! Commits, failures and retries, with answers that get lost and effects that come late.
 
+use std::sync::Arc;
+
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::backend::Fault;
 use coldkeep_chunk_store::testing::{HeldRequest, RequestKind, Which};
-use coldkeep_datastore::{BackupError, BackupRequest, BeginError, IndexKind, Namespace};
+use coldkeep_datastore::{
+    BackupError, BackupRequest, BeginError, IndexKind, Namespace, VerifyControl, VerifyOutcome, VerifyTask,
+};
 
 use crate::support::{Fixture, START, name, request, snapshot, upload_manifest, upload_stream};
 
@@ -121,6 +125,54 @@ async fn h25_a_disk_from_before_the_session_leaves_it_its_index_until_nothing_ca
     // The next backup comes when nothing can land any more.
     restored.backup(SECOND, &[b"three"]).await;
     assert_eq!(restored.with_bucket_alone().await.check_whole().await, 2);
+}
+
+/// Goal: a verification that waits for requests from before can be stopped.
+/// Method: it waits for the bucket's date, which does not come.
+#[tokio::test]
+async fn a_verification_that_waits_to_record_what_it_found_can_be_stopped() {
+    let fixture = Fixture::in_bucket().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let restored = fixture.restored(fixture.image()).await;
+    let mut held = restored.backend().hold_before(Which::next(RequestKind::Head).key(".generation"));
+    let control = Arc::new(VerifyControl::default());
+    let mut task = VerifyTask::new("UPID:x:".into(), Arc::clone(&control));
+    let cancel = async {
+        let _head = held.arrived().await;
+        control.cancel();
+        std::future::pending::<()>().await;
+    };
+    let root = Namespace::root();
+    let outcome = tokio::select! {
+        outcome = restored.store.verify_snapshot(&root, &made, &mut task) => outcome.unwrap(),
+        () = cancel => unreachable!(),
+    };
+    assert!(matches!(outcome, VerifyOutcome::Cancelled), "{outcome:?}");
+}
+
+/// Goal: a bucket that is down does not keep a collection busy with each of the snapshots to be cleared.
+#[tokio::test]
+async fn clearing_ends_with_the_third_failure_in_a_row() {
+    let fixture = Fixture::in_bucket().await;
+    // Each in a group of its own, which would else go with the first.
+    let abort_in = async |group: &str| {
+        let writer = upload(&fixture, &format!("host/{group}/2026-01-01T00:00:00Z"), &[b"one"]).await;
+        writer.abort().await.unwrap();
+    };
+    for group in ["a", "b", "c", "d", "e"] {
+        abort_in(group).await;
+    }
+    fixture.backend().fail(Which::next(RequestKind::Delete), Fault::Denied, false);
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.errors.len()), (4, 1), "one failure says nothing of the others");
+    for group in ["b", "c", "d", "e"] {
+        abort_in(group).await;
+    }
+    fixture.backend().fail(Which::every(RequestKind::Delete), Fault::Unavailable, false);
+    let cleared = fixture.store.clear_unfinished(START, &|| false).await.unwrap();
+    assert_eq!((cleared.snapshots, cleared.errors.len()), (0, 3));
+    fixture.backend().clear_rules();
+    assert_eq!(fixture.store.clear_unfinished(START, &|| false).await.unwrap().snapshots, 5);
 }
 
 #[tokio::test]
