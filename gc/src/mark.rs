@@ -67,7 +67,8 @@ async fn mark_all<T: SweepTarget, R: References>(
         let Some(mut listed) = list(references, control).await? else { return Ok(None) };
         listed.sort_unstable();
         let before = vanished.len();
-        vanished.retain(|index| listed.binary_search(index).is_ok());
+        let as_listed_now = |index: &R::Index| Some(listed[listed.binary_search(index).ok()?].clone());
+        vanished = vanished.iter().filter_map(as_listed_now).collect();
         report.vanished_indexes += (before - vanished.len()) as u64;
         match vanished.first() {
             None => break,

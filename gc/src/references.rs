@@ -16,7 +16,7 @@ use crate::report::FAILURES_MAX;
 
 /// The indexes of a store: what refers to chunks.
 pub trait References: Send + Sync {
-    /// Names one index; the text is what the report shows.
+    /// Names one index; the text is what the report shows. Two are equal if they are the same index, whatever its content.
     type Index: Clone + Ord + Display + Send + Sync;
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;

@@ -206,6 +206,19 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         Ok(())
     }
 
+    /// Returns the facts about an object; `None` if there is none. What a listing should name and does not is asked for by
+    /// itself (I6).
+    ///
+    /// # Errors
+    /// [`PathError::Closed`], [`PathError::Backend`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn find_object(&self, key: &ObjectKey) -> Result<Option<ObjectInfo>, PathError> {
+        self.check_owned()?;
+        Ok(self.backend_clock.noted(self.backend.head(key).await, &self.clock)?.value)
+    }
+
     /// Reads an object and the facts about what was read; `None` if there is none.
     ///
     /// # Errors

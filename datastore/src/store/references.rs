@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coldkeep_chunk_store::Digest;
-use coldkeep_chunk_store::backend::ObjectInfo;
+use coldkeep_chunk_store::backend::{ObjectInfo, ObjectKey};
 use coldkeep_chunk_store::bucket::BucketStore;
 use coldkeep_chunk_store::switch::is_off;
 
@@ -58,6 +58,15 @@ pub enum ReferenceError {
         /// The index.
         path: std::path::PathBuf,
     },
+    /// The bucket has an index that its listing does not name.
+    #[error(
+        "the bucket has index {key}, and its listing does not name it, so nothing may be collected; collect again, and if it \
+         stays so, the server's listings cannot be trusted"
+    )]
+    Unlisted {
+        /// The index.
+        key: ObjectKey,
+    },
     /// An index cannot be fetched from the bucket.
     #[error("an index cannot be fetched from the bucket, so nothing may be collected")]
     Fetch(#[from] RefreshError),
@@ -70,12 +79,13 @@ impl Datastore {
     /// Lists every index file: those of all snapshots, finished or not, and any other outside hidden folders.
     ///
     /// In a bucket it is the bucket's own listing that counts (R10): an index whose local file is not provably the same is
-    /// fetched into a folder of its own, where it is kept as long as the object is listed unchanged. One collection runs at a
-    /// time.
+    /// fetched into a folder of its own, where it is kept as long as the object is listed unchanged. The tree is compared with
+    /// the listing: what a finished snapshot has and the listing lacks must be gone from the bucket by its own word (I6), and
+    /// counts all the same while the snapshot's manifest is there. One collection runs at a time.
     ///
     /// # Errors
     /// [`ReferenceError::Tree`] for any folder that cannot be read and for symbolic links to folders;
-    /// [`ReferenceError::Fetch`].
+    /// [`ReferenceError::Fetch`], [`ReferenceError::Unlisted`], [`ReferenceError::Vanished`].
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing but what copies there are.
@@ -88,7 +98,13 @@ impl Datastore {
 
     /// Lists the indexes of the bucket, each with a file that has its content.
     async fn index_objects(&self, bucket: &Arc<BucketStore>) -> Result<Vec<IndexFile>, ReferenceError> {
+        // Before the listing: whatever is committed from here on need not be in it.
+        let mut unlisted = self.blocking(|tree| tree::finished_indexes(&tree.layout)).await?;
         let objects = bucket.list_objects(Layout::CONTENT).await.map_err(TreeError::from)?;
+        for object in &objects {
+            unlisted.remove(&object.key);
+        }
+        let unlisted = self.still_referring(bucket, unlisted).await?;
         let (folder, copies) = (self.mark_folder(), self.mark_folder());
         let find = move |tree: &Tree| {
             let found = find_indexes(&tree.layout, objects, &copies);
@@ -118,15 +134,62 @@ impl Datastore {
                 .collect();
             // Another version of an object has another name.
             let renamed: BTreeMap<_, _> = missing.iter().map(|(name, object)| (&object.key, name)).collect();
-            indexes.retain_mut(|index| {
-                let Some(key) = index.key.as_ref().filter(|key| now.contains_key(key)) else { return false };
+            let mut listed = Vec::with_capacity(indexes.len());
+            for mut index in indexes {
+                let Some(key) = index.key.as_ref().filter(|key| now.contains_key(key)) else {
+                    self.check_removed(bucket, &index).await?;
+                    continue;
+                };
                 if let Some(name) = renamed.get(key) {
                     index.path = folder.join(name);
                 }
-                true
-            });
+                listed.push(index);
+            }
+            indexes = listed;
         }
+        indexes.extend(unlisted);
         Ok(indexes)
+    }
+
+    /// Returns those of the indexes, which the tree has and the listing lacks, whose manifests are in the bucket all the same:
+    /// their local files refer to chunks as long as somebody can restore from them here.
+    async fn still_referring(
+        &self,
+        bucket: &BucketStore,
+        unlisted: BTreeMap<ObjectKey, IndexFile>,
+    ) -> Result<Vec<IndexFile>, ReferenceError> {
+        let mut referring = Vec::new();
+        for (key, index) in unlisted {
+            if bucket.find_object(&key).await.map_err(TreeError::from)?.is_some() {
+                return Err(ReferenceError::Unlisted { key });
+            }
+            if self.has_manifest(bucket, &index).await? {
+                // Not where it should be: in the bucket.
+                referring.push(IndexFile { place: IndexPlace::Unexpected, ..index });
+            }
+        }
+        Ok(referring)
+    }
+
+    /// Makes sure that an index that is listed no more went with its snapshot (I6).
+    async fn check_removed(&self, bucket: &BucketStore, index: &IndexFile) -> Result<(), ReferenceError> {
+        if let Some(key) = &index.key
+            && bucket.find_object(key).await.map_err(TreeError::from)?.is_some()
+        {
+            return Err(ReferenceError::Unlisted { key: key.clone() });
+        }
+        if self.has_manifest(bucket, index).await? {
+            return Err(ReferenceError::Vanished { path: index.shown().to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Tells whether the snapshot of an index has its manifest in the bucket. A removal deletes that first.
+    async fn has_manifest(&self, bucket: &BucketStore, index: &IndexFile) -> Result<bool, ReferenceError> {
+        let IndexPlace::Snapshot(ns, snapshot) = &index.place else { return Ok(false) };
+        let layout = &self.tree().layout;
+        let manifest = layout.key(&layout.manifest(ns, snapshot));
+        Ok(bucket.find_object(&manifest).await.map_err(TreeError::from)?.is_some())
     }
 
     /// Where copies are of indexes whose file in the tree is not provably the object.
@@ -153,7 +216,10 @@ impl Datastore {
         };
         // Only a fresh listing says so (I6).
         let listed = bucket.list_objects(key.as_str()).await.map_err(TreeError::from)?;
-        let Some(object) = listed.into_iter().find(|object| object.key == *key) else { return Ok(None) };
+        let Some(object) = listed.into_iter().find(|object| object.key == *key) else {
+            self.check_removed(bucket, index).await?;
+            return Ok(None);
+        };
         // The copy went with an aborted session or a removal that did not get far; the object counts all the same.
         let name = PathBuf::from(name_of(&object));
         let fetched = self.fetch_indexes(bucket, &[(name.clone(), object)]).await?;

@@ -24,7 +24,7 @@ pub(crate) use remove::{
     is_group_empty, is_unfinished, remove_group_if_empty, remove_hidden, remove_namespace, remove_snapshot,
 };
 pub use walk::{IndexFile, IndexPlace};
-pub(crate) use walk::{index_files, kind_of};
+pub(crate) use walk::{finished_indexes, index_files, kind_of};
 
 use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::dir::DirError;

@@ -1,7 +1,8 @@
 //! Every index file there is, for the collector (I6, hazard H15).
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,9 +12,9 @@ use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::dir::DirError;
 
 use super::{Layout, TreeError, groups, namespaces, snapshots};
-use crate::file::{Context as _, Found, list_all};
+use crate::file::{Context as _, Found, list_all, look};
 use crate::index::IndexKind;
-use crate::name::{Namespace, SnapshotName};
+use crate::name::{ArchiveName, Namespace, SnapshotName};
 
 /// What a check of a filesystem keeps at its root for what it finds without a name; as a rule only root may look into it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -21,8 +22,9 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// Links of a folder without folders in it: its name, and its own `.`; each folder in it has one more to it.
 const LINKS_WITHOUT_FOLDERS: u64 = 2;
 
-/// An index file that refers to chunks, whether its snapshot is finished or not.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// An index file that refers to chunks, whether its snapshot is finished or not. Two are equal if they are the same object, or
+/// without a bucket the same file.
+#[derive(Debug, Clone)]
 pub struct IndexFile {
     pub(crate) path: PathBuf,
     pub(crate) kind: IndexKind,
@@ -62,6 +64,27 @@ impl IndexFile {
     }
 }
 
+impl PartialEq for IndexFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for IndexFile {}
+
+impl PartialOrd for IndexFile {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for IndexFile {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Where a file with its content lies depends on the version that was listed.
+        self.shown().cmp(other.shown())
+    }
+}
+
 impl fmt::Display for IndexFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shown().display().fmt(f)
@@ -73,20 +96,8 @@ impl fmt::Display for IndexFile {
 /// Any folder that cannot be read is an error: behind it could be references. So is a symbolic link to a folder, which
 /// is not followed. The one exception is an empty `lost+found`, which see [`tolerate_lost_and_found`].
 pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> {
-    let mut found = BTreeMap::new();
-    for ns in namespaces(layout, &Namespace::root(), Namespace::DEPTH_MAX)? {
-        for group in tolerate_gone(groups(layout, &ns))? {
-            for snapshot in tolerate_gone(snapshots(layout, &ns, &group))? {
-                let folder = layout.snapshot(&ns, &snapshot);
-                for (name, _) in list_all(&folder)?.unwrap_or_default() {
-                    if let Some(kind) = kind_of(name.as_ref()) {
-                        let place = IndexPlace::Snapshot(ns.clone(), snapshot.clone());
-                        found.insert(folder.join(name), (kind, place));
-                    }
-                }
-            }
-        }
-    }
+    let mut found: BTreeMap<PathBuf, (IndexKind, IndexPlace)> =
+        of_snapshots(layout)?.into_iter().map(|index| (index.path, (index.kind, index.place))).collect();
     let mut open = vec![layout.base().to_owned()];
     while let Some(folder) = open.pop() {
         let listed = list_all(&folder);
@@ -96,7 +107,11 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
             match (kind_of(name.as_ref()), entry) {
                 (_, Found::Folder) if name.as_encoded_bytes().starts_with(b".") => {}
                 (_, Found::Folder) => open.push(path),
-                (Some(kind), _) => {
+                (Some(kind), entry) => {
+                    if entry == Found::Other {
+                        // It has the name of an index, so it must lead to one.
+                        std::fs::metadata(&path).context("follow the link", &path)?;
+                    }
                     found.entry(path).or_insert((kind, IndexPlace::Unexpected));
                 }
                 (None, Found::Other) => check_link(&path)?,
@@ -105,6 +120,40 @@ pub(crate) fn index_files(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> 
         }
     }
     Ok(found.into_iter().map(|(path, (kind, place))| IndexFile { path, kind, place, key: None }).collect())
+}
+
+/// Lists the indexes of finished snapshots by the keys that they have in a bucket.
+pub(crate) fn finished_indexes(layout: &Layout) -> Result<BTreeMap<ObjectKey, IndexFile>, TreeError> {
+    let mut finished = BTreeMap::new();
+    for index in of_snapshots(layout)? {
+        let IndexPlace::Snapshot(ns, snapshot) = &index.place else { continue };
+        let name = index.path.file_name().and_then(OsStr::to_str).map(str::parse::<ArchiveName>);
+        // Another name was never put into a bucket.
+        let Some(Ok(name)) = name else { continue };
+        if look(&layout.manifest(ns, snapshot))? != Found::Nothing {
+            finished.insert(layout.key(&layout.file(ns, snapshot, &name)), index);
+        }
+    }
+    Ok(finished)
+}
+
+/// Lists the indexes in the folders of snapshots.
+fn of_snapshots(layout: &Layout) -> Result<Vec<IndexFile>, TreeError> {
+    let mut found = Vec::new();
+    for ns in namespaces(layout, &Namespace::root(), Namespace::DEPTH_MAX)? {
+        for group in tolerate_gone(groups(layout, &ns))? {
+            for snapshot in tolerate_gone(snapshots(layout, &ns, &group))? {
+                let folder = layout.snapshot(&ns, &snapshot);
+                for (name, _) in list_all(&folder)?.unwrap_or_default() {
+                    if let Some(kind) = kind_of(name.as_ref()) {
+                        let place = IndexPlace::Snapshot(ns.clone(), snapshot.clone());
+                        found.push(IndexFile { path: folder.join(name), kind, place, key: None });
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 type Listed = Option<Vec<(OsString, Found)>>;

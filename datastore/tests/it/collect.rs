@@ -29,6 +29,20 @@ async fn indexes_count_with_and_without_manifest_and_in_unexpected_places() {
     assert!(fixture.references().await.contains(&Digest::of(b"two")));
 }
 
+/// Goal: what has the name of an index and leads nowhere is told by its name, instead of one collection after the other being
+/// told that indexes change.
+#[tokio::test]
+async fn a_link_that_is_called_like_an_index_and_leads_nowhere_is_an_error() {
+    let fixture = Fixture::new().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let index = fixture.path(FIRST).join("stream.bin.didx");
+    std::os::unix::fs::symlink(&index, fixture.path("good.didx")).unwrap();
+    assert_eq!(fixture.store.index_files().await.unwrap().len(), 2);
+    std::os::unix::fs::symlink("/nowhere/at/all", fixture.path("bad.didx")).unwrap();
+    let error = fixture.store.index_files().await.unwrap_err().to_string();
+    assert!(error.contains("bad.didx"), "{error}");
+}
+
 #[tokio::test]
 async fn an_index_that_vanished_is_an_error_unless_its_snapshot_is_gone() {
     let fixture = Fixture::new().await;

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::backend::{AnyBackend, ObjectKey};
 use coldkeep_chunk_store::testing::{RequestKind, Which};
-use coldkeep_datastore::{Datastore, IndexFile, IndexRead, Namespace, ReferenceError};
+use coldkeep_datastore::{Datastore, IndexFile, IndexPlace, IndexRead, Namespace, ReferenceError};
 
 use crate::support::{Fixture, START, bucket_parts, snapshot, temporary_folder, upload_stream};
 
@@ -188,4 +188,59 @@ async fn without_tags_a_copy_in_doubt_is_fetched_again() {
     assert!(fixture.references().await.contains(&Digest::of(b"six")));
     assert_eq!(index_gets(&fixture) - before, 1);
     assert!(!copy.exists(), "the version before is no longer listed");
+}
+
+/// Goal: a listing that ends too early, and does not say so, condemns nothing (I6, hazard H15).
+/// Method: it is cut after each of its objects; whole snapshots are on disk.
+#[tokio::test]
+async fn h15_a_listing_that_is_cut_in_silence_is_noticed_by_what_the_tree_has() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    fixture.backup(SECOND, &[b"two"]).await;
+    let objects = fixture.keys(".cnt/").await.len();
+    let mut noticed = 0;
+    for count in 0..objects {
+        fixture.backend().cut_listings(Which::next(RequestKind::List), count);
+        match fixture.store.index_files().await {
+            Ok(found) => assert_eq!(found.len(), 2, "{count}"),
+            Err(ReferenceError::Unlisted { .. }) => noticed += 1,
+            Err(error) => panic!("{count}: {error}"),
+        }
+    }
+    assert!(noticed >= 3, "each snapshot was cut away: {noticed}");
+    assert_eq!(fixture.store.index_files().await.unwrap().len(), 2);
+}
+
+/// Goal: an index that goes while its snapshot stays stops the run (I6).
+/// Method: somebody deletes the object after it was listed and before it is fetched.
+#[tokio::test]
+async fn an_index_that_goes_alone_during_a_mark_stops_it() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let key = format!(".cnt/{FIRST}/stream.bin.didx");
+    std::fs::write(fixture.path(FIRST).join("stream.bin.didx"), "not what the bucket has").unwrap();
+    let mut held = fixture.backend().hold_before(Which::next(RequestKind::Get).key(&key));
+    let lose = async {
+        let get = held.arrived().await;
+        fixture.remove_object(&ObjectKey::new(key.clone()).unwrap()).await;
+        get.release();
+    };
+    let (listed, ()) = tokio::join!(fixture.store.index_files(), lose);
+    assert!(matches!(listed, Err(ReferenceError::Vanished { .. })), "{listed:?}");
+}
+
+/// Goal: what can be restored from here keeps its chunks, although the bucket has lost an index; the report names it.
+#[tokio::test]
+async fn an_index_that_only_the_disk_has_counts_while_its_snapshot_stands() {
+    let fixture = Fixture::in_bucket().await;
+    fixture.backup(FIRST, &[b"one"]).await;
+    let key = |name: &str| ObjectKey::new(format!(".cnt/{FIRST}/{name}")).unwrap();
+    fixture.remove_object(&key("stream.bin.didx")).await;
+    let found = fixture.store.index_files().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(*found[0].place(), IndexPlace::Unexpected);
+    assert!(fixture.references().await.contains(&Digest::of(b"one")));
+    // Without a manifest there it is what a removal has not come to yet.
+    fixture.remove_object(&key("index.json.blob")).await;
+    assert!(fixture.store.index_files().await.unwrap().is_empty());
 }
