@@ -130,7 +130,7 @@
 //! ## Garbage goes (I5)
 //!
 //! A complete run removes every chunk that is neither referenced nor used since the cutoff, bad copies of digests that
-//! no index refers to, and temporary files older than the cutoff (`a_second_run_…`, `temporary_files_…`). What is
+//! no index refers to, and temporary files of before the run (`a_second_run_…`, `temporary_files_…`). What is
 //! pending goes with the first run whose cutoff has passed its last use (`young_chunks_…`).
 //!
 //! ## The audit

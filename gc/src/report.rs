@@ -23,13 +23,14 @@ pub struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, size: u64) {
+        // Sizes come from a listing, which may state anything.
         self.count += 1;
-        self.bytes += size;
+        self.bytes = self.bytes.saturating_add(size);
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.bytes += other.bytes;
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
@@ -89,7 +90,8 @@ pub struct Report {
     pub listed: Tally,
     /// Chunks that an index refers to.
     pub kept: Tally,
-    /// Chunks that no index refers to, used too recently to be removed.
+    /// Chunks that no index refers to and that stay for now: used too recently to be removed, used since they were listed,
+    /// or not reached before the run was cancelled or failed.
     pub pending: Tally,
     /// Chunks removed.
     pub removed: Tally,

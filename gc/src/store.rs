@@ -1,8 +1,10 @@
 //! The sweep of a [`ChunkStore`] on a filesystem.
 
+use std::error::Error;
 use std::time::Duration;
 
-use coldkeep_chunk_store::dir::{ChunkDir, Shard};
+use coldkeep_chunk_store::blob::HEADER_BYTES;
+use coldkeep_chunk_store::dir::{ChunkDir, EntryKind, Shard};
 use coldkeep_chunk_store::{ChunkStore, Digest, ListedEntry, Run, RunError, StoreError};
 
 use crate::target::{Agreement, Description, Page, Removal, Repair, RunTimes, SweepTarget};
@@ -35,6 +37,20 @@ pub(crate) fn run_times(run: &Run) -> RunTimes {
         cutoff: run.cutoff(),
         oldest_session_at: run.oldest_session_at(),
     }
+}
+
+/// What became of one file (hazard H18).
+fn removal(outcome: Result<bool, StoreError>) -> Removal {
+    match outcome {
+        Ok(true) => Removal::Removed,
+        Ok(false) => Removal::Kept,
+        Err(error) => Removal::Refused(with_causes(&error)),
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
@@ -73,6 +89,8 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
     }
 
     fn describe(entry: &ListedEntry) -> Description {
+        // DESIGN "Filesystem stores": a file shorter than a header is no chunk, whatever its name.
+        let is_torn = entry.name.kind == EntryKind::Chunk && entry.len < HEADER_BYTES as u64;
         Description {
             digest: entry.name.digest,
             kind: entry.name.kind,
@@ -81,7 +99,7 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
             // The file is chunk, marker and object in one: its atime says it all (DESIGN "Filesystem stores").
             upload_started_at: None,
             modified_at: None,
-            agreement: Agreement::Agrees,
+            agreement: if is_torn { Agreement::NoObject } else { Agreement::Agrees },
         }
     }
 
@@ -95,8 +113,7 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
             return Ok(Vec::new());
         }
         let names: Vec<_> = batch.iter().map(|entry| entry.name).collect();
-        let gone = Self::remove(self, run, &names).await?;
-        Ok(gone.into_iter().map(|gone| if gone { Removal::Removed } else { Removal::Kept }).collect())
+        Ok(Self::remove(self, run, &names).await.into_iter().map(removal).collect())
     }
 
     /// The listing has just looked at the times of each file.
@@ -119,6 +136,22 @@ impl<D: ChunkDir> SweepTarget for ChunkStore<D> {
     }
 
     async fn is_stored(&self, digest: &Digest) -> Result<bool, StoreSweepError> {
-        Ok(self.stored_len(digest).await?.is_some())
+        Ok(self.stored_len(digest).await?.is_some_and(|len| len >= HEADER_BYTES as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coldkeep_chunk_store::dir::DirError;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_removed_is_told_with_its_causes() {
+        let source = std::io::Error::from_raw_os_error(1);
+        let failed = DirError::new("remove", std::path::Path::new("/x"), source);
+        let Removal::Refused(reason) = removal(Err(failed.into())) else { panic!("it was not removed") };
+        assert!(reason.contains("/x") && reason.contains("not permitted"), "{reason}");
+        assert_eq!([removal(Ok(true)), removal(Ok(false))], [Removal::Removed, Removal::Kept]);
     }
 }

@@ -191,6 +191,6 @@ pub enum Agreement {
     Agrees,
     /// There is an object, and no marker.
     NoMarker,
-    /// There is a marker, and no object was listed.
+    /// There is a marker, and no object was listed; on a filesystem, a file that is too short to be a chunk.
     NoObject,
 }

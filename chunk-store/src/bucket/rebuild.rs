@@ -291,7 +291,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let prefix = format!(".chunks/{first:02x}");
         let (mut listing, mut chunks, mut bytes) = (Listing::of(prefix), 0, 0);
         while let Some(page) = self.next_page(&mut listing).await? {
-            bytes += page.iter().map(|object| object.len).sum::<u64>();
+            bytes = page.iter().fold(bytes, |sum: u64, object| sum.saturating_add(object.len));
             let digests: Vec<Digest> = page.iter().filter_map(|object| chunk_of(&object.key)).collect();
             chunks += digests.len() as u64;
             if !digests.is_empty() {

@@ -1,11 +1,13 @@
 //! The collector's half of the protocol: cutoff, listing, removal (R7, R12, R13).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ChunkStore, StoreError};
 use crate::backend::BackendError;
 use crate::bucket::Closed;
 use crate::dir::{ChunkDir, DirError, EntryKind, EntryName, PROBE_TIME, Shard};
+use crate::locks::DigestGuard;
 use crate::session::Run;
 use crate::switch::is_off;
 use crate::time::StoreTime;
@@ -87,35 +89,48 @@ impl<D: ChunkDir> ChunkStore<D> {
         Ok(listed.collect())
     }
 
-    /// Removes files that are still unused, check and removal in one step under lock(d) (R7); returns for each
-    /// whether it is gone, in the order of `names`.
+    /// Removes files that are still unused, check and removal in one step under lock(d) (R7); returns for each, in the order
+    /// of `names`, whether it is gone, or why it cannot be removed: that keeps no other in place (hazard H18).
     ///
     /// The caller has made sure that nothing references their chunks.
     ///
-    /// # Errors
-    /// [`StoreError`]: some of them may have been removed.
-    ///
     /// # Cancel safety
     /// Dropping the future may leave some of them removed, all of which were garbage.
-    pub async fn remove(&self, run: &Run, names: &[EntryName]) -> Result<Vec<bool>, StoreError> {
-        let mut gone = Vec::with_capacity(names.len());
+    pub async fn remove(&self, run: &Run, names: &[EntryName]) -> Vec<Result<bool, StoreError>> {
+        let mut outcomes = Vec::with_capacity(names.len());
         for batch in names.chunks(REMOVE_BATCH) {
             let held = self.locks.lock_all(batch.iter().map(|name| &name.digest)).await;
             // A temporary file is only there without lock(d) if its writer is gone.
             let (leftovers, chunks): (Vec<_>, Vec<_>) =
                 batch.iter().partition(|name| name.kind == EntryKind::Temporary);
-            let mut by_name: Vec<(EntryName, bool)> = Vec::with_capacity(batch.len());
+            let mut by_name = BTreeMap::new();
             for (names, cutoff) in [(chunks, run.cutoff()), (leftovers, run.started_at())] {
-                if !names.is_empty() {
-                    let removed = self.dir.remove_unused(&held, names.clone(), cutoff).await?;
-                    by_name.extend(names.into_iter().zip(removed));
-                }
+                let removed = self.remove_each(&held, &names, cutoff).await;
+                by_name.extend(names.into_iter().zip(removed));
             }
-            by_name.sort_unstable();
-            gone.extend(batch.iter().map(|name| {
-                by_name.binary_search_by_key(name, |(name, _)| *name).is_ok_and(|found| by_name[found].1)
-            }));
+            outcomes.extend(batch.iter().map(|name| by_name.remove(name).unwrap_or(Ok(false))));
         }
-        Ok(gone)
+        outcomes
+    }
+
+    /// Removes files under lock(d), together; if that fails, one by one, so that each has its own outcome.
+    async fn remove_each(
+        &self,
+        held: &DigestGuard,
+        names: &[EntryName],
+        cutoff: StoreTime,
+    ) -> Vec<Result<bool, StoreError>> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        if let Ok(removed) = self.dir.remove_unused(held, names.to_vec(), cutoff).await {
+            return removed.into_iter().map(Ok).collect();
+        }
+        let mut outcomes = Vec::with_capacity(names.len());
+        for name in names {
+            let removed = self.dir.remove_unused(held, vec![*name], cutoff).await;
+            outcomes.push(removed.map(|gone| gone.first() == Some(&true)).map_err(Into::into));
+        }
+        outcomes
     }
 }

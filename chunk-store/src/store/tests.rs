@@ -114,7 +114,7 @@ async fn h02_a_chunk_touched_after_the_sweep_decided_is_kept() {
         } else {
             assert_eq!(store.insert(&late, chunk.clone()).await.unwrap(), Inserted::Known);
         }
-        assert_eq!(store.remove(&run, &[listed[0].name]).await.unwrap(), [false]);
+        assert!(matches!(store.remove(&run, &[listed[0].name]).await[..], [Ok(false)]));
         store.load(&chunk.digest()).await.unwrap();
     }
 }
@@ -130,7 +130,7 @@ async fn unused_chunks_and_leftovers_are_removed() {
     fixture.clock.step_wall(StoreTime::from_unix(4_000_000_000, 0));
     let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
     let names = [EntryName::chunk(chunk.digest()), leftover];
-    assert_eq!(store.remove(&run, &names).await.unwrap(), [true, true]);
+    assert!(matches!(store.remove(&run, &names).await[..], [Ok(true), Ok(true)]));
     assert_eq!(store.list(vec![Shard(chunk.digest().prefix())]).await.unwrap(), []);
 }
 
@@ -155,7 +155,7 @@ async fn h13_a_clock_that_steps_back_hides_no_use() {
     let chunk = plain(b"abc");
     store.insert(&session, chunk.clone()).await.unwrap();
     let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert_eq!(store.remove(&run, &[EntryName::chunk(chunk.digest())]).await.unwrap(), [false]);
+    assert!(matches!(store.remove(&run, &[EntryName::chunk(chunk.digest())]).await[..], [Ok(false)]));
     let started_at = session.started_at();
     store.close().await.unwrap();
     drop((run, session, store));
@@ -329,8 +329,8 @@ async fn h30_what_was_used_while_the_date_was_ahead_is_collected_when_it_is_righ
         let store = ChunkStore::open_dir(dir, StoreOptions::new(clock.clone())).await.unwrap();
         clock.advance(2 * UNSAVED_MAX);
         let run = store.begin_run(Duration::ZERO, Duration::ZERO).await.unwrap();
-        let removed = store.remove(&run, &[EntryName::chunk(chunk.digest())]).await.unwrap();
-        assert_eq!(removed, [true], "reference: {reference}");
+        let removed = store.remove(&run, &[EntryName::chunk(chunk.digest())]).await;
+        assert!(matches!(removed[..], [Ok(true)]), "reference: {reference}");
     }
 }
 
@@ -591,4 +591,29 @@ async fn a_file_that_is_no_blob_is_replaced() {
         assert!(matches!(store.insert(&session, chunk.clone()).await.unwrap(), Inserted::New { .. }));
         assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
     }
+}
+
+/// Goal: a file that cannot be removed keeps no other in place (hazard H18).
+/// Method: a folder lies where a chunk should be.
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_keeps_no_other_in_place() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let chunks: Vec<_> = [b"abc", b"def", b"ghi"].map(|data| plain(data)).into();
+    let session = store.begin_session().await.unwrap();
+    for chunk in &chunks {
+        store.insert(&session, chunk.clone()).await.unwrap();
+    }
+    drop(session);
+    let stuck = fixture.path(chunks[1].digest());
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    fixture.clock.advance(2 * DAY);
+    let run = store.begin_run(DAY, Duration::ZERO).await.unwrap();
+    // Of this moment, and so in use: long ago it was not.
+    filetime::set_file_times(&stuck, filetime::FileTime::zero(), filetime::FileTime::zero()).unwrap();
+    let names: Vec<_> = chunks.iter().map(|chunk| EntryName::chunk(chunk.digest())).collect();
+    let outcomes = store.remove(&run, &names).await;
+    assert!(matches!(outcomes[..], [Ok(true), Err(StoreError::Dir(_)), Ok(true)]), "{outcomes:?}");
+    assert!(!fixture.path(chunks[2].digest()).exists() && stuck.exists());
 }

@@ -198,7 +198,8 @@ impl Fixture {
                 .map(|entry| entry.name)
                 .filter(|name| !referenced.contains(&name.digest))
                 .collect();
-            removed += chunks.remove(&run, &names).await.unwrap().into_iter().filter(|gone| *gone).count();
+            removed +=
+                chunks.remove(&run, &names).await.into_iter().filter(|gone| matches!(gone, Ok(true))).count();
         }
         removed
     }

@@ -64,6 +64,23 @@ async fn a_chunk_that_the_listing_overlooked_is_not_reported() {
     assert_eq!(broken, ["host/b/1/root.didx"]);
 }
 
+/// Goal: a file that is too short to be a chunk is none (DESIGN "Filesystem stores"), for the audit too.
+#[tokio::test]
+async fn a_torn_chunk_is_missing() {
+    let (fixture, references) = filled::<OnDisk>().await;
+    fixture.tear(&digest(6));
+    fixture.tear(&digest(12));
+    fixture.tear(&digest(15));
+    let report = collect(fixture.target(), &references, &options(), &Control::new()).await.unwrap();
+    assert_eq!((report.listed.count, report.kept.count, report.missing.chunks), (17, 17, 3));
+    assert_eq!(report.missing.broken_indexes.len(), 3);
+    // What nothing refers to goes, torn or not.
+    let report =
+        collect(fixture.target(), &MemoryReferences::new(), &options(), &Control::new()).await.unwrap();
+    assert_eq!((report.missing.chunks, report.removed.count), (0, 17));
+    assert!(!fixture.holds(&digest(6)).await);
+}
+
 #[tokio::test]
 async fn many_missing_chunks_are_counted_and_some_named() {
     let fixture = OnDisk::new().await;
