@@ -39,6 +39,8 @@ enum Cause {
     Planned(Reason),
     /// Something that kept it in place when it was to be removed.
     InUse,
+    /// It was taken for one that was left unfinished, and turned out to be committed (I1).
+    Finished,
 }
 
 /// The groups that a task prunes, and how.
@@ -270,7 +272,11 @@ impl Verdict {
     fn keep_for(&mut self, obstacle: &Obstacle) {
         self.keep = true;
         self.protected = matches!(obstacle, Obstacle::Tree(TreeError::Protected { .. }));
-        self.reason = if self.protected { Cause::Planned(Reason::Protected) } else { Cause::InUse };
+        self.reason = match obstacle {
+            Obstacle::Finished => Cause::Finished,
+            Obstacle::Tree(_) if self.protected => Cause::Planned(Reason::Protected),
+            Obstacle::Tree(_) => Cause::InUse,
+        };
     }
 }
 
@@ -279,6 +285,7 @@ impl Cause {
         match self {
             Self::Planned(reason) => reason.as_str(),
             Self::InUse => "in-use",
+            Self::Finished => "finished",
         }
     }
 }
@@ -413,7 +420,7 @@ mod tests {
         finish(writer).await;
         let (result, verdicts) = fixture.carry_out(plan, false).await;
         assert_eq!(result, Ok(()));
-        assert_eq!(said(&verdicts), [(true, false, "in-use"), (true, false, "may-be-running")]);
+        assert_eq!(said(&verdicts), [(true, false, "finished"), (true, false, "may-be-running")]);
         fixture.store.manifest(&Namespace::root(), &day(1)).await.unwrap();
     }
 

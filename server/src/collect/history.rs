@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+use coldkeep_chunk_store::StoreTime;
 use coldkeep_chunk_store::dir::DirError;
 use coldkeep_chunk_store::durable::replace_file;
 use coldkeep_datastore::Datastore;
@@ -24,9 +25,9 @@ pub(super) const BYTES_MAX: usize = 1 << 20;
 pub(crate) struct PastRun {
     /// Its task.
     pub(crate) upid: String,
-    /// When it ended, in Unix seconds of the store clock.
+    /// When it ended, or began if it was interrupted, in Unix seconds of the store clock.
     pub(crate) ended_at: i64,
-    /// `OK`, `WARNINGS: n`, `stopped`, or what went wrong.
+    /// `OK`, `WARNINGS: n`, `stopped`, `interrupted`, or what went wrong.
     pub(crate) state: String,
     /// Whether it was to remove nothing.
     #[serde(default)]
@@ -37,6 +38,12 @@ pub(crate) struct PastRun {
 }
 
 impl PastRun {
+    /// What is noted of a run when it begins, and stays if the process ends before the run does.
+    pub(super) fn begun(upid: String, now: StoreTime, dry_run: bool) -> Self {
+        let state = "interrupted".to_owned();
+        Self { upid, ended_at: now.unix_seconds(), state, dry_run, report: Value::Null }
+    }
+
     /// Returns whether it was to remove nothing. Of earlier versions only the report says so.
     pub(crate) fn is_dry(&self) -> bool {
         self.dry_run || self.report["dry_run"] == true
@@ -56,10 +63,10 @@ pub(super) fn parse(text: &str) -> Vec<PastRun> {
     text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Adds a run.
+/// Adds a run, in place of what was noted when it began.
 pub(super) async fn add(store: &Datastore, run: &PastRun) -> Result<(), DirError> {
     let (path, turn) = (path(store), store.writing_results());
-    let line = serde_json::to_string(run).unwrap_or_default();
+    let (line, upid) = (serde_json::to_string(run).unwrap_or_default(), run.upid.clone());
     let added = tokio::task::spawn_blocking(move || {
         // A run that was refused may be noted while another one ends.
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +80,7 @@ pub(super) async fn add(store: &Datastore, run: &PastRun) -> Result<(), DirError
             }
             Err(source) => return Err(DirError::new("read", path, source)),
         };
-        replace_file(&path, with_line(&before, &line).as_bytes(), 0o640)
+        replace_file(&path, with_line(&without(&before, &upid), &line).as_bytes(), 0o640)
     });
     // The thread ends early only while the process shuts down.
     added.await.unwrap_or(Ok(()))
@@ -81,6 +88,12 @@ pub(super) async fn add(store: &Datastore, run: &PastRun) -> Result<(), DirError
 
 fn path(store: &Datastore) -> PathBuf {
     store.folder().join(HISTORY_FILE)
+}
+
+/// Returns the lines that are not of this run.
+pub(super) fn without(text: &str, upid: &str) -> String {
+    let is_of = |line: &str| serde_json::from_str::<PastRun>(line).is_ok_and(|run| run.upid == upid);
+    text.lines().filter(|line| !is_of(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Adds a line and drops the oldest ones beyond the bounds.
@@ -107,6 +120,23 @@ mod tests {
         assert!(!is_dry(r#"{"upid":"U","ended-at":1,"state":"OK","report":{"dry_run":false}}"#));
         assert!(is_dry(r#"{"upid":"U","ended-at":1,"state":"disk on fire","dry-run":true}"#));
         assert!(!is_dry(r#"{"upid":"U","ended-at":1,"state":"disk on fire"}"#));
+    }
+
+    #[test]
+    fn a_run_is_interrupted_until_its_end_is_noted_in_place_of_its_beginning() {
+        let noted = |before: &str, run: &PastRun| {
+            with_line(&without(before, &run.upid), &serde_json::to_string(run).unwrap())
+        };
+        let begun = |upid: &str| PastRun::begun(upid.to_owned(), StoreTime::EPOCH, true);
+        let text = noted(&noted("damaged\n", &begun("A")), &begun("B"));
+        let states = |text: &str| {
+            parse(text).into_iter().map(|run| (run.upid.clone(), run.is_dry(), run.state)).collect::<Vec<_>>()
+        };
+        let is = |upid: &str, state: &str| (upid.to_owned(), true, state.to_owned());
+        assert_eq!(states(&text), [is("B", "interrupted"), is("A", "interrupted")]);
+        let text = noted(&text, &PastRun { state: "OK".to_owned(), ..begun("A") });
+        assert_eq!(states(&text), [is("A", "OK"), is("B", "interrupted")]);
+        assert!(text.starts_with("damaged\n"), "what is not understood is left alone: {text}");
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub(crate) async fn run(
 ) -> Result<(), CollectTaskError> {
     let mode = if options.dry_run { " (dry run)" } else { "" };
     task.log(format!("starting garbage collection{mode} on store {}", store.name()));
+    let upid = task.upid().to_string();
+    let begun = PastRun::begun(upid.clone(), store.chunks().now(), options.dry_run);
+    if let Err(error) = history::add(store, &begun).await {
+        // A disk without space is a reason to collect.
+        task.log(format!("cannot note that the run begins: {}", chain(&error)));
+    }
     let used_before = used(store).await;
     let mut report = Report::default();
     let collected = match store.chunks() {
@@ -67,7 +73,7 @@ pub(crate) async fn run(
     // What a run that failed did until then is counted, too.
     let counted = if has_begun { serde_json::to_value(&report).unwrap_or_default() } else { Value::Null };
     let past = PastRun {
-        upid: task.upid().to_string(),
+        upid: upid.clone(),
         ended_at: store.chunks().now().unix_seconds(),
         state,
         dry_run: options.dry_run,
@@ -80,7 +86,7 @@ pub(crate) async fn run(
     }
     remembered?;
     if !report.dry_run {
-        let status = GcStatus::of(&report, task.upid().to_string());
+        let status = GcStatus::of(&report, upid);
         status::save(store, &StatusFile { status, report: past.report }).await?;
         let stored_meanwhile = used(store).await.saturating_sub(used_before);
         note_usage(store, &report, stored_meanwhile).await?;
@@ -128,6 +134,6 @@ async fn note_usage(
         return Ok(());
     }
     let left = [report.kept, report.pending, report.in_limbo, report.failed, report.bad_kept];
-    let bytes: u64 = left.iter().map(|tally| tally.bytes).sum();
-    store.set_stored_bytes(bytes + stored_meanwhile).await.map_err(CollectTaskError::Usage)
+    let bytes = left.iter().fold(stored_meanwhile, |sum, tally| sum.saturating_add(tally.bytes));
+    store.set_stored_bytes(bytes).await.map_err(CollectTaskError::Usage)
 }

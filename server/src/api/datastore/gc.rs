@@ -102,8 +102,11 @@ async fn history(call: Call<Server>) -> Result<Reply, ApiError> {
     let store = call.state.datastore(&call.params.get("store")?)?;
     let limit: usize = call.params.get("limit")?;
     let upid: Option<String> = call.params.find("upid")?;
+    // What is noted of a run that goes on is how it would end if the server did; one may begin or end meanwhile.
+    let mut running = running(&call.state);
     let mut runs: Vec<PastRun> = collect::history(&store).await;
-    runs.retain(|run| upid.as_ref().is_none_or(|upid| run.upid == *upid));
+    running.append(&mut self::running(&call.state));
+    runs.retain(|run| !running.contains(&run.upid) && upid.as_ref().is_none_or(|upid| run.upid == *upid));
     runs.truncate(limit);
     Reply::json(&runs)
 }
@@ -112,6 +115,11 @@ async fn history(call: Call<Server>) -> Result<Reply, ApiError> {
 pub(super) async fn stored_status(store: &Datastore) -> Value {
     let status = collect::stored_status(store).await;
     serde_json::to_value(status).unwrap_or_default()
+}
+
+fn running(server: &Server) -> BTreeSet<String> {
+    let tasks = server.tasks().list().into_iter().filter(|task| task.finished.is_none());
+    tasks.map(|task| task.upid.to_string()).collect()
 }
 
 fn last_run(server: &Server, store: &StoreName, wanted: impl Fn(&TaskInfo) -> bool) -> Option<TaskInfo> {
