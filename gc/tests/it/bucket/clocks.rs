@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coldkeep_chunk_store::Clock as _;
 use coldkeep_chunk_store::testing::{RequestKind, Which};
 use coldkeep_gc::Control;
 
@@ -48,6 +49,26 @@ async fn h30_what_was_used_at_a_date_far_ahead_is_collected_when_nobody_needs_it
         assert_completed(result);
         assert_eq!(scene.assert_nothing_lost().await, [GARBAGE, NEW]);
         scene.forget_committed();
+        scene.assert_clean_end().await;
+    })
+    .await;
+}
+
+/// H30 (R9, R7): one answer of the backend bears a date far ahead, at any step of a run, while a session uses chunks.
+#[tokio::test]
+async fn h30_one_date_far_ahead_at_any_step_loses_nothing() {
+    at_every_stop(as_filled, async |mut stopped| {
+        stopped.scene.begin(Use::Insert, [GARBAGE, NEW]).await;
+        stopped.scene.backend_clock.advance(DAY);
+        drop(stopped.step.take());
+        for _ in 0..3 {
+            settle_down().await;
+        }
+        let ahead = stopped.scene.backend_clock.wall();
+        stopped.scene.backend_clock.step_wall(ahead.minus(DAY));
+        let (mut scene, result) = stopped.end_run().await;
+        // Deletes that were signed for another time are refused as expired; the next run sends them.
+        result.unwrap();
         scene.assert_clean_end().await;
     })
     .await;
