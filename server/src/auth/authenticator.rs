@@ -3,20 +3,17 @@
 use std::sync::Arc;
 
 use coldkeep_chunk_store::Clock;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use super::api_token::{Malformed, ShownToken, token_of};
 use super::cookie::tickets_of;
 use super::token_cache::TokenCache;
-use super::{AuthId, Caller, PASSWORD_BYTES_MAX, TicketKey};
+use super::{AuthId, Caller, TicketKey};
 use crate::api::{Admit, ApiError};
 use crate::state::Identities;
 
-/// The word before a token in the `Authorization` header.
-const TOKEN_SCHEME: &str = "PBSAPIToken";
 /// The header with the CSRF token; header names are compared without case.
 const CSRF_HEADER: &str = "csrfpreventiontoken";
 
@@ -77,15 +74,9 @@ impl Authenticator {
         Ok(Login { user: user.clone(), ticket, csrf_token })
     }
 
-    async fn check_token(&self, text: &str, now: i64) -> Result<AuthId, ApiError> {
-        let (name, secret) = text.split_once(':').ok_or_else(refused)?;
-        let token: AuthId = name.parse().map_err(|_| refused())?;
-        let secret = percent_decode_str(secret).decode_utf8().map_err(|_| refused())?;
-        let secret = Zeroizing::new(secret.into_owned());
+    async fn check_token(&self, shown: ShownToken, now: i64) -> Result<AuthId, ApiError> {
+        let ShownToken { id: token, secret } = shown;
         let stored = self.identities.active_token(&token, now);
-        if secret.len() > PASSWORD_BYTES_MAX {
-            return Err(refused());
-        }
         if stored.as_ref().is_some_and(|stored| self.cache.knows(stored, &secret)) {
             return Ok(token);
         }
@@ -126,13 +117,9 @@ impl Authenticator {
 impl Admit for Authenticator {
     async fn admit(&self, head: &Parts) -> Result<Caller, ApiError> {
         let now = self.now();
-        let token = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = token
-            .and_then(|value| value.strip_prefix(TOKEN_SCHEME))
-            .map(|rest| rest.strip_prefix(['=', ' ']));
-        let who = match token {
-            Some(Some(text)) => self.check_token(text.trim(), now).await?,
-            Some(None) => return Err(refused()),
+        let who = match token_of(&head.headers) {
+            Some(Ok(shown)) => self.check_token(shown, now).await?,
+            Some(Err(Malformed)) => return Err(refused()),
             None => self.check_ticket(&head.method, &head.headers, now)?,
         };
         Ok(Caller::authenticated(who, self.identities.acl()))

@@ -2,11 +2,17 @@
 
 use http::HeaderMap;
 
-use super::{cookie, password};
+use super::{AuthId, api_token, cookie, password};
 
 /// Returns the spellings of the ticket in a request's cookies.
 pub fn tickets_of(headers: &HeaderMap) -> Vec<String> {
     cookie::tickets_of(headers)
+}
+
+/// Returns user or token and secret of a request's `Authorization` header.
+pub fn api_token_of(headers: &HeaderMap) -> Option<(AuthId, String)> {
+    let shown = api_token::token_of(headers)?.ok()?;
+    Some((shown.id, shown.secret.to_string()))
 }
 
 /// Takes the stored hash of a password apart: what it asks for (KiB of memory, passes, lanes), salt and hash.

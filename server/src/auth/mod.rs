@@ -1,6 +1,7 @@
 //! Identity: users, API tokens, tickets, and what each may do.
 
 mod acl;
+mod api_token;
 mod authenticator;
 mod caller;
 mod cookie;

@@ -8,11 +8,13 @@ use std::str::FromStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use coldkeep_s3_client::Credentials;
-use coldkeep_server::auth::{self, AclPath, AuthId, PasswordHasher, Role, TICKET_KEY_BYTES, TicketKey};
+use coldkeep_server::auth::{
+    self, AclPath, AuthId, PASSWORD_BYTES_MAX, PasswordHasher, Role, TICKET_KEY_BYTES, TicketKey,
+};
 use coldkeep_server::bucket::{self, Prefix};
 use coldkeep_server::state::{self, DataDir, Identities, StateError, StoreConfig, load_certificate};
 use coldkeep_server::tasks::{self, TASKS_KEPT, Upid};
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -45,6 +47,7 @@ fn round_trip<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) 
 pub fn check_proofs(input: &[u8]) {
     let key = TicketKey::new(Zeroizing::new([7; TICKET_KEY_BYTES]));
     if let Ok(value) = HeaderValue::from_bytes(input) {
+        check_api_token(value.clone());
         let tickets = tickets(value);
         assert!(tickets.len() <= 2);
         for ticket in tickets {
@@ -63,6 +66,16 @@ pub fn check_proofs(input: &[u8]) {
     assert!(tickets.iter().any(|ticket| key.check_ticket(ticket, NOW).as_ref() == Ok(&user)), "{cookie}");
     let token = key.csrf_token(&user, NOW);
     key.check_csrf_token(&token, &user, NOW).expect("it was signed for this user");
+}
+
+/// A token that a header shows has a bounded secret, and is read again from how a client would write it.
+fn check_api_token(value: HeaderValue) {
+    let shown = |value| auth::fuzzing::api_token_of(&HeaderMap::from_iter([(AUTHORIZATION, value)]));
+    let Some((id, secret)) = shown(value) else { return };
+    assert!(secret.len() <= PASSWORD_BYTES_MAX);
+    let escaped: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let again = HeaderValue::from_str(&format!("PBSAPIToken={id}:{escaped}")).expect("it fits into a header");
+    assert_eq!(shown(again), Some((id, secret)));
 }
 
 fn tickets(cookies: HeaderValue) -> Vec<String> {
