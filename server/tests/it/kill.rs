@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coldkeep_client::{SnapshotItem, Store, TransferLimits};
+use coldkeep_s3_testbed::Choices;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::site::{Site, assert_restores, assert_verifies_in_time, chunk_files, collect};
@@ -25,23 +26,6 @@ const WRITERS: u64 = 4;
 const KEPT: usize = 10;
 /// How long an event that a kill waits for may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Choices that follow from a seed (`SplitMix64`).
-#[derive(Debug, Clone)]
-pub(crate) struct Choices(pub(crate) u64);
-
-impl Choices {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 /// When the server is killed: so long after this event was seen so many times.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +69,7 @@ async fn what_was_acknowledged_survives_sigkill_at_any_moment() {
     let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(5);
     let seed = setting("COLDKEEP_KILL_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_KILL_ROUNDS={rounds} COLDKEEP_KILL_SEED={seed}");
-    let mut choices = Choices(seed);
+    let mut choices = Choices::new(seed);
     let mut site = Site::new();
     let ledger = Arc::new(Ledger::default());
     for round in 1..=rounds {
@@ -118,7 +102,7 @@ pub(crate) async fn run_until(
     let mut load = || Load {
         store: site.store(),
         ledger: Arc::clone(ledger),
-        choices: Choices(choices.next()),
+        choices: Choices::new(choices.number()),
         events: sender.clone(),
         is_killed: Arc::clone(&is_killed),
     };

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use coldkeep_client::Store;
 use coldkeep_datastore::SnapshotName;
-use coldkeep_s3_testbed::{FaultKind, Odds};
+use coldkeep_s3_testbed::{Choices, FaultKind, Odds};
 
 use super::{Scene, TIME, collect_all, lose_folder, names};
-use crate::kill::{Choices, setting};
+use crate::kill::setting;
 use crate::live::Live;
 use crate::material::{Chunk, backup, noise};
 use crate::site::{archive, assert_verifies, collect, small, snapshot};
@@ -92,7 +92,7 @@ async fn backups_complete_and_nothing_is_lost_where_requests_fail_all_the_time()
     let rounds = setting("COLDKEEP_FAULT_ROUNDS").unwrap_or(3);
     let seed = setting("COLDKEEP_FAULT_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_FAULT_ROUNDS={rounds} COLDKEEP_FAULT_SEED={seed}");
-    let mut choices = Choices(seed);
+    let mut choices = Choices::new(seed);
     let mut work = Work { scene: Scene::new(), committed: BTreeMap::new(), round: 0 };
     for _ in 0..KEPT {
         work.go_on().await;
@@ -101,7 +101,7 @@ async fn backups_complete_and_nothing_is_lost_where_requests_fail_all_the_time()
     let mut disturbed = 0;
     for round in 0..rounds {
         let per_mille = FAULTS.0 + choices.below(FAULTS.1 - FAULTS.0);
-        work.scene.proxy.randomly(choices.next(), odds(per_mille as u16));
+        work.scene.proxy.randomly(choices.number(), odds(per_mille as u16));
         let began = Instant::now();
         let requests = work.go_on().await;
         let ratio = requests as f64 / undisturbed as f64;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use coldkeep_chunk_store::Digest;
 use coldkeep_powercut::PowerDisk;
+use coldkeep_s3_testbed::Choices;
 
 use super::{collect_all, lose_folder};
 use crate::kill::ledger::Ledger;
 use crate::kill::load::back_up;
-use crate::kill::{Choices, Moment, check, run_until, setting, thin_out};
+use crate::kill::{Moment, check, run_until, setting, thin_out};
 use crate::live::Live;
 use crate::site::{Site, assert_verifies, collect};
 
@@ -43,10 +44,10 @@ async fn run(mut disk: PowerDisk, mut site: Site, live: Option<&Live>) -> (Power
     let rounds = setting("COLDKEEP_POWER_ROUNDS").unwrap_or(ROUNDS);
     let seed = setting("COLDKEEP_POWER_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_POWER_ROUNDS={rounds} COLDKEEP_POWER_SEED={seed}");
-    let (mut choices, ledger) = (Choices(seed), Arc::new(Ledger::default()));
+    let (mut choices, ledger) = (Choices::new(seed), Arc::new(Ledger::default()));
     for round in 1..=rounds {
         let moment = Moment::choose(round, 5, &mut choices);
-        let seed = choices.next();
+        let seed = choices.number();
         println!("round {round}: {moment:?}, cut {seed}");
         let mut loss = None;
         let cut = |site: &mut Site| loss = Some(site.lose_power(&mut disk, seed));
