@@ -83,7 +83,7 @@ fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &CampaignFlags, rep
             return;
         }
     };
-    let place = flags.server.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let place = flags.server.as_deref().map(|name| format!(" (buckets on {name})")).unwrap_or_default();
     for Campaign { what, tests, rounds, share } in campaigns {
         let count = flags.rounds.div_ceil(*share);
         report.counted(&format!("{count} {what}{place}"), || {

@@ -266,6 +266,7 @@ impl Work {
             (tally, gone)
         };
         let all = async { tokio::join!(planned[0].make(&wire), planned[1].make(&wire), restore, clean) };
+        let all = Box::pin(all);
         let (one, other, restored_again, (mut tally, gone)) =
             tokio::time::timeout(ROUND_WITHIN, all).await.expect("a round neither failed nor ended");
         tally.again += restored_again + one.1.len() + other.1.len();
@@ -378,6 +379,7 @@ async fn backups_complete_and_nothing_is_lost_where_requests_fail_all_the_time()
     assert!(amplification < 2.0, "{amplification}");
     assert!(all.again <= 1 + 3 * rounds / AGAIN_ONE_IN, "{all:?}");
     assert!(all.completed >= rounds / COMPLETE_ONE_IN, "{all:?}");
-    assert!(all.removed > 0, "{all:?}");
+    // In a few rounds all garbage may be too young.
+    assert!(all.removed > 0 || rounds < CUT_OFF_ONE_IN, "{all:?}");
     work.assert_whole().await;
 }
