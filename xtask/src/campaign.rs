@@ -1,57 +1,92 @@
 //! Campaigns on the server: `cargo xtask crash` kills it at random moments under load and cuts collections short, or takes the power away
-//! from it and its disk; `cargo xtask faults` lets it work over a line that fails all the time.
+//! from it and its disk; `cargo xtask faults` lets it work over a line that fails all the time. Their buckets are in memory, or on a
+//! server of the matrix.
 
 use std::fs::File;
 
-use crate::flags::{CrashFlags, RoundsFlags};
+use crate::flags::{CampaignFlags, CrashFlags};
+use crate::matrix::Started;
 use crate::report::Report;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// A test whose rounds the environment says.
+/// Tests whose rounds the environment says.
 struct Campaign {
     what: &'static str,
     tests: &'static str,
     rounds: &'static str,
+    /// It makes one in so many of the rounds that are asked for, and others the rest.
+    share: u32,
 }
 
-const CRASH: [Campaign; 2] = [
-    Campaign { what: "kills of a loaded server", tests: "kill::", rounds: "COLDKEEP_KILL_ROUNDS" },
-    Campaign { what: "collections cut short", tests: "interrupted::", rounds: "COLDKEEP_KILL_ROUNDS" },
+const CRASH: [Campaign; 3] = [
+    Campaign {
+        what: "kills of a loaded server, its store in a folder",
+        tests: "sigkill_at_any_moment_on_a_filesystem",
+        rounds: "COLDKEEP_KILL_ROUNDS",
+        share: 2,
+    },
+    Campaign {
+        what: "kills of a loaded server, its store in a bucket",
+        tests: "sigkill_at_any_moment_in_a_bucket",
+        rounds: "COLDKEEP_KILL_ROUNDS",
+        share: 2,
+    },
+    Campaign {
+        what: "collections cut short, on each kind of store",
+        tests: "interrupted::",
+        rounds: "COLDKEEP_KILL_ROUNDS",
+        share: 1,
+    },
 ];
 
 const POWER: [Campaign; 1] = [Campaign {
     what: "power cuts on each kind of store",
     tests: "power::",
     rounds: "COLDKEEP_POWER_ROUNDS",
+    share: 1,
 }];
 
-const FAULTS: [Campaign; 1] =
-    [Campaign { what: "rounds of work over a bad line", tests: "faults::", rounds: "COLDKEEP_FAULT_ROUNDS" }];
+const FAULTS: [Campaign; 1] = [Campaign {
+    what: "rounds of work over a bad line",
+    tests: "faults::",
+    rounds: "COLDKEEP_FAULT_ROUNDS",
+    share: 1,
+}];
 
 /// Kills a server and cuts collections short, or takes the power away, as often as asked for.
 pub(crate) fn crash(workspace: &Workspace, flags: &CrashFlags, report: &mut Report) {
     if !flags.power {
-        run(workspace, &CRASH, &flags.rounds, report);
+        run(workspace, &CRASH, &flags.campaign, report);
     } else if let Err(error) = File::options().read(true).write(true).open("/dev/fuse") {
         report.skip("power cuts", &format!("cannot open /dev/fuse: {error}"));
     } else {
-        run(workspace, &POWER, &flags.rounds, report);
+        run(workspace, &POWER, &flags.campaign, report);
     }
 }
 
 /// Works over a bad line, as often as asked for.
-pub(crate) fn faults(workspace: &Workspace, flags: &RoundsFlags, report: &mut Report) {
+pub(crate) fn faults(workspace: &Workspace, flags: &CampaignFlags, report: &mut Report) {
     run(workspace, &FAULTS, flags, report);
 }
 
-fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &RoundsFlags, report: &mut Report) {
+fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &CampaignFlags, report: &mut Report) {
     if let Err(error) = shell::need_c_compiler() {
         report.step("prerequisites", || Err(error));
         return;
     }
-    for Campaign { what, tests, rounds } in campaigns {
-        report.counted(&format!("{} {what}", flags.rounds), || {
+    let server = flags.server.as_deref().map(|name| Started::of_row(workspace, name)).transpose();
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            report.step("server", || Err(error));
+            return;
+        }
+    };
+    let place = flags.server.as_deref().map(|name| format!(" (buckets on {name})")).unwrap_or_default();
+    for Campaign { what, tests, rounds, share } in campaigns {
+        let count = flags.rounds.div_ceil(*share);
+        report.counted(&format!("{count} {what}{place}"), || {
             let mut command = shell::cargo();
             command.args([
                 "test",
@@ -63,8 +98,15 @@ fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &RoundsFlags, repor
                 tests,
                 "--nocapture",
             ]);
-            command.current_dir(&workspace.root).env(rounds, flags.rounds.to_string());
-            shell::tests_pass(&mut command)
+            command.current_dir(&workspace.root).env(rounds, count.to_string());
+            if let Some(server) = &server {
+                server.tell(&mut command);
+            }
+            let outcome = shell::tests_pass(&mut command);
+            if let (Err(_), Some(server)) = (&outcome, &server) {
+                server.show_log();
+            }
+            outcome
         });
     }
 }

@@ -27,9 +27,12 @@ Usage: cargo xtask VERB
                                     the rules as a state machine, explored to the end: all on, then each part off
   sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
                                     the store and the collector on a simulated bucket, disk and clock
-  crash [--rounds N] [--power]      kills a loaded server N times (default 50) and checks what is left; with --power
-                                    takes the power away, from a disk that loses what was not synced
-  faults [--rounds N]               backs up, restores and collects over a line that fails all the time, N times
+  crash [--rounds N] [--power] [--server NAME]
+                                    kills a loaded server N times (default 50), half of them with its store in a
+                                    bucket, and checks what is left; with --power takes the power away, from a disk
+                                    that loses what was not synced. Buckets are in memory, or on NAME of the matrix
+  faults [--rounds N] [--server NAME]
+                                    backs up, restores and collects over a line that fails all the time, N times
                                     (default 50)
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
   bench e2e [--json] [--size 2GiB] [--runs 3] [--case NAME] [--peers use|install|none]
@@ -62,7 +65,7 @@ pub(crate) enum Verb {
     Sim(SimFlags),
     Model(ModelFlags),
     Crash(CrashFlags),
-    Faults(RoundsFlags),
+    Faults(CampaignFlags),
     Fuzz(FuzzFlags),
     Bench(BenchFlags),
 }
@@ -89,15 +92,17 @@ pub(crate) struct ModelFlags {
 /// Flags of `crash`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct CrashFlags {
-    pub(crate) rounds: RoundsFlags,
+    pub(crate) campaign: CampaignFlags,
     /// Power cuts instead of kills.
     pub(crate) power: bool,
 }
 
 /// Flags of `crash` and `faults`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct RoundsFlags {
+pub(crate) struct CampaignFlags {
     pub(crate) rounds: u32,
+    /// The server of the matrix that has the buckets; without one they are in memory.
+    pub(crate) server: Option<String>,
 }
 
 /// Flags of `fuzz`.
@@ -150,7 +155,7 @@ impl Flags {
             "sim" => Verb::Sim(SimFlags { pass_on: args.raw_args()?.collect() }),
             "model" => Verb::Model(model(&mut args)?),
             "crash" => Verb::Crash(crash(&mut args)?),
-            "faults" => Verb::Faults(rounds(&mut args)?),
+            "faults" => Verb::Faults(faults(&mut args)?),
             "fuzz" => Verb::Fuzz(fuzz(&mut args)?),
             "bench" => Verb::Bench(bench(&mut args)?),
             other => bail!("there is no verb `{other}`"),
@@ -213,26 +218,21 @@ fn model(args: &mut lexopt::Parser) -> Result<ModelFlags> {
 }
 
 fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
-    let mut flags = CrashFlags { rounds: RoundsFlags { rounds: ROUNDS }, power: false };
+    let mut flags = CrashFlags { campaign: CampaignFlags { rounds: ROUNDS, server: None }, power: false };
     while let Some(arg) = args.next()? {
         match arg {
             Long("power") => flags.power = true,
-            Long("rounds") => flags.rounds.rounds = at_least_one("--rounds", args)?,
+            Long("rounds") => flags.campaign.rounds = at_least_one("--rounds", args)?,
+            Long("server") => flags.campaign.server = Some(args.value()?.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
     Ok(flags)
 }
 
-fn rounds(args: &mut lexopt::Parser) -> Result<RoundsFlags> {
-    let mut rounds = ROUNDS;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("rounds") => rounds = at_least_one("--rounds", args)?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(RoundsFlags { rounds })
+fn faults(args: &mut lexopt::Parser) -> Result<CampaignFlags> {
+    let flags = crash(args)?;
+    if flags.power { Err(anyhow!("--power is a flag of `crash`")) } else { Ok(flags.campaign) }
 }
 
 fn fuzz(args: &mut lexopt::Parser) -> Result<FuzzFlags> {
@@ -315,10 +315,14 @@ mod tests {
             parse("sim --seeds 3 --minutes 1").unwrap(),
             Verb::Sim(SimFlags { pass_on: ["--seeds", "3", "--minutes", "1"].map(OsString::from).to_vec() })
         );
-        let crash = |rounds, power| Verb::Crash(CrashFlags { rounds: RoundsFlags { rounds }, power });
-        assert_eq!(parse("crash --rounds 7").unwrap(), crash(7, false));
-        assert_eq!(parse("crash --power").unwrap(), crash(50, true));
-        assert_eq!(parse("faults").unwrap(), Verb::Faults(RoundsFlags { rounds: 50 }));
+        let campaign =
+            |rounds, server: Option<&str>| CampaignFlags { rounds, server: server.map(str::to_owned) };
+        let crash = |campaign, power| Verb::Crash(CrashFlags { campaign, power });
+        assert_eq!(parse("crash --rounds 7").unwrap(), crash(campaign(7, None), false));
+        assert_eq!(parse("crash --power").unwrap(), crash(campaign(50, None), true));
+        assert_eq!(parse("crash --server radosgw").unwrap(), crash(campaign(50, Some("radosgw")), false));
+        assert_eq!(parse("faults").unwrap(), Verb::Faults(campaign(50, None)));
+        assert_eq!(parse("faults --server moto").unwrap(), Verb::Faults(campaign(50, Some("moto"))));
         assert_eq!(
             parse("fuzz --seconds 5 --target blob").unwrap(),
             Verb::Fuzz(FuzzFlags { seconds: 5, target: Some("blob".to_owned()) })

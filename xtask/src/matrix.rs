@@ -8,11 +8,11 @@ mod servers;
 mod start;
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::flags::{MatrixFlags, OwnServer, Secret, Selection};
-use crate::matrix::install::Installed;
 use crate::matrix::live::{Live, Place};
 use crate::matrix::servers::{Backend, CAPABILITIES, CLIENT, ROWS, Row, Server, Suite, Tests};
 use crate::matrix::start::{Ground, Running};
@@ -31,14 +31,47 @@ pub(crate) fn run(workspace: &Workspace, flags: &MatrixFlags, report: &mut Repor
     match &flags.selection {
         Selection::Own(own) => report.counted("own server", || own_server(workspace, own)),
         Selection::Tier(tier) => tier_of(workspace, *tier, flags.stress_seconds, report),
-        Selection::Row(name) => match ROWS.iter().find(|row| row.name == name) {
-            Some(row) => rows(workspace, &[row], flags.stress_seconds, report),
-            None => report.step("matrix", || {
-                let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-                anyhow::bail!("there is no server `{name}`; there are {}", names.join(", "))
-            }),
+        Selection::Row(name) => match row(name) {
+            Ok(row) => rows(workspace, &[row], flags.stress_seconds, report),
+            Err(error) => report.step("matrix", || Err(error)),
         },
     }
+}
+
+/// A server of the table for tests outside of its suites; it stops when this value goes.
+pub(crate) struct Started {
+    name: &'static str,
+    server: &'static Server,
+    running: Running,
+}
+
+impl Started {
+    /// Installs a server, if it is not there, and starts it.
+    pub(crate) fn of_row(workspace: &Workspace, name: &str) -> Result<Started> {
+        let row = row(name)?;
+        let Backend::S3(server) = &row.backend else { anyhow::bail!("`{name}` is no server") };
+        let ground = Ground::of(workspace);
+        ground.installed.ensure(row.name, &server.install)?;
+        Ok(Started { name: row.name, server, running: Running::start(&ground, row.name, server)? })
+    }
+
+    /// Lets a test find the server in its environment.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        let endpoint = self.running.endpoint();
+        Place::of(self.name, &endpoint, self.server, &self.running).tell(command);
+    }
+
+    /// Shows the end of the server's log.
+    pub(crate) fn show_log(&self) {
+        self.running.show_log();
+    }
+}
+
+fn row(name: &str) -> Result<&'static Row> {
+    ROWS.iter().find(|row| row.name == name).with_context(|| {
+        let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+        format!("there is no server `{name}`; there are {}", names.join(", "))
+    })
 }
 
 /// Runs the quick tier.
@@ -53,12 +86,7 @@ fn tier_of(workspace: &Workspace, tier: Tier, stress_seconds: Option<u32>, repor
 }
 
 fn rows(workspace: &Workspace, rows: &[&Row], stress_seconds: Option<u32>, report: &mut Report) {
-    let matrix = workspace.target.join("matrix");
-    let ground = Ground {
-        installed: Installed::below(&matrix),
-        servers: workspace.root.join("xtask/servers"),
-        matrix,
-    };
+    let ground = Ground::of(workspace);
     // Built before the first server starts, and once for all.
     let needs_live =
         rows.iter().any(|row| row.suites.iter().any(|suite| matches!(suite.tests, Tests::OnServer(_))));
@@ -114,18 +142,7 @@ fn on_server(ground: &Ground, name: &str, server: &Server, suite: &Suite, live: 
         anyhow::bail!("the suite {} runs on no server", suite.name);
     };
     let running = Running::start(ground, name, server)?;
-    let place = Place {
-        name,
-        endpoint: &format!("http://127.0.0.1:{}", running.port),
-        region: server.region,
-        bucket: None,
-        access_key: &running.user.access_key,
-        secret_key: &running.user.secret_key,
-        addressing: server.addressing,
-        lacks: server.lacks.join(","),
-        quirks: server.quirks.join(","),
-    };
-    let outcome = live.run(tests, &place);
+    let outcome = live.run(tests, &Place::of(name, &running.endpoint(), server, &running));
     if outcome.is_err() {
         running.show_log();
     }

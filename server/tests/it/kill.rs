@@ -2,8 +2,9 @@
 //!
 //! Goal: what was acknowledged is there after a restart, whole, and nothing else is; no repair, no lock left behind.
 //! Method: four writers, forgets and collections without grace against the real binary on one data folder, which is
-//! killed and started again and again. A ledger says what the clients were told. `COLDKEEP_KILL_ROUNDS` and
-//! `COLDKEEP_KILL_SEED` choose how often and which choices; the kernel still decides who runs when.
+//! killed and started again and again; once with the store in that folder, once with the store in a bucket, which in the end
+//! must do without the folder. A ledger says what the clients were told. `COLDKEEP_KILL_ROUNDS` and `COLDKEEP_KILL_SEED`
+//! choose how often and which choices; the kernel still decides who runs when.
 
 pub(crate) mod ledger;
 pub(crate) mod load;
@@ -13,35 +14,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coldkeep_client::{SnapshotItem, Store, TransferLimits};
+use coldkeep_s3_testbed::Choices;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::live::Live;
+use crate::on_server::{collect_all, lose_folder};
 use crate::site::{Site, assert_restores, assert_verifies_in_time, chunk_files, collect};
 
 use self::ledger::{Backup, IMAGE, Ledger, STREAM};
 use self::load::{Event, Load, back_up};
 
+const ROUNDS: u64 = 5;
+/// Fewer: what a kill leaves in doubt has to expire, which takes a quarter of a minute each time.
+const ROUNDS_IN_BUCKET: u64 = 2;
 const WRITERS: u64 = 4;
+/// A few backups of the load, so that some are evicted.
+pub(crate) const CACHE_BYTES: u64 = 64 << 20;
 /// Snapshots kept from one round to the next; more would only make the checks slow.
 const KEPT: usize = 10;
 /// How long an event that a kill waits for may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Choices that follow from a seed (`SplitMix64`).
-#[derive(Debug, Clone)]
-pub(crate) struct Choices(pub(crate) u64);
-
-impl Choices {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 /// When the server is killed: so long after this event was seen so many times.
 #[derive(Debug, Clone, Copy)]
@@ -80,19 +72,22 @@ pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_sigkill_at_any_moment() {
-    let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(5);
+/// Round by round: load, a kill, and all that was promised.
+async fn run(mut site: Site, live: Option<&Live>) {
+    let usual = if live.is_some() { ROUNDS_IN_BUCKET } else { ROUNDS };
+    let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(usual);
     let seed = setting("COLDKEEP_KILL_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_KILL_ROUNDS={rounds} COLDKEEP_KILL_SEED={seed}");
-    let mut choices = Choices(seed);
-    let mut site = Site::new();
+    let mut choices = Choices::new(seed);
     let ledger = Arc::new(Ledger::default());
     for round in 1..=rounds {
         let moment = Moment::choose(round, 4, &mut choices);
         println!("round {round}: {moment:?}");
         let loads = run_until(&mut site, &ledger, &mut choices, moment, Site::kill).await;
         site.start();
+        if let Some(live) = live {
+            assert_markers_tell_the_truth(&site, live).await;
+        }
         let store = site.store();
         let found = check(&store, &ledger, &mut choices).await;
         println!("round {round}: {loads} steps of load, {found} snapshots whole after the kill");
@@ -101,7 +96,21 @@ async fn what_was_acknowledged_survives_sigkill_at_any_moment() {
         back_up(&store, &ledger, &format!("w{id}"), Backup::choose(&mut choices), |_| {}).await.unwrap();
         thin_out(&store, &ledger).await;
     }
-    assert_space_comes_back(&site, &ledger).await;
+    if live.is_some() {
+        lose_folder(&mut site);
+        check(&site.store(), &ledger, &mut choices).await;
+    }
+    assert_space_comes_back(&site, live, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_sigkill_at_any_moment_on_a_filesystem() {
+    run(Site::on_filesystem(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_sigkill_at_any_moment_in_a_bucket() {
+    run(Site::in_bucket(Live::any(), CACHE_BYTES), Some(Live::any())).await;
 }
 
 /// Lets the load run, ends the server at the moment, and returns how many steps of the load were done by then.
@@ -118,7 +127,7 @@ pub(crate) async fn run_until(
     let mut load = || Load {
         store: site.store(),
         ledger: Arc::clone(ledger),
-        choices: Choices(choices.next()),
+        choices: Choices::new(choices.number()),
         events: sender.clone(),
         is_killed: Arc::clone(&is_killed),
     };
@@ -165,13 +174,29 @@ pub(crate) async fn thin_out(store: &Store, ledger: &Ledger) {
     }
 }
 
+/// Every marker has its object (I2): what is journalled has none any more once the store is open.
+pub(crate) async fn assert_markers_tell_the_truth(site: &Site, live: &Live) {
+    let mut markers = site.stored_chunks(None).await;
+    // Upload markers and temporary files promise nothing.
+    markers.retain(|name| !name.contains('.'));
+    let objects = site.stored_chunks(Some(live)).await;
+    let untrue: Vec<_> = markers.difference(&objects).collect();
+    assert!(untrue.is_empty(), "there are markers and no objects of {untrue:?}");
+}
+
 /// With all snapshots gone a collection leaves nothing of what the kills cut off.
-async fn assert_space_comes_back(site: &Site, ledger: &Ledger) {
+async fn assert_space_comes_back(site: &Site, live: Option<&Live>, ledger: &Ledger) {
     let store = site.store();
     for (name, _) in ledger.committed() {
         store.forget(&name).await.unwrap();
     }
-    collect(&store).await.unwrap();
+    match live {
+        // Requests in doubt have to expire, and objects to be old enough.
+        Some(_) => collect_all(&store).await,
+        None => collect(&store).await.unwrap(),
+    }
     let left = chunk_files(site);
     assert!(left.is_empty(), "{} files are left: {left:#?}", left.len());
+    let left = site.stored_chunks(live).await;
+    assert!(left.is_empty(), "{} chunks are left: {left:#?}", left.len());
 }

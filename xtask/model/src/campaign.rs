@@ -7,7 +7,7 @@ use crate::explore::{Outcome, System as _, Verdict, explore};
 use crate::flags::{Flags, Story};
 use crate::machine::{Claimed, Machine};
 use crate::rules::{PARTS, Rule, Rules};
-use crate::scenario::{HAZARDS, PAIRS, REDUNDANT, SCENARIOS, Scenario, upload_marker_only};
+use crate::scenario::{HAZARDS, PAIRS, REDUNDANT, Scenario, scenarios, upload_marker_only};
 
 /// More states than any scenario has; about 2 GiB.
 const STATES_MAX: usize = 40_000_000;
@@ -61,7 +61,7 @@ pub(crate) fn run(flags: &Flags) -> bool {
 
 fn list() {
     println!("scenarios");
-    for scenario in SCENARIOS {
+    for scenario in scenarios() {
         println!("  {:<18} {}", scenario.name, scenario.about);
         println!("  {:<18}   {}", "", bounds(scenario));
     }
@@ -91,7 +91,7 @@ fn bounds(scenario: &'static Scenario) -> String {
 fn chosen(flags: &Flags) -> Vec<&'static Scenario> {
     match flags.scenario {
         Some(scenario) => vec![scenario],
-        None => SCENARIOS.iter().filter(|scenario| scenario.is_quick || !flags.quick).collect(),
+        None => scenarios().filter(|scenario| scenario.is_quick || !flags.quick).collect(),
     }
 }
 
@@ -119,7 +119,7 @@ impl Tally {
                 tell(&outcome, Story::Full);
             }
         }
-        let slow = SCENARIOS.iter().filter(|scenario| flags.quick && !scenario.is_quick);
+        let slow = scenarios().filter(|scenario| flags.quick && !scenario.is_quick);
         self.skipped.extend(slow.map(|scenario| scenario.name.to_owned()));
     }
 
@@ -268,7 +268,7 @@ impl Tally {
 }
 
 fn is_shown(rule: Rule) -> bool {
-    SCENARIOS.iter().any(|scenario| scenario.needs.iter().any(|(need, _)| *need == rule))
+    scenarios().any(|scenario| scenario.needs.iter().any(|(need, _)| *need == rule))
         || REDUNDANT.iter().any(|redundant| redundant.rule == rule)
 }
 
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn each_part_off_is_noticed_within_its_steps() {
-        for scenario in SCENARIOS.iter().filter(|scenario| SMALL.contains(&scenario.name)) {
+        for scenario in scenarios().filter(|scenario| SMALL.contains(&scenario.name)) {
             assert!(!scenario.needs.is_empty(), "{}", scenario.name);
             for (rule, steps_max) in scenario.needs {
                 let outcome = counterexample(scenario, Rules::ALL.without(*rule));
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn small_scenarios_hold_with_all_rules() {
-        for scenario in SCENARIOS.iter().filter(|scenario| SMALL.contains(&scenario.name)) {
+        for scenario in scenarios().filter(|scenario| SMALL.contains(&scenario.name)) {
             let outcome = search(scenario, Rules::ALL);
             assert!(matches!(outcome.verdict, Verdict::Holds), "{}", scenario.name);
         }

@@ -5,6 +5,7 @@
 //!   right is shown by published vectors and by servers that others wrote.
 //! - [`FaultProxy`] stands between a client and any origin, this one or a real server, and does to each request what the test scripted:
 //!   cuts, resets, stalls, lost replies, late effects, early answers, nonsense.
+//! - [`Choices`] are what a test does by chance, the same for the same seed, as the proxy's faults are ([`FaultProxy::randomly`]).
 //!
 //! Nothing here sleeps, and no test needs to: every state that a test could wait for is an event ([`FaultProxy::until`],
 //! [`MemoryS3::logged`], [`Gate`]).
@@ -28,12 +29,14 @@
 //! Starting a server panics where loopback has no free port, and looking at state panics after a panic of another thread that held it:
 //! in a test that is the right report.
 
+mod choices;
 mod clock;
 mod fault;
 mod gate;
 mod memory;
 mod tasks;
 
+pub use crate::choices::Choices;
 pub use crate::clock::TestClock;
 pub use crate::fault::answer::Answer;
 pub use crate::fault::odds::Odds;

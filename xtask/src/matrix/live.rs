@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::matrix::servers::{Addressing, CLIENT, END_TO_END, Target};
+use crate::matrix::servers::{Addressing, CLIENT, END_TO_END, Server, Target};
+use crate::matrix::start::Running;
 use crate::shell::{self, Tally, TestRun};
 
 /// All of them.
@@ -36,6 +37,39 @@ pub(super) struct Place<'a> {
     pub(super) addressing: Addressing,
     pub(super) lacks: String,
     pub(super) quirks: String,
+}
+
+impl<'a> Place<'a> {
+    /// A running server of the table.
+    pub(super) fn of(name: &'a str, endpoint: &'a str, server: &Server, running: &'a Running) -> Place<'a> {
+        Place {
+            name,
+            endpoint,
+            region: server.region,
+            bucket: None,
+            access_key: &running.user.access_key,
+            secret_key: &running.user.secret_key,
+            addressing: server.addressing,
+            lacks: server.lacks.join(","),
+            quirks: server.quirks.join(","),
+        }
+    }
+
+    /// Lets a test find the server in its environment.
+    pub(super) fn tell(&self, command: &mut Command) {
+        command.env_remove("COLDKEEP_LIVE_BUCKET");
+        command.envs(self.bucket.map(|bucket| ("COLDKEEP_LIVE_BUCKET", bucket)));
+        command.envs([
+            ("COLDKEEP_LIVE_ENDPOINT", self.endpoint),
+            ("COLDKEEP_LIVE_REGION", self.region),
+            ("COLDKEEP_LIVE_ACCESS_KEY", self.access_key),
+            ("COLDKEEP_LIVE_SECRET_KEY", self.secret_key),
+            ("COLDKEEP_LIVE_ADDRESSING", self.addressing.name()),
+            ("COLDKEEP_LIVE_SERVER", self.name),
+            ("COLDKEEP_LIVE_LACKS", &self.lacks),
+            ("COLDKEEP_LIVE_QUIRKS", &self.quirks),
+        ]);
+    }
 }
 
 impl Live {
@@ -67,19 +101,8 @@ impl Live {
         let (_, program) =
             program.with_context(|| format!("{} has no test target `{}`", suite.package, suite.name))?;
         let mut command = Command::new(program);
-        command.args(suite.arguments).env_remove("COLDKEEP_LIVE_BUCKET");
-        command.envs(target.bucket.map(|bucket| ("COLDKEEP_LIVE_BUCKET", bucket)));
+        target.tell(command.args(suite.arguments));
         command.envs(self.stress_seconds.map(|seconds| ("COLDKEEP_STRESS_SECONDS", seconds.to_string())));
-        command.envs([
-            ("COLDKEEP_LIVE_ENDPOINT", target.endpoint),
-            ("COLDKEEP_LIVE_REGION", target.region),
-            ("COLDKEEP_LIVE_ACCESS_KEY", target.access_key),
-            ("COLDKEEP_LIVE_SECRET_KEY", target.secret_key),
-            ("COLDKEEP_LIVE_ADDRESSING", target.addressing.name()),
-            ("COLDKEEP_LIVE_SERVER", target.name),
-            ("COLDKEEP_LIVE_LACKS", &target.lacks),
-            ("COLDKEEP_LIVE_QUIRKS", &target.quirks),
-        ]);
         // Three scenarios take that long, two of them at a time.
         let stress = Duration::from_secs(3 * u64::from(self.stress_seconds.unwrap_or(0)));
         let within = SUITE_WITHIN + stress;

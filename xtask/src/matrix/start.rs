@@ -15,6 +15,7 @@ use crate::matrix::iam::{self, User};
 use crate::matrix::install::Installed;
 use crate::matrix::servers::{ACCESS_KEY, Credentials, SECRET_KEY, Server};
 use crate::shell;
+use crate::workspace::Workspace;
 
 /// Longest time until a server answers. The slowest takes 12 s on two idle cores.
 const READY_WITHIN: Duration = Duration::from_mins(2);
@@ -75,10 +76,19 @@ pub(super) struct Ground {
     pub(super) matrix: PathBuf,
 }
 
+impl Ground {
+    /// The folders of this workspace.
+    pub(super) fn of(workspace: &Workspace) -> Ground {
+        let matrix = workspace.target.join("matrix");
+        let servers = workspace.root.join("xtask/servers");
+        Ground { installed: Installed::below(&matrix), servers, matrix }
+    }
+}
+
 /// A server that listens; dropped, it stops and its folder goes.
 pub(super) struct Running {
     process: Process,
-    pub(super) port: u16,
+    port: u16,
     pub(super) user: User,
 }
 
@@ -116,6 +126,11 @@ impl Running {
                 Err(error.context("the server did not start"))
             }
         }
+    }
+
+    /// Where it listens.
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Shows the end of the server's log.

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::Choices;
 
 use crate::site::Content;
-
-use super::Choices;
 
 pub(super) const IMAGE: &str = "d.img.fidx";
 pub(super) const STREAM: &str = "s.bin.didx";

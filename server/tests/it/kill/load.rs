@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use coldkeep_client::{BackupError, BackupSession, ImageSource, RequestError, Store};
 use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::Choices;
 use http::StatusCode;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::site::{archive, collect, small, snapshot};
 
-use super::Choices;
 use super::ledger::{Backup, IMAGE, Ledger, STREAM};
 
 /// Longest time until a group takes a backup: what closes it lasts for seconds.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use coldkeep_client::Store;
 use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::Choices;
 
 use super::TIME;
-use crate::kill::{Choices, setting};
+use crate::kill::setting;
 use crate::live::Live;
 use crate::material::{Chunk, backup, noise};
 use crate::site::{CACHE_BYTES, Site, assert_verifies, collect, snapshot};
@@ -109,7 +110,7 @@ async fn run(mut site: Site, live: Option<&Live>) {
     let rounds = setting("COLDKEEP_KILL_ROUNDS").unwrap_or(2);
     let seed = setting("COLDKEEP_KILL_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_KILL_ROUNDS={rounds} COLDKEEP_KILL_SEED={seed}");
-    let (mut choices, mut numbers) = (Choices(seed), Numbers { time: TIME, chunk: 0 });
+    let (mut choices, mut numbers) = (Choices::new(seed), Numbers { time: TIME, chunk: 0 });
     let kept = numbers.chunks(CHUNKS);
     back_up(&site, &mut numbers, &kept).await;
     make_garbage(&site, &mut numbers).await;

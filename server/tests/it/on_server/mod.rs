@@ -30,8 +30,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with_cache(CACHE_BYTES)
+    }
+
+    fn with_cache(bytes: u64) -> Self {
         let (live, proxy) = Live::any().through_proxy();
-        Self { site: Site::in_bucket(&live, CACHE_BYTES), proxy }
+        Self { site: Site::in_bucket(&live, bytes), proxy }
     }
 
     /// The keys of all chunks that were sent so far, once for each time.
@@ -42,7 +46,7 @@ impl Scene {
 }
 
 /// Removes the store's folder, the cache, while the server is stopped.
-fn lose_folder(site: &mut Site) {
+pub(crate) fn lose_folder(site: &mut Site) {
     site.stop();
     std::fs::remove_dir_all(site.store_folder()).unwrap();
     site.start();
@@ -101,7 +105,7 @@ async fn names(store: &Store) -> Vec<SnapshotName> {
 }
 
 /// Collects until no delete is in doubt and nothing is too young any more.
-async fn collect_all(store: &Store) {
+pub(crate) async fn collect_all(store: &Store) {
     let until = Instant::now() + SETTLED_WITHIN;
     loop {
         collect(store).await.unwrap();

@@ -12,18 +12,17 @@ use std::sync::Arc;
 
 use coldkeep_chunk_store::Digest;
 use coldkeep_powercut::PowerDisk;
+use coldkeep_s3_testbed::Choices;
 
 use super::{collect_all, lose_folder};
 use crate::kill::ledger::Ledger;
 use crate::kill::load::back_up;
-use crate::kill::{Choices, Moment, check, run_until, setting, thin_out};
+use crate::kill::{CACHE_BYTES, Moment, assert_markers_tell_the_truth, check, run_until, setting, thin_out};
 use crate::live::Live;
 use crate::site::{Site, assert_verifies, collect};
 
 /// Room for all that a round writes.
 const DISK_BYTES: usize = 3 << 30;
-/// A few backups of the load, so that some are evicted.
-const CACHE_BYTES: u64 = 64 << 20;
 const ROUNDS: u64 = 2;
 
 /// Mounts a disk. Where that is not possible the test is skipped, unless somebody asked for it.
@@ -43,10 +42,10 @@ async fn run(mut disk: PowerDisk, mut site: Site, live: Option<&Live>) -> (Power
     let rounds = setting("COLDKEEP_POWER_ROUNDS").unwrap_or(ROUNDS);
     let seed = setting("COLDKEEP_POWER_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_POWER_ROUNDS={rounds} COLDKEEP_POWER_SEED={seed}");
-    let (mut choices, ledger) = (Choices(seed), Arc::new(Ledger::default()));
+    let (mut choices, ledger) = (Choices::new(seed), Arc::new(Ledger::default()));
     for round in 1..=rounds {
         let moment = Moment::choose(round, 5, &mut choices);
-        let seed = choices.next();
+        let seed = choices.number();
         println!("round {round}: {moment:?}, cut {seed}");
         let mut loss = None;
         let cut = |site: &mut Site| loss = Some(site.lose_power(&mut disk, seed));
@@ -73,16 +72,6 @@ async fn run(mut disk: PowerDisk, mut site: Site, live: Option<&Live>) -> (Power
     assert_is_what_is_referenced(&site, live).await;
     check(&store, &ledger, &mut choices).await;
     (disk, site)
-}
-
-/// Every marker has its object (I2): what is journalled has none any more once the store is open.
-async fn assert_markers_tell_the_truth(site: &Site, live: &Live) {
-    let mut markers = site.stored_chunks(None).await;
-    // Upload markers and temporary files promise nothing.
-    markers.retain(|name| !name.contains('.'));
-    let objects = site.stored_chunks(Some(live)).await;
-    let untrue: Vec<_> = markers.difference(&objects).collect();
-    assert!(untrue.is_empty(), "there are markers and no objects of {untrue:?}");
 }
 
 /// Nothing is stored but what an index names, and all of that (I5, I1).

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use coldkeep_client::{PruneKeep, ReaderSession, Store};
 use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::Choices;
 use tokio::sync::RwLock;
 
 use super::{TIME, lose_folder};
-use crate::kill::{Choices, setting};
+use crate::kill::setting;
 use crate::live::Live;
 use crate::material::{
     BACKUP, Chunk, Listed, append, backup_path, dynamic_csum, finish, noise, offsets, open_dynamic,
@@ -81,7 +82,7 @@ impl Shared {
 
 /// The chunk of this number, of 16 to 64 KiB.
 fn chunk(number: u64) -> Chunk {
-    let len = (16 << 10) + Choices(number).below(48 << 10);
+    let len = (16 << 10) + Choices::new(number).below(48 << 10);
     Chunk::of(noise(number + 1, len))
 }
 
@@ -226,19 +227,19 @@ enum Cleaning {
 /// Lets all of them work for as long as the environment says, and returns what they know.
 async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shared> {
     let seconds = setting("COLDKEEP_STRESS_SECONDS").unwrap_or(5);
-    println!("COLDKEEP_STRESS_SECONDS={seconds} COLDKEEP_STRESS_SEED={}", choices.0);
+    println!("COLDKEEP_STRESS_SECONDS={seconds}");
     let shared = Shared::for_seconds(seconds);
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let wire = site.wire().await;
-        tasks.spawn(write(wire, Arc::clone(&shared), writer, Choices(choices.next())));
+        tasks.spawn(write(wire, Arc::clone(&shared), writer, Choices::new(choices.number())));
     }
     for _ in 0..READERS {
-        tasks.spawn(read(site.store(), Arc::clone(&shared), Choices(choices.next())));
+        tasks.spawn(read(site.store(), Arc::clone(&shared), Choices::new(choices.number())));
     }
     if cleaning == Cleaning::Yes {
         tasks.spawn(collect_again_and_again(site.store(), Arc::clone(&shared)));
-        let pruning = Choices(choices.next());
+        let pruning = Choices::new(choices.number());
         tasks.spawn(prune_again_and_again(site.store(), Arc::clone(&shared), pruning));
     }
     tasks.join_all().await;
@@ -256,7 +257,9 @@ async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shar
 }
 
 fn seed() -> Choices {
-    Choices(setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe))
+    let seed = setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe);
+    println!("COLDKEEP_STRESS_SEED={seed}");
+    Choices::new(seed)
 }
 
 /// Compares the store with what was committed, and the data with what it was made of.

@@ -7,7 +7,7 @@ use crate::rules::Rule;
 use crate::state::State;
 
 pub(crate) use hazards::{HAZARDS, upload_marker_only};
-pub(crate) use table::SCENARIOS;
+pub(crate) use table::scenarios;
 
 /// One item of what a session does before it commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The scenario of that name.
     pub(crate) fn named(name: &str) -> Option<&'static Scenario> {
-        SCENARIOS.iter().chain(HAZARDS).find(|scenario| scenario.name == name)
+        scenarios().chain(HAZARDS).find(|scenario| scenario.name == name)
     }
 }
 

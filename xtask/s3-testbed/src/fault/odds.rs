@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Answer, EarlyEnd, End, Fault, FaultKind};
+use crate::choices::Choices;
 use crate::gate::Gate;
 
 /// How often each kind of fault is drawn, in requests of a thousand; the rest passes.
@@ -57,7 +58,7 @@ impl Odds {
 
     /// The fault of the `n`-th request.
     pub(crate) fn draw(&self, seed: u64, n: u64) -> Fault {
-        let mut random = SplitMix::new(seed, n);
+        let mut random = Draw::of(seed, n);
         let mut ticket = random.below(1000) as u16;
         for (kind, share) in &self.per_mille {
             if ticket < *share {
@@ -84,7 +85,7 @@ const SELF_ENDING: &[FaultKind] = &[
     FaultKind::Continues,
 ];
 
-fn make(kind: FaultKind, random: &mut SplitMix) -> Fault {
+fn make(kind: FaultKind, random: &mut Draw) -> Fault {
     match kind {
         FaultKind::Pass => Fault::Pass,
         FaultKind::Delay => Fault::Delay(Gate::closed()),
@@ -109,31 +110,23 @@ fn make(kind: FaultKind, random: &mut SplitMix) -> Fault {
     }
 }
 
-/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): ten lines, and the same numbers for ever.
-struct SplitMix(u64);
+/// What is chosen for one request.
+struct Draw(Choices);
 
-impl SplitMix {
-    fn new(seed: u64, n: u64) -> SplitMix {
-        let mut outer = SplitMix(seed);
-        SplitMix(outer.next() ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+impl Draw {
+    fn of(seed: u64, n: u64) -> Draw {
+        let mut outer = Choices::new(seed);
+        Draw(Choices::new(outer.number() ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound)
     }
 
     /// A place in a body: early ones often, so that small bodies are cut too.
     fn offset(&mut self) -> u64 {
         let bits = self.below(22);
-        self.below(1 << bits)
+        self.below(1 << bits) as u64
     }
 
     fn end(&mut self) -> End {
