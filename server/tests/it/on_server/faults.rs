@@ -1,9 +1,9 @@
 //! Backups, restores and collections, all at once, over a line that fails all the time.
 //!
 //! Goal: between 5 and 30 per cent of all requests fail, are cut, stall, or take effect without an answer or later, and yet
-//! backups complete and restore (but for the few in which one request fails six times), a collection takes nothing that is needed, and the server sends less than twice the
-//! requests that the same work takes without faults. Method: rounds of the same work behind a proxy, the first of them
-//! undisturbed, the others with other odds each. In each, two backups share most of their chunks, a restore goes on beside
+//! backups complete and restore (but for the few in which one request fails six times), a collection takes nothing that is
+//! needed, and the server sends less than twice the requests that the same work takes without faults. Method: rounds of the
+//! same work behind a proxy, the first of them undisturbed, the others with other odds each. In each, two backups share most of their chunks, a restore goes on beside
 //! them, and in the middle of it snapshots are removed and collected some of whose chunks the two are uploading again; what
 //! was late until then lands at that moment, of the round before, too. In some rounds the collection cannot list at all: it
 //! must fail then (I6), and any that fails, for the backend alone. Then the folder is deleted, everything is verified from
