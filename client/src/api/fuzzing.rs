@@ -4,7 +4,10 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::envelope::{data, whole};
-use super::*;
+use super::{
+    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,
+    StoreStatus, TaskItem, TaskLog, TaskStatus, Version,
+};
 use crate::error::{Call, RequestError};
 
 /// Reads an answer as each of the types that calls of the REST interface return; shows what was made of it.

@@ -4,7 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use super::*;
+use super::{
+    ContentRange, DeleteReport, DeleteTarget, ObjectMeta, ObjectPage, complete_multipart_upload, copy_object,
+    delete_objects, lifecycle, list_buckets, list_objects_v2, multipart, object_lock, server_date,
+    versioning,
+};
 use crate::error::AnswerFlaw;
 use crate::xml::XmlError;
 

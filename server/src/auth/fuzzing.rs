@@ -15,7 +15,7 @@ pub fn api_token_of(headers: &HeaderMap) -> Option<(AuthId, String)> {
     Some((shown.id, shown.secret.to_string()))
 }
 
-/// Takes the stored hash of a password apart: what it asks for (KiB of memory, passes, lanes), salt and hash.
-pub fn password_hash(stored: &str) -> Option<((u32, u32, u32), Vec<u8>, Vec<u8>)> {
-    password::parse(stored)
+/// Returns what the stored hash of a password asks for: KiB of memory, passes, lanes.
+pub fn password_cost(stored: &str) -> Option<(u32, u32, u32)> {
+    password::parse(stored).map(|(cost, _salt, _hash)| cost)
 }

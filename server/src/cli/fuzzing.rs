@@ -7,7 +7,7 @@ use super::gc;
 
 /// Writes a report of a collection for a person.
 pub fn report(report: &Report) -> String {
-    gc::describe_report(report)
+    gc::report::describe(report)
 }
 
 /// Writes past collections for a person.

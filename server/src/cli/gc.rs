@@ -1,6 +1,6 @@
 //! `coldkeep gc`.
 
-mod report;
+pub(super) mod report;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ const NAMES_MAX: usize = 5;
 type Facts = Vec<(&'static str, String)>;
 
 /// Writes what a collection found and did.
-pub(super) fn describe(report: &Report) -> String {
+pub(in crate::cli) fn describe(report: &Report) -> String {
     let mut lines = Facts::new();
     match report.end {
         End::Completed => {}

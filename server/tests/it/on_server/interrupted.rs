@@ -96,7 +96,8 @@ async fn collect_all(store: &Store) -> Duration {
         let report = store.gc_history(None).await.unwrap().swap_remove(0).report;
         assert_eq!(report["missing"]["chunks"], 0, "{report}");
         let left = ["in_limbo", "pending", "failed"].map(|what| report[what]["count"].as_u64().unwrap());
-        let seconds = report["phases"].as_array().into_iter().flatten().map(|phase| phase["seconds"].as_f64());
+        let seconds =
+            report["phases"].as_array().into_iter().flatten().map(|phase| phase["seconds"].as_f64());
         let took = *first.get_or_insert_with(|| seconds.flatten().sum());
         if left == [0, 0, 0] {
             return Duration::from_secs_f64(took);
