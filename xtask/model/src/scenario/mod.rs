@@ -152,17 +152,28 @@ pub(crate) const REDUNDANT: &[Redundant] = &[
     },
     Redundant {
         rule: Rule::R7MarkersFirst,
-        scenarios: &["insert", "late-delete", "crash", "power-loss", "cache", "restored-disk", "copied-disk"],
+        scenarios: &[
+            "insert",
+            "late-delete",
+            "crash",
+            "power-loss",
+            "cache",
+            "cache-power",
+            "restored-disk",
+            "copied-disk",
+            "generation-power",
+            "two-servers-late",
+        ],
         why: "The journal covers what its markers say, until they are gone for good",
     },
     Redundant {
         rule: Rule::R7Expired,
-        scenarios: &["late-delete", "crash"],
+        scenarios: &["late-delete", "crash", "generation-power", "restored-late", "two-servers-late"],
         why: "The backend refuses what is sent too late",
     },
     Redundant {
         rule: Rule::R10Discard,
-        scenarios: &["restored-disk", "copied-disk"],
+        scenarios: &["restored-disk", "copied-disk", "generation-power", "restored-late", "two-servers-late"],
         why: "Its entries have expired when the rebuild is over, and only make chunks wait",
     },
 ];
