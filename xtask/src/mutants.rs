@@ -132,7 +132,11 @@ impl Bench<'_> {
         if played.ok {
             bail!("not caught within {seeds} seeds");
         }
-        Ok(played.closing)
+        let failure = played.failures.into_iter().next().unwrap_or(played.closing);
+        if failure.contains(PANIC) {
+            bail!("nothing noticed it, but a panic came of it: {failure}");
+        }
+        Ok(failure)
     }
 
     fn test(&self, harness: &Harness, rest: &[&str]) -> Command {
@@ -149,6 +153,9 @@ impl Bench<'_> {
         command
     }
 }
+
+/// What the simulation says before the message of a panic, which is no promise that somebody saw broken.
+const PANIC: &str = ": panic: ";
 
 /// Cargo runs it for members of the workspace only, so that dependencies are built as ever; `RUSTFLAGS` would rebuild the world.
 const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" --cfg coldkeep_switches\n";

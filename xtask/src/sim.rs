@@ -51,6 +51,8 @@ pub(crate) struct Played {
     pub(crate) ok: bool,
     /// Its closing line, without the name of the program.
     pub(crate) closing: String,
+    /// What it says of each seed that failed.
+    pub(crate) failures: Vec<String>,
 }
 
 /// Plays seeds and passes on what is said about them.
@@ -58,15 +60,18 @@ pub(crate) fn play(command: &mut Command) -> Result<Played> {
     shell::print(command);
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the simulation")?;
     let stdout = child.stdout.take().context("the child has no standard output")?;
-    let mut closing = None;
+    let (mut closing, mut failures) = (None, Vec::new());
     for line in BufReader::new(stdout).lines() {
         let line = line.context("cannot read what the simulation says")?;
         println!("{line}");
         closing = line.strip_prefix("sim: ").map(str::to_owned);
+        if line.starts_with("seed ") {
+            failures.push(line);
+        }
     }
     let status = child.wait().context("cannot wait for the simulation")?;
     match (closing, status.code()) {
-        (Some(closing), Some(0 | 1)) => Ok(Played { ok: status.success(), closing }),
+        (Some(closing), Some(0 | 1)) => Ok(Played { ok: status.success(), closing, failures }),
         _ => bail!("the simulation ended with {status} and without a verdict"),
     }
 }
