@@ -50,6 +50,8 @@ const FIRST: usize = 3;
 const UNDISTURBED: usize = 4;
 /// In requests of a thousand: the least and the most that get a fault.
 const FAULTS: (usize, usize) = (50, 300);
+/// Kinds of faults that [`Odds::in_all`] draws in equal parts.
+const KINDS: u16 = 12;
 /// Of each kind that may last until the client gives the attempt up there are few.
 const STALLS: u16 = 1;
 /// Late effects come after so many further requests at most, unless what is late is let go before.
@@ -78,7 +80,11 @@ fn chunk(number: u64) -> Chunk {
 
 /// This many in a thousand in all.
 fn odds(per_mille: u16, late_after: usize) -> Odds {
+    let share = per_mille / KINDS;
     let odds = Odds::in_all(per_mille).late_after(late_after);
+    // What every client survives without noticing makes room for what none does.
+    let odds = odds.with(FaultKind::CloseAfter, 0).with(FaultKind::Continues, 0);
+    let odds = odds.with(FaultKind::LostReply, 2 * share).with(FaultKind::AnswerAfter, 2 * share);
     [FaultKind::Delay, FaultKind::StallBody, FaultKind::StallUpload]
         .into_iter()
         .fold(odds, |odds, kind| odds.with(kind, STALLS))
