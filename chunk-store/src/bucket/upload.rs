@@ -135,7 +135,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 Ok(blob) => match compare(chunk, blob.kind(), blob.encoded_len() as u64) {
                     Existing::Same => return Ok(Some(Landed::found(blob.into_bytes()))),
                     Existing::Refused(error) => return Err(error),
-                    Existing::None => break,
+                    Existing::None | Existing::Replaceable => break,
                 },
                 Err(_) => refuse_claim(chunk, kind)?,
             }
