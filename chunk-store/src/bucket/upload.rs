@@ -76,6 +76,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let digest = chunk.digest();
         let mut object = match expected {
             Expected::Unknown => self.look_up(&digest).await?,
+            // No condition keeps it from the object of a chunk whose marker was lost (R2, hazard H37).
+            Expected::Nothing if self.is_unguarded(chunk) => self.look_up(&digest).await?,
             Expected::Nothing | Expected::Replaceable => None,
         };
         let (mut overwrites, mut rounds) = (expected == Expected::Replaceable, 0);
@@ -116,6 +118,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// on a plain chunk that somebody uploaded since, which an encrypted one must never replace (R2, hazard H37).
     fn is_guarded(&self, chunk: &CheckedChunk) -> bool {
         chunk.blob().class() == ChunkClass::Encrypted && self.options.swaps_atomically && !is_off("r2")
+    }
+
+    /// Tells whether puts of a chunk should bear a condition and cannot.
+    fn is_unguarded(&self, chunk: &CheckedChunk) -> bool {
+        chunk.blob().class() == ChunkClass::Encrypted && !self.options.swaps_atomically && !is_off("r2")
     }
 
     /// Judges an object that is there already: only a good one of the same class counts, and only a bad one or an

@@ -174,6 +174,27 @@ async fn h37_a_claim_that_lands_late_replaces_no_plain_chunk() {
     }
 }
 
+/// Goal: where puts bear no condition, a claim takes the place of no object all the same.
+/// Method: a plain or encrypted object without marker, as power loss leaves it, on a server that ignores conditions.
+#[tokio::test]
+async fn h37_a_claim_replaces_no_object_without_marker_where_no_condition_is_heeded() {
+    for stored in [chunk(DATA), claim(1)] {
+        let scene = Scene::new();
+        scene.backend.ignore_conditions();
+        let store = scene.try_open(&scene.dir, "one", |options| options.swaps_atomically = false).await;
+        let store = Arc::new(store.unwrap());
+        store.finish_rebuild().await.unwrap();
+        let content = stored.blob().as_bytes().clone();
+        scene.backend.inner().place(key_of(&digest()).as_str(), content.clone());
+        let inserted = store.insert(&session(&store).await, claim(2)).await;
+        match stored.blob().class() {
+            ChunkClass::Plain => assert!(is_refused(&inserted)),
+            ChunkClass::Encrypted => assert_eq!(inserted.unwrap(), Inserted::Known),
+        }
+        assert_eq!(scene.object(&digest()), Some(content));
+    }
+}
+
 /// R3: a put that got no answer is no failure if its object is there.
 #[tokio::test]
 async fn h32_an_encrypted_chunk_whose_put_got_no_answer_is_found() {
