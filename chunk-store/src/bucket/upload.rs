@@ -176,7 +176,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         }
     }
 
-    async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
+    pub(super) async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
         let (backend, content) = (Arc::clone(&self.backend), content.clone());
         Ok(self.dir.compute(move || backend.tag_of(&content)).await?)
     }
