@@ -1,14 +1,17 @@
 //! Reading a chunk: the one way through the cache (R6, hazards H6, H14 and H19).
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use super::BucketStore;
 use super::journal::Standing;
 use super::lru::End;
 use crate::backend::{ObjectBackend, ObjectKey};
-use crate::blob::Blob;
+use crate::blob::{Blob, ChunkClass};
 use crate::checked::{CheckError, check_read};
 use crate::digest::Digest;
+use crate::digest_set::DigestSet;
 use crate::dir::{DirError, EntryName, Marker, MarkerDir};
 use crate::locks::DigestGuard;
 use crate::store::{LoadError, StoreError};
@@ -24,12 +27,38 @@ enum Local {
     Nothing,
 }
 
+/// The encrypted chunks whose cached content is known to be what the bucket has.
+///
+/// Nobody can tell by the content itself, and a plain chunk may have taken the place of the object (R2). As long as a process lives,
+/// its markers follow; an end that was not clean, or an older image of the disk, may bring back what was cached before (H37).
+#[derive(Debug)]
+pub(super) struct Vouched(Option<Mutex<DigestSet>>);
+
+impl Vouched {
+    /// Makes the set of a store that was just opened. After a clean end, it has all.
+    pub(super) fn new(follows_clean_end: bool, set_key: u64) -> Self {
+        Self((!follows_clean_end).then(|| Mutex::new(DigestSet::with_key(set_key))))
+    }
+
+    fn contains(&self, digest: &Digest) -> bool {
+        let set = self.0.as_ref();
+        set.is_none_or(|set| set.lock().unwrap_or_else(PoisonError::into_inner).contains(digest))
+    }
+
+    fn insert(&self, digest: &Digest) {
+        if let Some(set) = &self.0 {
+            set.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        }
+    }
+}
+
 impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
     /// Reads a chunk from the cache or the backend and checks its CRC and, where the server can, its digest.
     ///
     /// What comes from the backend is cached where there is a marker (R6). Readers that wait for one chunk share one
     /// download; 32 downloads are under way at once, of at most 16 MiB each. Trouble with the local disk fails no read.
-    /// Reads go on while the store takes no other work: what they return was checked.
+    /// Reads go on while the store takes no other work: what they return was checked. After an end that was not clean, the
+    /// backend is asked once whether an encrypted chunk is still what was cached of it.
     ///
     /// # Errors
     /// [`LoadError::Missing`], [`LoadError::Corrupt`] if two bodies failed their check (see [`Self::quarantine`]),
@@ -121,9 +150,26 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             }
         };
         match self.check(*digest, content).await {
-            Ok(Ok(blob)) => Local::Good(blob),
+            Ok(Ok(blob)) => self.vouch(digest, blob).await,
             Ok(Err(_)) => Local::Corrupt,
             Err(_) => Local::Nothing,
+        }
+    }
+
+    /// Judges cached content that passed its check: the tag of the object decides about encrypted content of which this process does
+    /// not know that it is what the bucket has (hazard H37).
+    async fn vouch(&self, digest: &Digest, blob: Blob) -> Local {
+        if blob.class() == ChunkClass::Plain || self.vouched.contains(digest) || is_off("r2") {
+            return Local::Good(blob);
+        }
+        let Ok(object) = self.look_up(digest).await else { return Local::Nothing };
+        let tag = self.tag_of(blob.as_bytes()).await.ok().flatten();
+        match object {
+            Some(object) if object.len == blob.encoded_len() as u64 && tag.as_ref() == Some(&object.etag) => {
+                self.vouched.insert(digest);
+                Local::Good(blob)
+            }
+            _ => Local::Corrupt,
         }
     }
 
@@ -193,6 +239,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                     self.record_cached(held, digest).await;
                     return filled.map(|_| true);
                 }
+                self.vouched.insert(digest);
             }
         }
         Ok(self.record_cached(held, digest).await)

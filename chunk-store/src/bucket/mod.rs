@@ -37,7 +37,8 @@
 //!    first look; a manifest that lands later than its expiry cannot be (H25). Requests for snapshot objects have an
 //!    expiry, too, and a path with an unclear one is closed until it has passed (R19, H35, H36).
 //! 6. **Reading resurrects nothing.** A fetched body fills a marker that is there, under lock(d), with the atime that it
-//!    has; it never creates one (R6, H6). What is read from the cache is checked like what is read from the bucket (H19).
+//!    has; it never creates one (R6, H6). What is read from the cache is checked like what is read from the bucket (H19);
+//!    of an encrypted chunk, which nobody can check, the tag in the bucket is compared once after an unclean end (H37).
 //! 7. **"Already there" is believed only of a good object**: same size and tag as our blob, or fetched and checked (R3, H32).
 //!
 //! | interleaving | upheld by | shown by (module `tests`) |
@@ -145,6 +146,7 @@ pub struct BucketStore<D: MarkerDir = FsChunkDir, B: ObjectBackend = AnyBackend>
     closed: closed::ClosedFlag,
     cache: cache::Cache,
     flights: flights::Flights,
+    vouched: load::Vouched,
     gate: gate::Gate,
     uploads: classes::UploadClasses,
     rebuild: rebuild::RebuildState,

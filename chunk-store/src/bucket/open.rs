@@ -118,6 +118,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
             cache: cache::Cache::new(options.cache_bytes, options.set_key),
             gate: gate::Gate::new(&options),
             flights: super::flights::Flights::default(),
+            vouched: super::load::Vouched::new(state.follows_clean_end(), options.set_key),
             rebuild: super::rebuild::RebuildState::default(),
             locks: DigestLocks::new(),
             registry: Arc::new(Registry::default()),

@@ -76,6 +76,8 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let digest = chunk.digest();
         let mut object = match expected {
             Expected::Unknown => self.look_up(&digest).await?,
+            // No condition keeps it from the object of a chunk whose marker was lost (R2, hazard H37).
+            Expected::Nothing if self.is_unguarded(chunk) => self.look_up(&digest).await?,
             Expected::Nothing | Expected::Replaceable => None,
         };
         let (mut overwrites, mut rounds) = (expected == Expected::Replaceable, 0);
@@ -118,6 +120,11 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         chunk.blob().class() == ChunkClass::Encrypted && self.options.swaps_atomically && !is_off("r2")
     }
 
+    /// Tells whether puts of a chunk should bear a condition and cannot.
+    fn is_unguarded(&self, chunk: &CheckedChunk) -> bool {
+        chunk.blob().class() == ChunkClass::Encrypted && !self.options.swaps_atomically && !is_off("r2")
+    }
+
     /// Judges an object that is there already: only a good one of the same class counts, and only a bad one or an
     /// encrypted one that a plain one is offered for is to be overwritten: `None` (R2, R3, hazard H32).
     async fn judge(&self, chunk: &CheckedChunk, object: &ObjectInfo) -> Result<Option<Landed>, InsertError> {
@@ -135,7 +142,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
                 Ok(blob) => match compare(chunk, blob.kind(), blob.encoded_len() as u64) {
                     Existing::Same => return Ok(Some(Landed::found(blob.into_bytes()))),
                     Existing::Refused(error) => return Err(error),
-                    Existing::None => break,
+                    Existing::None | Existing::Replaceable => break,
                 },
                 Err(_) => refuse_claim(chunk, kind)?,
             }
@@ -169,7 +176,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         }
     }
 
-    async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
+    pub(super) async fn tag_of(&self, content: &Bytes) -> Result<Option<ETag>, InsertError> {
         let (backend, content) = (Arc::clone(&self.backend), content.clone());
         Ok(self.dir.compute(move || backend.tag_of(&content)).await?)
     }

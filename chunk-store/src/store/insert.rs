@@ -4,7 +4,7 @@ use super::{ChunkStore, InsertError, TouchError};
 use crate::blob::{BlobKind, ChunkClass, HEADER_BYTES};
 use crate::checked::CheckedChunk;
 use crate::digest::Digest;
-use crate::dir::{ChunkDir, DirError, EntryName, EntryStat, NewEntry};
+use crate::dir::{ChunkDir, DirError, Durability, EntryName, EntryStat, NewEntry};
 use crate::locks::DigestGuard;
 use crate::session::Session;
 use crate::switch::is_off;
@@ -30,6 +30,8 @@ pub(crate) enum Existing {
     None,
     /// A chunk that stands for the upload.
     Same,
+    /// A good one that the upload takes the place of.
+    Replaceable,
     /// The upload must not replace it.
     Refused(InsertError),
 }
@@ -59,17 +61,26 @@ impl<D: ChunkDir> ChunkStore<D> {
                 }
                 Inserted::Known
             }
-            Existing::None => {
-                let content = chunk.blob().as_bytes().clone();
-                let encoded_bytes = content.len() as u64;
-                let at = self.suspects.begin_write(&self.dir, &self.clock, &held).await?;
-                let entry = NewEntry { name: EntryName::chunk(digest), content, at };
-                self.dir.put(&held, entry, self.durability()).await?;
-                Inserted::New { encoded_bytes }
-            }
+            Existing::None => self.write(&held, &chunk, self.durability()).await?,
+            // Snapshots may rely on it: no power loss may leave them with neither of the two (I1).
+            Existing::Replaceable => self.write(&held, &chunk, Durability::Immediate).await?,
         };
         session.tell([&digest]);
         Ok(inserted)
+    }
+
+    async fn write(
+        &self,
+        held: &DigestGuard,
+        chunk: &CheckedChunk,
+        durability: Durability,
+    ) -> Result<Inserted, DirError> {
+        let content = chunk.blob().as_bytes().clone();
+        let encoded_bytes = content.len() as u64;
+        let at = self.suspects.begin_write(&self.dir, &self.clock, held).await?;
+        let entry = NewEntry { name: EntryName::chunk(chunk.digest()), content, at };
+        self.dir.put(held, entry, durability).await?;
+        Ok(Inserted::New { encoded_bytes })
     }
 
     async fn existing(&self, held: &DigestGuard, chunk: &CheckedChunk) -> Result<Existing, DirError> {
@@ -148,7 +159,7 @@ pub(crate) fn compare(chunk: &CheckedChunk, kind: BlobKind, len: u64) -> Existin
         }
         // The upload proved that the digest is that of plain data: whoever claimed it with a blob that nobody could
         // check makes room (hazard H37).
-        (ChunkClass::Encrypted, ChunkClass::Plain) => Existing::None,
+        (ChunkClass::Encrypted, ChunkClass::Plain) => Existing::Replaceable,
         _ if kind == BlobKind::Encrypted && chunk.blob().kind() == kind && len != offered => {
             Existing::Refused(InsertError::LengthMismatch { digest, stored: len, offered })
         }

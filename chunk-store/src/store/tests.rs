@@ -194,6 +194,20 @@ async fn h37_unchecked_blobs_do_not_claim_plain_chunks() {
     assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
 }
 
+/// I1: what takes the place of a chunk that a snapshot may rely on is durable before it does.
+#[tokio::test]
+async fn h37_power_loss_tears_no_chunk_that_took_the_place_of_a_durable_claim() {
+    let (_, store) = memory_store().await;
+    let session = store.begin_session().await.unwrap();
+    let chunk = plain(b"abc");
+    store.insert(&session, encrypted(chunk.digest(), b"abc")).await.unwrap();
+    store.sync().await.unwrap();
+    store.insert(&session, chunk.clone()).await.unwrap();
+    // Of each file its latest state, and of new content nothing.
+    store.dir().lose_power_in_part(|count| if count > 10 { 0 } else { count - 1 });
+    assert_eq!(store.load(&chunk.digest()).await.unwrap(), *chunk.blob());
+}
+
 #[tokio::test]
 async fn encrypted_chunks_of_different_length_do_not_share_a_digest() {
     let (_, store) = memory_store().await;

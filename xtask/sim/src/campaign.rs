@@ -1,11 +1,11 @@
 //! Many seeds on many cores.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chunks::Chunks;
+use crate::chunks::ChunkSets;
 use crate::history::play_seed;
 
 /// Failing seeds after which a campaign ends: more of them tell nothing new.
@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 
 impl Campaign {
     /// Plays the seeds. Each job takes the next one.
-    pub(crate) fn run(&self, chunks: &Arc<Chunks>) -> Outcome {
+    pub(crate) fn run(&self, chunks: &ChunkSets) -> Outcome {
         let started = Instant::now();
         let next = AtomicU64::new(0);
         let outcome = Mutex::new(Outcome::default());

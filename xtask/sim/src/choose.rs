@@ -2,7 +2,7 @@
 
 use coldkeep_chunk_store::{CacheUse, SyncLevel};
 
-use crate::chunks::CHUNKS;
+use crate::chunks::{CHUNKS, Form};
 use crate::net::Mishap;
 use crate::rng::Rng;
 use crate::step::{Ending, Failing, Flavour, Hold, Setup, Step};
@@ -118,16 +118,24 @@ impl Weights {
 /// Chooses the setup and the steps of a seed.
 pub(crate) fn history(seed: u64) -> (Setup, Vec<Step>) {
     let mut rng = Rng::new(seed);
+    // Numbers of their own: other histories stay what they are.
+    let mut traits = Rng::new(!seed);
+    let heeds_conditions = !traits.percent(15);
     let setup = Setup {
         flavour: if rng.percent(15) { Flavour::Folder } else { Flavour::Bucket },
         chunks: rng.pick(&[1, 2, 2, 3, 3, 4, CHUNKS]),
         page_objects: rng.pick(&[2, 4, 1000, 1000]),
         gates_calls: rng.percent(50),
-        cache_bytes: rng.pick(&[0, 100, 100_000, 100_000]),
+        cache_bytes: rng.pick(&[0, 200, 100_000, 100_000]),
         lifetime: rng.pick(&[(20, 5), (60, 60), (60, 10)]),
         pace: rng.pick(&[0, 0, 10, 200, 1000]),
         ending: rng.pick(&[Ending::GoOn, Ending::GoOn, Ending::Reopen, Ending::Fresh]),
         sync_level: rng.pick(&[SyncLevel::Filesystem, SyncLevel::Filesystem, SyncLevel::File]),
+        heeds_conditions,
+        is_mixed: traits.percent(25),
+        // Without conditions less keeps a claim from its aim.
+        claims_percent: traits.pick(if heeds_conditions { &[0, 0, 0, 0, 10, 30] } else { &[0, 30, 30, 60] }),
+        others_percent: traits.pick(&[0, 0, 0, 20]),
     };
     let weights = Weights::of(&mut rng);
     let count = rng.between(10, 140);
@@ -204,6 +212,7 @@ fn write_plan(setup: &Setup, rng: &mut Rng) -> WritePlan {
     let one = |rng: &mut Rng| Use {
         number: rng.below(setup.chunks),
         how: if rng.percent(75) { How::Insert } else { How::Reference },
+        form: form(setup, rng),
     };
     WritePlan {
         place: rng.below(5),
@@ -212,6 +221,16 @@ fn write_plan(setup: &Setup, rng: &mut Rng) -> WritePlan {
         uses: (0..count).map(|_| one(rng)).collect(),
         is_parallel: rng.percent(50),
         end: rng.pick(&[End::Commit, End::Commit, End::Commit, End::Commit, End::Abort, End::AbortLate]),
+    }
+}
+
+fn form(setup: &Setup, rng: &mut Rng) -> Form {
+    let (claims, others) = (setup.claims_percent, setup.others_percent);
+    // Histories with none of these need no number.
+    match if claims + others == 0 { 100 } else { rng.below(100) } {
+        number if number < claims => Form::Claim,
+        number if number < claims + others => Form::Other,
+        _ => Form::Usual,
     }
 }
 

@@ -108,7 +108,7 @@ impl Play {
             let Some(numbers) = index.filter(|_| objects.contains(&manifest_key(path))) else { continue };
             expected.extend([index_key(path), manifest_key(path)]);
             let is_there = |number: &usize| self.net.has_chunk(&self.chunks, *number);
-            let is_lost = |number: &&usize| !is_there(number) && !self.ledger.has_rotted(**number);
+            let is_lost = |number: &&usize| !is_there(number) && self.ledger.rots(**number) == 0;
             if let Some(lost) = numbers.iter().find(is_lost) {
                 return Some(format!("I1: chunk {lost} of {path}, which nobody was told of, is gone"));
             }
@@ -137,7 +137,7 @@ impl Play {
             return Some(format!("I5: the local file {left} is left after a complete run"));
         }
         // In a folder a chunk that was set aside is reported as missing; an object of which that holds is not among these.
-        let is_set_aside = |number: &usize| is_folder && self.ledger.has_rotted(*number);
+        let is_set_aside = |number: &usize| is_folder && self.ledger.rots(*number) > 0;
         let mut unmarked = needed
             .iter()
             .filter(|number| !is_set_aside(number))
@@ -159,8 +159,8 @@ impl Play {
         let noted = Arc::clone(&failed);
         let snapshots = self.ledger.snapshots();
         self.executor.spawn(context.process, Role::Other, async move {
-            for (path, chunks) in snapshots {
-                if !work::restore(&context, &path, &chunks).await {
+            for (path, snapshot) in snapshots {
+                if !work::restore(&context, &path, &snapshot).await {
                     *noted.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(format!("I1: {path} cannot be restored at the end"));
                 }

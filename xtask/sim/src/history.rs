@@ -1,10 +1,9 @@
 //! One seed from its first step to its verdict, and the shortest history that still fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use crate::choose::history;
-use crate::chunks::Chunks;
+use crate::chunks::ChunkSets;
 use crate::log::Log;
 use crate::play::Play;
 use crate::step::{Setup, Step};
@@ -21,20 +20,20 @@ pub(crate) struct Verdict {
 }
 
 /// Plays a seed with all its steps.
-pub(crate) fn play_seed(seed: u64, chunks: &Arc<Chunks>) -> Verdict {
+pub(crate) fn play_seed(seed: u64, chunks: &ChunkSets) -> Verdict {
     let (setup, steps) = history(seed);
     play(&setup, steps.iter().enumerate(), chunks, Log::default())
 }
 
 /// Plays some of the steps of a seed and tells the story.
-pub(crate) fn tell(seed: u64, keep: Option<&[usize]>, chunks: &Arc<Chunks>) -> Verdict {
+pub(crate) fn tell(seed: u64, keep: Option<&[usize]>, chunks: &ChunkSets) -> Verdict {
     let (setup, steps) = history(seed);
     let kept = steps.iter().enumerate().filter(|(number, _)| keep.is_none_or(|keep| keep.contains(number)));
     play(&setup, kept, chunks, Log::recording())
 }
 
 /// Returns the numbers of as few steps as still break a promise of the same kind: a loss does not become a leak.
-pub(crate) fn shrink(seed: u64, chunks: &Arc<Chunks>) -> Vec<usize> {
+pub(crate) fn shrink(seed: u64, chunks: &ChunkSets) -> Vec<usize> {
     let (setup, steps) = history(seed);
     let broken = |kept: &[usize]| {
         let kept = kept.iter().map(|number| (*number, &steps[*number]));
@@ -67,7 +66,7 @@ pub(crate) fn shrink(seed: u64, chunks: &Arc<Chunks>) -> Vec<usize> {
 fn play<'a>(
     setup: &Setup,
     steps: impl Iterator<Item = (usize, &'a Step)>,
-    chunks: &Arc<Chunks>,
+    chunks: &ChunkSets,
     log: Log,
 ) -> Verdict {
     let mut play = Play::new(setup, chunks, log);
@@ -105,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_seed_is_one_history_byte_for_byte() {
-        let chunks = Arc::new(Chunks::new());
+        let chunks = ChunkSets::new();
         for seed in 0..30 {
-            let (one, other) = (tell(seed, None, &chunks), tell(seed, None, &Arc::new(Chunks::new())));
+            let (one, other) = (tell(seed, None, &chunks), tell(seed, None, &ChunkSets::new()));
             assert!(one.story.len() > 100, "seed {seed}");
             assert_eq!(one, other, "seed {seed}");
         }
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_history_that_is_not_told_is_the_same() {
-        let chunks = Arc::new(Chunks::new());
+        let chunks = ChunkSets::new();
         for seed in 0..30 {
             let told = tell(seed, None, &chunks);
             assert_eq!(play_seed(seed, &chunks), Verdict { story: String::new(), ..told }, "seed {seed}");

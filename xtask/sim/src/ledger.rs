@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use coldkeep_chunk_store::Session;
 
+use crate::chunks::{Need, Stored};
 use crate::executor::Process;
 
 /// Sessions that were told something, and snapshots that were acknowledged.
@@ -15,12 +16,16 @@ pub(crate) struct Ledger(Mutex<State>);
 struct State {
     sessions: BTreeMap<u64, Open>,
     next_session: u64,
-    /// Committed and not given up since: the chunks of each path.
-    snapshots: BTreeMap<String, Vec<usize>>,
+    /// Committed and not given up since: what each path relies on.
+    snapshots: BTreeMap<String, Snapshot>,
     /// Chunks of each path that went bad in the bucket, and that nobody has stored again: no rule promises those.
     rotten: BTreeMap<String, BTreeSet<usize>>,
-    /// Every chunk that ever went bad.
-    has_rotted: BTreeSet<usize>,
+    /// The same, with those that somebody has stored again.
+    was_rotten: BTreeMap<String, BTreeSet<usize>>,
+    /// How often each chunk went bad.
+    rots: BTreeMap<usize, u64>,
+    /// Inserts under way of each chunk, by process.
+    inserts: BTreeMap<(Process, usize), usize>,
     /// Counts what became known.
     changes: u64,
     /// The first promise that somebody saw broken.
@@ -28,10 +33,19 @@ struct State {
     commits: u64,
 }
 
+/// A committed snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// Others may have its path later.
+    commit: u64,
+    pub(crate) needs: Vec<Need>,
+}
+
 struct Open {
     /// The session's task holds it, so that nothing here keeps it open.
     session: Weak<Session>,
-    told: BTreeSet<usize>,
+    /// By number, whether only what the digest names will do.
+    told: BTreeMap<usize, bool>,
     process: Process,
 }
 
@@ -48,18 +62,47 @@ impl Drop for Entry {
 }
 
 impl Entry {
-    /// Notes that the session was told that a chunk is stored, and whether that is so or what is stored has gone bad.
-    pub(crate) fn tell(&self, number: usize, is_good: bool) {
-        let mut state = self.ledger.lock();
+    /// Notes that the session was told that a chunk is stored, and what is.
+    pub(crate) fn tell(&self, need: Need, stored: Stored) {
+        let state = &mut *self.ledger.lock();
         state.changes += 1;
-        if is_good {
-            // Whatever went bad before: from here on it is there, and stays.
-            state.rotten.values_mut().for_each(|numbers| {
-                numbers.remove(&number);
-            });
+        if stored != Stored::Rotten {
+            // Whatever went bad before: from here on it is there, and stays. A claim in its place helps only those whom it served.
+            let is_honest = stored != Stored::Claim;
+            for (path, numbers) in &mut state.rotten {
+                let needs = state.snapshots.get(path).into_iter().flat_map(|snapshot| &snapshot.needs);
+                let mut needs = needs.filter(|other| other.number == need.number);
+                if is_honest || needs.all(|need| !need.is_honest) {
+                    numbers.remove(&need.number);
+                }
+            }
         }
         if let Some(open) = state.sessions.get_mut(&self.id) {
-            open.told.insert(number);
+            *open.told.entry(need.number).or_default() |= need.is_honest;
+        }
+    }
+
+    /// Returns what a snapshot of these chunks would rely on.
+    pub(crate) fn needs(&self, numbers: &[usize]) -> Vec<Need> {
+        let state = self.ledger.lock();
+        let told = state.sessions.get(&self.id).map(|open| &open.told);
+        let is_honest = |number| told.and_then(|told| told.get(number)).is_some_and(|is_honest| *is_honest);
+        numbers.iter().map(|number| Need { number: *number, is_honest: is_honest(number) }).collect()
+    }
+}
+
+/// An insert under way.
+pub(crate) struct Inserting {
+    ledger: Arc<Ledger>,
+    of: (Process, usize),
+    /// Whether no other one of the chunk was under way when it began.
+    pub(crate) is_alone: bool,
+}
+
+impl Drop for Inserting {
+    fn drop(&mut self) {
+        if let Some(count) = self.ledger.lock().inserts.get_mut(&self.of) {
+            *count -= 1;
         }
     }
 }
@@ -73,16 +116,19 @@ impl Ledger {
         let mut state = self.lock();
         let id = state.next_session;
         state.next_session += 1;
-        state.sessions.insert(id, Open { session: Arc::downgrade(session), told: BTreeSet::new(), process });
+        state.sessions.insert(id, Open { session: Arc::downgrade(session), told: BTreeMap::new(), process });
         Entry { ledger: Arc::clone(self), id }
     }
 
     /// Notes that a snapshot is committed; `is_rotten` tells which chunks have gone bad before, and nobody has noticed.
-    pub(crate) fn commit(&self, path: &str, chunks: &[usize], is_rotten: impl Fn(usize) -> bool) {
+    pub(crate) fn commit(&self, path: &str, needs: Vec<Need>, is_rotten: impl Fn(usize) -> bool) {
         let mut state = self.lock();
         (state.changes, state.commits) = (state.changes + 1, state.commits + 1);
-        state.snapshots.insert(path.to_owned(), chunks.to_vec());
-        let rotten = chunks.iter().copied().filter(|number| is_rotten(*number)).collect();
+        let rotten: BTreeSet<usize> =
+            needs.iter().map(|need| need.number).filter(|number| is_rotten(*number)).collect();
+        let commit = state.commits;
+        state.snapshots.insert(path.to_owned(), Snapshot { commit, needs });
+        state.was_rotten.insert(path.to_owned(), BTreeSet::clone(&rotten));
         state.rotten.insert(path.to_owned(), rotten);
     }
 
@@ -91,15 +137,25 @@ impl Ledger {
         let mut state = self.lock();
         state.snapshots.remove(path);
         state.rotten.remove(path);
+        state.was_rotten.remove(path);
     }
 
     /// Notes that a stored chunk has gone bad. Until somebody is told that it is stored again, no snapshot can rely on it.
     pub(crate) fn rot(&self, number: usize) {
         let state = &mut *self.lock();
-        state.has_rotted.insert(number);
-        for (path, _) in state.snapshots.iter().filter(|(_, numbers)| numbers.contains(&number)) {
+        *state.rots.entry(number).or_default() += 1;
+        let relies = |snapshot: &Snapshot| snapshot.needs.iter().any(|need| need.number == number);
+        for (path, _) in state.snapshots.iter().filter(|(_, snapshot)| relies(snapshot)) {
             state.rotten.entry(path.clone()).or_default().insert(number);
+            state.was_rotten.entry(path.clone()).or_default().insert(number);
         }
+    }
+
+    /// Notes that what was stored in a folder and not synced may be gone. That brings back what had gone bad before: only a session
+    /// that commits has what it stored made durable, and then for its own snapshot.
+    pub(crate) fn lose_power(&self) {
+        let state = &mut *self.lock();
+        state.rotten.clone_from(&state.was_rotten);
     }
 
     /// Returns whether a chunk of a snapshot went bad in the bucket.
@@ -107,25 +163,34 @@ impl Ledger {
         self.lock().is_rotten(path, number)
     }
 
-    /// Returns whether a chunk ever went bad.
-    pub(crate) fn has_rotted(&self, number: usize) -> bool {
-        self.lock().has_rotted.contains(&number)
+    /// Returns how often a chunk went bad.
+    pub(crate) fn rots(&self, number: usize) -> u64 {
+        self.lock().rots.get(&number).copied().unwrap_or_default()
     }
 
-    pub(crate) fn is_committed(&self, path: &str) -> bool {
-        self.lock().snapshots.contains_key(path)
+    /// Notes that an insert begins; it ends with what is returned.
+    pub(crate) fn begin_insert(self: &Arc<Self>, process: Process, number: usize) -> Inserting {
+        let mut state = self.lock();
+        let count = state.inserts.entry((process, number)).or_default();
+        *count += 1;
+        let is_alone = *count == 1;
+        Inserting { ledger: Arc::clone(self), of: (process, number), is_alone }
     }
 
-    pub(crate) fn snapshots(&self) -> BTreeMap<String, Vec<usize>> {
+    pub(crate) fn is_committed(&self, path: &str, snapshot: &Snapshot) -> bool {
+        self.lock().snapshots.get(path).is_some_and(|committed| committed.commit == snapshot.commit)
+    }
+
+    pub(crate) fn snapshots(&self) -> BTreeMap<String, Snapshot> {
         self.lock().snapshots.clone()
     }
 
     /// Returns a committed snapshot.
-    pub(crate) fn pick(&self, number: usize) -> Option<(String, Vec<usize>)> {
+    pub(crate) fn pick(&self, number: usize) -> Option<(String, Snapshot)> {
         let state = self.lock();
         let count = state.snapshots.len();
-        let (path, chunks) = state.snapshots.iter().nth(number.checked_rem(count)?)?;
-        Some((path.clone(), chunks.clone()))
+        let (path, snapshot) = state.snapshots.iter().nth(number.checked_rem(count)?)?;
+        Some((path.clone(), snapshot.clone()))
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -147,10 +212,10 @@ impl Ledger {
         if let Some(broken) = &state.broken {
             return Some(broken.clone());
         }
-        let is_lost = |number: &&usize| !(kept.has_chunk)(**number);
-        for (path, numbers) in &state.snapshots {
-            let is_broken = |number: &&usize| is_lost(number) && !state.is_rotten(path, **number);
-            if let Some(number) = numbers.iter().find(is_broken) {
+        let is_lost = |need: &Need| !(kept.has_chunk)(*need);
+        for (path, Snapshot { needs, .. }) in &state.snapshots {
+            let is_broken = |need: &&Need| is_lost(need) && !state.is_rotten(path, need.number);
+            if let Some(Need { number, .. }) = needs.iter().find(is_broken) {
                 return Some(format!("I1: chunk {number} of the committed snapshot {path} is gone"));
             }
             if !(kept.has_snapshot)(path) {
@@ -161,8 +226,10 @@ impl Ledger {
             // Others find out before they commit that the bucket is no longer theirs (R10).
             let is_owner = kept.owner == Some(open.process);
             let goes_on = || open.session.upgrade().is_some_and(|session| session.check_alive().is_ok());
+            let mut told =
+                open.told.iter().map(|(number, is_honest)| Need { number: *number, is_honest: *is_honest });
             if is_owner
-                && let Some(number) = open.told.iter().find(is_lost)
+                && let Some(Need { number, .. }) = told.find(is_lost)
                 && goes_on()
             {
                 return Some(format!(
@@ -182,7 +249,7 @@ impl State {
 
 /// What is there at one moment.
 pub(crate) struct Kept<'a> {
-    pub(crate) has_chunk: &'a dyn Fn(usize) -> bool,
+    pub(crate) has_chunk: &'a dyn Fn(Need) -> bool,
     pub(crate) has_snapshot: &'a dyn Fn(&str) -> bool,
     /// Who has the bucket, or the folder.
     pub(crate) owner: Option<Process>,

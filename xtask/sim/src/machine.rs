@@ -9,6 +9,7 @@ use coldkeep_chunk_store::dir::{EntryKind, EntryName};
 use coldkeep_chunk_store::testing::{ManualClock, MemoryDir, Room, TestRandom};
 use coldkeep_chunk_store::{ChunkStore, Clock as _, StoreOptions, StoreTime};
 
+use crate::chunks::Stored;
 use crate::executor::{Process, Role, TaskId};
 use crate::local::{Calls, LocalGate};
 use crate::net::SimBackend;
@@ -81,6 +82,9 @@ impl Play {
                     let server = &self.servers[active];
                     server.dir.lose_power_in_part(|count| rng.below(count));
                     server.catalog.lose_power(&mut rng);
+                    if self.setup.flavour == Flavour::Folder {
+                        self.ledger.lose_power();
+                    }
                 }
                 self.open(active);
             }
@@ -126,10 +130,10 @@ impl Play {
         for number in (0..count).map(|offset| (number + offset) % count) {
             let (key, name) = (self.chunks.key(number), EntryName::chunk(self.chunks.digest(number)));
             let stored = match self.setup.flavour {
-                Flavour::Bucket => self.net.bucket().object(key),
-                Flavour::Folder => dir.content(name),
+                Flavour::Bucket => self.net.stored(&self.chunks, number),
+                Flavour::Folder => self.chunks.stored(number, dir.content(name).as_deref()),
             };
-            if stored.is_some_and(|content| self.chunks.is_stored_as(number, &content)) {
+            if matches!(stored, Stored::Honest | Stored::Claim) {
                 match self.setup.flavour {
                     Flavour::Bucket => self.net.bucket().corrupt(key),
                     Flavour::Folder => assert!(dir.corrupt(name), "it was there a moment ago"),
@@ -184,6 +188,7 @@ impl Play {
         let random = TestRandom::new(number as u64 * 1_000_000 + u64::from(process.life));
         let mut options = BucketOptions::new(Arc::clone(&server.clock) as _, Arc::new(random), holder);
         options.takeover = Takeover::Force;
+        options.swaps_atomically = self.setup.heeds_conditions;
         options.cache_bytes = self.setup.cache_bytes;
         options.lifetimes = RequestLifetimes::all(Duration::from_secs(lasts), Duration::from_secs(margin));
         let (net, chunks, ledger) =

@@ -21,10 +21,9 @@ mod step;
 mod work;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::campaign::{Campaign, Outcome};
-use crate::chunks::Chunks;
+use crate::chunks::ChunkSets;
 use crate::flags::Flags;
 
 /// Stories told at the end of a campaign; each takes a second or so to shorten.
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let chunks = Arc::new(Chunks::new());
+    let chunks = ChunkSets::new();
     if flags.tells || flags.steps.is_some() {
         return tell(&flags, &chunks);
     }
@@ -57,7 +56,7 @@ fn main() -> ExitCode {
     if outcome.failures.is_empty() && outcome.seeds > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(flags: &Flags, chunks: &Arc<Chunks>) -> ExitCode {
+fn tell(flags: &Flags, chunks: &ChunkSets) -> ExitCode {
     let verdict = history::tell(flags.first, flags.steps.as_deref(), chunks);
     print!("{}", verdict.story);
     match verdict.broken {
@@ -73,7 +72,7 @@ fn tell(flags: &Flags, chunks: &Arc<Chunks>) -> ExitCode {
 }
 
 /// Tells the shortest story of a failing seed, and how to see it again.
-fn tell_shortest(seed: u64, chunks: &Arc<Chunks>) {
+fn tell_shortest(seed: u64, chunks: &ChunkSets) {
     let kept = history::shrink(seed, chunks);
     let verdict = history::tell(seed, Some(&kept), chunks);
     println!("\nseed {seed}, {} steps:\n{}", kept.len(), verdict.story);

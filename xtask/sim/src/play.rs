@@ -8,7 +8,7 @@ use coldkeep_chunk_store::testing::{ManualClock, Room};
 use coldkeep_chunk_store::{Digest, StoreTime};
 use coldkeep_gc::Control;
 
-use crate::chunks::Chunks;
+use crate::chunks::{ChunkSets, Chunks, Need};
 use crate::executor::{Executor, Role, TaskId};
 use crate::ledger::{Kept, Ledger, index_key, manifest_key};
 use crate::local::Calls;
@@ -51,9 +51,10 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn new(setup: &Setup, chunks: &Arc<Chunks>, log: Log) -> Self {
+    pub(crate) fn new(setup: &Setup, sets: &ChunkSets, log: Log) -> Self {
         let backend_clock = Arc::new(ManualClock::at(START));
-        let net = Net::new(Arc::clone(&backend_clock), setup.page_objects, log);
+        let net = Net::new(Arc::clone(&backend_clock), setup, log);
+        let chunks = if setup.is_mixed { &sets.mixed } else { &sets.plain };
         let calls: Arc<Calls> = Arc::default();
         let servers = (0..SERVERS).map(|number| Server::new(number, &calls)).collect();
         let mut play = Self {
@@ -283,23 +284,23 @@ impl Play {
         }
         let server = &self.servers[self.active];
         let (net, chunks) = (&self.net, &self.chunks);
-        let broken = match self.setup.flavour {
+        let broken = net.broken().or_else(|| match self.setup.flavour {
             Flavour::Bucket => self.ledger.broken(&Kept {
-                has_chunk: &|number| net.has_chunk(chunks, number),
+                has_chunk: &|need| net.has_need(chunks, need),
                 has_snapshot: &|path| {
                     net.bucket().has(&index_key(path)) && net.bucket().has(&manifest_key(path))
                 },
                 owner: net.owner(),
             }),
             Flavour::Folder => self.ledger.broken(&Kept {
-                has_chunk: &|number| {
-                    let name = EntryName::chunk(chunks.digest(number));
-                    server.dir.entry(name).is_some_and(|entry| entry.stat.len == chunks.len(number))
+                has_chunk: &|need: Need| {
+                    let content = server.dir.content(EntryName::chunk(chunks.digest(need.number)));
+                    content.is_some_and(|content| chunks.has_need(need, &content))
                 },
                 has_snapshot: &|path| server.catalog.has_manifest(path),
                 owner: Some(server.process),
             }),
-        };
+        });
         if broken.is_none() {
             self.checked = now;
         }

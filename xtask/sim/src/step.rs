@@ -25,6 +25,14 @@ pub(crate) struct Setup {
     pub(crate) ending: Ending,
     /// Of a store on a filesystem.
     pub(crate) sync_level: SyncLevel,
+    /// Whether the bucket's server heeds conditions of puts.
+    pub(crate) heeds_conditions: bool,
+    /// Whether every other chunk is encrypted.
+    pub(crate) is_mixed: bool,
+    /// Inserts of a hundred that claim the digest of another's chunk (hazard H37).
+    pub(crate) claims_percent: usize,
+    /// Inserts of a hundred with another encoding than the usual one (R3).
+    pub(crate) others_percent: usize,
 }
 
 /// Where the chunks are.

@@ -16,37 +16,27 @@ use Expected::{Not, Within};
 
 /// By rule, in the order of [`RULES`](super::RULES). The numbers are about ten times what was measured.
 pub(crate) const TABLE: &[(&str, Expected)] = &[
-    (
-        "r1",
-        Not(
-            "40,000 seeds pass: whoever uploads is told by R4 that a delete came in between, and uploads again; \
-             the upload marker only spares that",
-        ),
-    ),
+    // Nothing is lost while R4 sees the delete and uploads again: what is noticed is that a run deletes what its server uploads.
+    ("r1", Within(40_000)),
     ("r2", Within(1_000)),
-    (
-        "r3",
-        Not(
-            "a chunk that went bad before the commit is excused there, whoever took it for good, and the attempts are those of the \
-             simulated client",
-        ),
-    ),
-    ("r4", Within(120_000)),
+    // The look at what is there already; the unconditional last attempt is the simulated client's.
+    ("r3", Within(1_000)),
+    ("r4", Within(160_000)),
     ("r5", Within(100)),
-    ("r6", Within(70_000)),
+    ("r6", Within(20_000)),
     ("r7", Within(500)),
-    ("r8", Within(3_000)),
-    ("r9", Within(180_000)),
+    ("r8", Within(8_000)),
+    ("r9", Within(700_000)),
     ("r10", Within(2_500)),
     ("r11", Not("servers take the bucket by force there, and a folder has one server")),
     ("r12", Within(1_000)),
-    ("r13", Within(2_500)),
+    ("r13", Within(4_000)),
     ("r14", Within(6_000)),
     ("r15", Within(7_000)),
     ("r17", Not("possession is the datastore's, whose indexes are only modelled there")),
     ("r19", Within(100)),
     ("h19", Within(500)),
-    ("i6", Within(13_000)),
+    ("i6", Within(30_000)),
     ("h38", Within(7_000)),
 ];
 

@@ -15,7 +15,8 @@ use crate::executor::Process;
 /// Attempts of a request; of a put of a chunk the last one is unconditional (R3).
 const ATTEMPTS: u32 = 3;
 
-/// The bucket as one process sees it.
+/// The bucket as one process sees it. On a server that does not heed conditions it sends none, as a client does that was told so by
+/// a probe (`Quirk::NoIfNoneMatch` and `Quirk::NoIfMatch`).
 pub(crate) struct SimBackend {
     net: Arc<Net>,
     process: Process,
@@ -59,6 +60,8 @@ macro_rules! answer {
 
 impl ObjectBackend for SimBackend {
     async fn put(&self, put: Put) -> Result<Answer<PutOutcome>, BackendError> {
+        let condition = if self.net.heeds_conditions { put.condition } else { PutCondition::Always };
+        let put = Put { condition, ..put };
         let sent = self.send(|_| Op::Put(put.clone())).await?;
         let (answer, is_unclear) = answer!(sent, Put);
         Ok(Answer { is_unclear, ..answer })
@@ -66,8 +69,8 @@ impl ObjectBackend for SimBackend {
 
     async fn put_new(&self, key: &ObjectKey, content: Bytes) -> Result<Answer<PutNew>, BackendError> {
         let put = |attempt| {
-            let is_last = attempt + 1 == ATTEMPTS;
-            let condition = if is_last { PutCondition::Always } else { PutCondition::IfAbsent };
+            let is_plain = attempt + 1 == ATTEMPTS || !self.net.heeds_conditions;
+            let condition = if is_plain { PutCondition::Always } else { PutCondition::IfAbsent };
             Op::Put(Put { key: key.clone(), content: content.clone(), condition, validity: None })
         };
         match self.send(put).await {

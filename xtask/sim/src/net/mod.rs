@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use coldkeep_chunk_store::Clock as _;
-use coldkeep_chunk_store::backend::{BackendError, Fault};
+use coldkeep_chunk_store::backend::{BackendError, Fault, ObjectKey};
+use coldkeep_chunk_store::blob::ChunkClass;
 use coldkeep_chunk_store::testing::{ManualClock, MemoryBackend};
 
 pub(crate) use client::SimBackend;
 pub(crate) use op::{Kind, Op, Reply};
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Need, Stored};
 use crate::executor::Process;
 use crate::log::Log;
+use crate::step::Setup;
 
 type RequestId = u64;
 
@@ -68,6 +70,8 @@ pub(crate) struct Net {
     state: Mutex<State>,
     bucket: MemoryBackend,
     clock: Arc<ManualClock>,
+    /// Whether the server heeds conditions. If it does not, puts that bear one overwrite.
+    heeds_conditions: bool,
 }
 
 #[derive(Default)]
@@ -84,6 +88,12 @@ struct State {
     owner: Option<Process>,
     /// Chunks of which a body came back cut. Each only once: what is cut twice counts as corrupt (R15), and rightly.
     cut: BTreeSet<String>,
+    /// Chunks on which a late claim may have landed where no condition is heeded: what DESIGN does not promise there (H37).
+    strays: BTreeSet<String>,
+    /// Chunks that a process has copied to set them aside (R15).
+    copied: BTreeSet<(Process, String)>,
+    /// The first promise that was seen broken on the way.
+    broken: Option<String>,
 }
 
 /// What can go on.
@@ -95,20 +105,36 @@ pub(crate) struct Moving {
 }
 
 impl Net {
-    pub(crate) fn new(clock: Arc<ManualClock>, page_objects: usize, log: Log) -> Arc<Self> {
-        let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(page_objects);
-        Arc::new(Self { state: Mutex::new(State { log, ..State::default() }), bucket, clock })
+    pub(crate) fn new(clock: Arc<ManualClock>, setup: &Setup, log: Log) -> Arc<Self> {
+        let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(setup.page_objects);
+        let heeds_conditions = setup.heeds_conditions;
+        let state = Mutex::new(State { log, ..State::default() });
+        Arc::new(Self { state, bucket, clock, heeds_conditions })
     }
 
     pub(crate) fn bucket(&self) -> &MemoryBackend {
         &self.bucket
     }
 
-    /// Returns whether the bucket has a chunk, whole.
+    /// Returns whether the bucket has a chunk, whole, of any class.
     pub(crate) fn has_chunk(&self, chunks: &Chunks, number: usize) -> bool {
-        self.bucket
-            .object(chunks.key(number))
-            .is_some_and(|content| content.len() as u64 == chunks.len(number))
+        self.has_need(chunks, Need { number, is_honest: false })
+    }
+
+    /// Returns whether the bucket has what somebody relies on, whole.
+    pub(crate) fn has_need(&self, chunks: &Chunks, need: Need) -> bool {
+        let content = self.bucket.object(chunks.key(need.number));
+        content.is_some_and(|content| chunks.has_need(self.excused(chunks, need), &content))
+    }
+
+    /// Says what the bucket has of a chunk.
+    pub(crate) fn stored(&self, chunks: &Chunks, number: usize) -> Stored {
+        chunks.stored(number, self.bucket.object(chunks.key(number)).as_deref())
+    }
+
+    /// Returns whether the server heeds conditions.
+    pub(crate) fn heeds_conditions(&self) -> bool {
+        self.heeds_conditions
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -130,6 +156,17 @@ impl Net {
     /// Returns the process whose token stands in the bucket.
     pub(crate) fn owner(&self) -> Option<Process> {
         self.lock().owner
+    }
+
+    /// Returns the first promise that was seen broken on the way.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+
+    /// Returns what may be asked for where somebody needs this.
+    pub(crate) fn excused(&self, chunks: &Chunks, need: Need) -> Need {
+        let is_stray = !self.heeds_conditions && self.lock().strays.contains(chunks.key(need.number));
+        Need { is_honest: need.is_honest && !is_stray, ..need }
     }
 
     /// Returns whether bodies came back cut.
@@ -256,11 +293,14 @@ impl Net {
             let (process, op) = state.late.remove(position);
             state.log.note(|| format!("a late request of {process} arrives"));
             self.take_effect(&mut state, process, &op, 0);
+            if !self.heeds_conditions && op.is_put_of(ChunkClass::Encrypted) {
+                state.strays.insert(op.key().to_owned());
+            }
         }
     }
 
     fn take_effect(&self, state: &mut State, process: Process, op: &Op, refuses: u64) -> Attempt {
-        let applied = op::apply(&self.bucket, op, refuses);
+        let applied = op::apply(&self.bucket, op, refuses, self.heeds_conditions);
         if !op::is_empty_list(op, &applied) {
             state.log.note(|| format!("{process}: {op} -> {}", op::outcome(&applied)));
         }
@@ -268,6 +308,9 @@ impl Net {
             Ok(reply) => {
                 if op.kind().is_write() {
                     state.changes += 1;
+                    if op.is_put_of(ChunkClass::Plain) {
+                        state.strays.remove(op.key());
+                    }
                     if op.is_new_token() && reply.has_stored() {
                         state.owner = Some(process);
                     }
@@ -290,6 +333,7 @@ impl Net {
         let stage = Stage::Arriving { truncates: false, refuses: 0, waker: None };
         let id = {
             let mut state = self.lock();
+            state.watch(process, &op);
             let id = state.next_id;
             state.next_id += 1;
             state.requests.insert(id, Request { process, op, stage });
@@ -310,6 +354,36 @@ impl Net {
             }
         })
         .await
+    }
+}
+
+impl State {
+    /// Looks at a request that leaves: no run deletes what its own server is uploading, because the upload marker says that it
+    /// does (R1). Without the marker nothing would be lost, as long as R4 sees the delete and uploads again; a run after the other could
+    /// keep an upload from its end.
+    fn watch(&mut self, process: Process, op: &Op) {
+        match op {
+            Op::Copy(from, _) => {
+                self.copied.insert((process, from.to_string()));
+            }
+            Op::Delete(keys, _) => {
+                let is_uploading = |key: &str| {
+                    self.requests.values().any(|request| {
+                        let is_put = request.process == process && request.op.kind() == Kind::PutChunk;
+                        is_put && request.op.key() == key
+                    })
+                };
+                // Uploads start over if their chunk is set aside (R15).
+                let is_set_aside = |key: &str| self.copied.contains(&(process, key.to_owned()));
+                let mut keys = keys.iter().map(ObjectKey::as_str);
+                if let Some(key) = keys.find(|key| is_uploading(key) && !is_set_aside(key)) {
+                    let what = format!("R1: {process} deletes {} while it uploads it", op::short(key));
+                    self.changes += 1;
+                    self.broken.get_or_insert(what);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

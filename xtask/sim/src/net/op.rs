@@ -7,6 +7,7 @@ use coldkeep_chunk_store::backend::{
     Answer, BackendError, Deletion, ObjectBackend as _, ObjectInfo, ObjectKey, Page, Put, PutCondition,
     PutOutcome, Validity,
 };
+use coldkeep_chunk_store::blob::{BlobKind, ChunkClass};
 use coldkeep_chunk_store::testing::MemoryBackend;
 use futures_util::FutureExt as _;
 
@@ -106,6 +107,13 @@ impl Op {
         matches!(self, Self::Put(put) if put.key.as_str() == GENERATION)
     }
 
+    /// Returns whether it puts a chunk of this class.
+    pub(super) fn is_put_of(&self, class: ChunkClass) -> bool {
+        let Self::Put(put) = self else { return false };
+        is_chunk(put.key.as_str())
+            && BlobKind::from_magic(&put.content).is_some_and(|kind| kind.class() == class)
+    }
+
     /// Returns whether this can happen to it.
     pub(super) fn can_meet(&self, mishap: Mishap) -> bool {
         match mishap {
@@ -119,7 +127,7 @@ impl Op {
 }
 
 /// Short enough to read: the digest of a chunk is cut.
-fn short(key: &str) -> &str {
+pub(super) fn short(key: &str) -> &str {
     if is_chunk(key) && key.len() > 21 { &key[13..21] } else { key }
 }
 
@@ -132,7 +140,8 @@ impl fmt::Display for Op {
                     PutCondition::IfAbsent => " if absent",
                     PutCondition::IfMatch(_) => " if unchanged",
                 };
-                write!(f, "put {}{condition}", short(put.key.as_str()))
+                let class = if self.is_put_of(ChunkClass::Encrypted) { " (encrypted)" } else { "" };
+                write!(f, "put {}{class}{condition}", short(put.key.as_str()))
             }
             Self::Delete(keys, validity) => {
                 let names: Vec<&str> = keys.iter().map(|key| short(key.as_str())).collect();
@@ -147,11 +156,23 @@ impl fmt::Display for Op {
     }
 }
 
-/// Has a request take effect on the bucket; the keys of a delete whose bit is set in `refuses` are refused.
-pub(super) fn apply(bucket: &MemoryBackend, op: &Op, refuses: u64) -> Result<Reply, BackendError> {
+/// Has a request take effect on the bucket; the keys of a delete whose bit is set in `refuses` are refused. Where conditions are not
+/// heeded, a put that bears one overwrites whatever is there.
+pub(super) fn apply(
+    bucket: &MemoryBackend,
+    op: &Op,
+    refuses: u64,
+    heeds_conditions: bool,
+) -> Result<Reply, BackendError> {
     let done = "invariant: a bucket in memory never waits";
     Ok(match op {
-        Op::Put(put) => Reply::Put(bucket.put(put.clone()).now_or_never().expect(done)?),
+        Op::Put(put) => {
+            let mut put = put.clone();
+            if !heeds_conditions {
+                put.condition = PutCondition::Always;
+            }
+            Reply::Put(bucket.put(put).now_or_never().expect(done)?)
+        }
         Op::Get(key) => Reply::Get(bucket.get(key).now_or_never().expect(done)?),
         Op::Head(key) => Reply::Head(bucket.head(key).now_or_never().expect(done)?),
         Op::Copy(from, to) => Reply::Copy(bucket.copy(from, to).now_or_never().expect(done)?),

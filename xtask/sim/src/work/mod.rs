@@ -21,7 +21,7 @@ pub(crate) use run::{RunPlan, collect_once};
 pub(crate) use store::{Catalog, InBucket, Store};
 pub(crate) use write::{End, How, Use, WritePlan, write};
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Stored};
 use crate::executor::Process;
 use crate::ledger::{Ledger, index_key};
 use crate::net::Net;
@@ -37,13 +37,24 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Returns whether what is stored of a chunk has gone bad.
-    fn is_rotten(&self, number: usize) -> bool {
-        let stored = match &self.store {
-            Store::Bucket(_) => self.net.bucket().object(self.chunks.key(number)),
-            Store::Folder(store, _) => store.dir().content(EntryName::chunk(self.chunks.digest(number))),
-        };
-        stored.is_some_and(|content| !self.chunks.is_stored_as(number, &content))
+    /// Says what is stored of a chunk.
+    fn stored(&self, number: usize) -> Stored {
+        match &self.store {
+            Store::Bucket(_) => self.net.stored(&self.chunks, number),
+            Store::Folder(store, _) => {
+                let name = EntryName::chunk(self.chunks.digest(number));
+                self.chunks.stored(number, store.dir().content(name).as_deref())
+            }
+        }
+    }
+
+    /// Returns whether this server has a file that stands for a chunk.
+    fn has_marker(&self, number: usize) -> bool {
+        let name = EntryName::chunk(self.chunks.digest(number));
+        match &self.store {
+            Store::Bucket(store) => store.dir().entry(name).is_some(),
+            Store::Folder(store, _) => store.dir().entry(name).is_some(),
+        }
     }
 
     /// Returns whether this server has the store, so that what it is asked for may come to pass.

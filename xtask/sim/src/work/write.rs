@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 
 use super::place::Place;
 use super::{Context, chain, read_index};
-use crate::ledger::Entry;
+use crate::chunks::{Form, Need, Stored};
+use crate::ledger::{Entry, Snapshot};
 
 /// What a session does with a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum How {
 pub(crate) struct Use {
     pub(crate) number: usize,
     pub(crate) how: How,
+    /// Of an insert.
+    pub(crate) form: Form,
 }
 
 /// How a session is to end.
@@ -74,9 +77,10 @@ async fn write_there(
     (path, place): (&str, &Place),
     (session, entry): (&Arc<Session>, &Entry),
 ) -> Result<&'static str, String> {
-    let mut uses: Vec<Use> = base(context, plan).await?;
+    let base = plan.base.and_then(|number| context.ledger.pick(number));
+    let mut uses: Vec<Use> = uses_of(context, base.as_ref()).await?;
     uses.extend(&plan.uses);
-    let used = uses.iter().map(|one| use_chunk(context, *one, (session, entry)));
+    let used = uses.iter().map(|one| use_chunk(context, *one, base.as_ref(), (session, entry)));
     if plan.is_parallel {
         join_all(used).await.into_iter().collect::<Result<Vec<()>, String>>()?;
     } else {
@@ -94,7 +98,8 @@ async fn write_there(
     }
     match commit(context, session, (path, place)).await {
         Ok(()) => {
-            context.ledger.commit(path, &numbers, |number| context.is_rotten(number));
+            let needs = entry.needs(&numbers);
+            context.ledger.commit(path, needs, |number| context.stored(number) == Stored::Rotten);
             Ok("is committed")
         }
         Err(why) => {
@@ -112,24 +117,21 @@ async fn commit(context: &Context, session: &Session, (path, place): (&str, &Pla
 }
 
 /// Returns the chunks of the snapshot that the session builds on, as uses of its own.
-async fn base(context: &Context, plan: &WritePlan) -> Result<Vec<Use>, String> {
-    let Some((path, _)) = plan.base.and_then(|number| context.ledger.pick(number)) else {
-        return Ok(Vec::new());
-    };
-    let numbers = read_index(context, &path).await?.ok_or("the base is gone")?;
-    Ok(numbers.into_iter().map(|number| Use { number, how: How::Reference }).collect())
+async fn uses_of(context: &Context, base: Option<&(String, Snapshot)>) -> Result<Vec<Use>, String> {
+    let Some((path, _)) = base else { return Ok(Vec::new()) };
+    let numbers = read_index(context, path).await?.ok_or("the base is gone")?;
+    Ok(numbers.into_iter().map(|number| Use { number, how: How::Reference, form: Form::Usual }).collect())
 }
 
 async fn use_chunk(
     context: &Context,
-    Use { number, how }: Use,
+    one: Use,
+    base: Option<&(String, Snapshot)>,
     (session, entry): (&Arc<Session>, &Entry),
 ) -> Result<(), String> {
+    let Use { number, how, .. } = one;
     let used = match how {
-        How::Insert => {
-            let inserted = context.store.insert(session, context.chunks.checked(number)).await;
-            inserted.map_err(|error| chain(&error))
-        }
+        How::Insert => insert(context, one, session).await,
         How::Reference => {
             let touched = context.store.touch(session, context.chunks.digest(number)).await;
             touched.map_err(|error| chain(&error))
@@ -138,9 +140,50 @@ async fn use_chunk(
     match used {
         Ok(()) => {
             context.note(|| format!("is told that chunk {number} is stored ({how:?})"));
-            entry.tell(number, !context.is_rotten(number));
+            let stored = context.stored(number);
+            let is_honest = match how {
+                How::Insert => is_kept_honest(context, one, stored),
+                How::Reference => base.is_some_and(|base| is_owed(context, number, base, stored)),
+            };
+            entry.tell(Need { number, is_honest }, stored);
             Ok(())
         }
         Err(why) => Err(format!("chunk {number} ({how:?}): {why}")),
     }
+}
+
+/// Tells whether an insert is owed the content that the digest names. Whoever puts plain content gets that back (R2). Of encrypted
+/// content the first one stays, whosever it is, where the server heeds conditions; else two uploads at once replace each other (R3).
+fn is_kept_honest(context: &Context, Use { number, form, .. }: Use, stored: Stored) -> bool {
+    match form {
+        Form::Claim => false,
+        _ if context.chunks.is_plain(number) => true,
+        _ => stored == Stored::Honest && context.net.heeds_conditions(),
+    }
+}
+
+/// Tells whether a reference is owed the content that the digest names: as much as the snapshot that the session builds on, which a
+/// datastore does not prune meanwhile (R5). What no snapshot of its own names nobody may refer to (R17).
+fn is_owed(context: &Context, number: usize, (path, base): &(String, Snapshot), stored: Stored) -> bool {
+    let is_owed = base.needs.contains(&Need { number, is_honest: true });
+    is_owed && context.ledger.is_committed(path, base) && stored != Stored::Claim
+}
+
+/// Inserts a chunk. What was bad before, and nobody had looked at since, must be good then (R3).
+async fn insert(
+    context: &Context,
+    Use { number, form, .. }: Use,
+    session: &Arc<Session>,
+) -> Result<(), String> {
+    let inserting = context.ledger.begin_insert(context.process, number);
+    // A marker would stand for the object, and other inserts place one.
+    let must_look = inserting.is_alone && !context.has_marker(number);
+    let before = (context.stored(number), context.ledger.rots(number));
+    let inserted = context.store.insert(session, context.chunks.checked(number, form)).await;
+    inserted.map_err(|error| chain(&error))?;
+    let after = (context.stored(number), context.ledger.rots(number));
+    if must_look && before.0 == Stored::Rotten && after == before {
+        context.ledger.report(format!("R3: a bad object is taken for chunk {number}"));
+    }
+    Ok(())
 }

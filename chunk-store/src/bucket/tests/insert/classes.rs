@@ -174,6 +174,65 @@ async fn h37_a_claim_that_lands_late_replaces_no_plain_chunk() {
     }
 }
 
+/// Goal: nobody is served a claim in the place of the plain chunk that replaced it.
+/// Method: power loss brings the claim's marker back, with its cached content.
+#[tokio::test]
+async fn h37_a_cached_claim_that_power_loss_brings_back_is_not_served() {
+    let (scene, store) = Scene::opened().await;
+    store.insert(&session(&store).await, claim(1)).await.unwrap();
+    store.dir.sync().await.unwrap();
+    store.insert(&session(&store).await, chunk(DATA)).await.unwrap();
+    drop(store);
+    scene.dir.lose_power();
+    let cached = scene.dir.content(EntryName::chunk(digest())).unwrap();
+    assert_eq!(&cached, claim(1).blob().as_bytes());
+    let store = scene.open(&scene.dir).await;
+    for _ in 0..2 {
+        assert_eq!(store.load(&digest()).await.unwrap(), *chunk(DATA).blob());
+    }
+}
+
+#[tokio::test]
+async fn what_is_cached_of_an_encrypted_chunk_is_compared_once_after_an_unclean_end() {
+    let (scene, store) = Scene::opened().await;
+    store.insert(&session(&store).await, claim(1)).await.unwrap();
+    let ask = async |store: &Store| {
+        let before = scene.backend.requests(RequestKind::Head);
+        for _ in 0..2 {
+            assert_eq!(store.load(&digest()).await.unwrap(), *claim(1).blob());
+        }
+        scene.backend.requests(RequestKind::Head) - before
+    };
+    drop(store);
+    let store = scene.open(&scene.dir).await;
+    assert_eq!(ask(&store).await, 1);
+    store.close().await.unwrap();
+    drop(store);
+    let store = scene.open(&scene.dir).await;
+    assert_eq!((ask(&store).await, scene.fetches()), (0, 0));
+}
+
+/// Goal: where puts bear no condition, a claim takes the place of no object all the same.
+/// Method: a plain or encrypted object without marker, as power loss leaves it, on a server that ignores conditions.
+#[tokio::test]
+async fn h37_a_claim_replaces_no_object_without_marker_where_no_condition_is_heeded() {
+    for stored in [chunk(DATA), claim(1)] {
+        let scene = Scene::new();
+        scene.backend.ignore_conditions();
+        let store = scene.try_open(&scene.dir, "one", |options| options.swaps_atomically = false).await;
+        let store = Arc::new(store.unwrap());
+        store.finish_rebuild().await.unwrap();
+        let content = stored.blob().as_bytes().clone();
+        scene.backend.inner().place(key_of(&digest()).as_str(), content.clone());
+        let inserted = store.insert(&session(&store).await, claim(2)).await;
+        match stored.blob().class() {
+            ChunkClass::Plain => assert!(is_refused(&inserted)),
+            ChunkClass::Encrypted => assert_eq!(inserted.unwrap(), Inserted::Known),
+        }
+        assert_eq!(scene.object(&digest()), Some(content));
+    }
+}
+
 /// R3: a put that got no answer is no failure if its object is there.
 #[tokio::test]
 async fn h32_an_encrypted_chunk_whose_put_got_no_answer_is_found() {
