@@ -89,11 +89,23 @@ impl<D: ChunkDir> ChunkStore<D> {
             return Ok(Existing::None);
         };
         // Without a known magic it is no chunk: what a crash or a bad disk left is replaced.
-        let Some(kind) = kind else { return Ok(Existing::None) };
+        let Some(kind) = kind else {
+            self.distrust(chunk);
+            return Ok(Existing::None);
+        };
         if !self.is_good(held, digest, &stat).await? {
+            self.distrust(chunk);
             return Ok(Existing::None);
         }
         Ok(if is_off("r2") { Existing::Same } else { compare(chunk, kind, stat.len) })
+    }
+
+    /// Fails the sessions that were told of what a chunk is about to take the place of, which is bad: of an encrypted one nobody can
+    /// tell whether it is what that was (I3, R15).
+    fn distrust(&self, chunk: &CheckedChunk) {
+        if chunk.blob().class() == ChunkClass::Encrypted && !is_off("r15") {
+            self.registry.fail_told(&chunk.digest());
+        }
     }
 
     /// Refreshes chunks that an index names (R5); when this returns, they stay until `session` ends (I3).

@@ -631,3 +631,17 @@ async fn a_file_that_cannot_be_removed_keeps_no_other_in_place() {
     assert!(matches!(outcomes[..], [Ok(true), Err(StoreError::Dir(_)), Ok(true)]), "{outcomes:?}");
     assert!(!fixture.path(chunks[2].digest()).exists() && stuck.exists());
 }
+
+/// Goal: whoever was told of a chunk that is bad does not commit with what an encrypted upload puts in its place (I3, H37).
+#[tokio::test]
+async fn h37_what_replaces_a_bad_encrypted_chunk_fails_the_sessions_that_were_told_of_it() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let (told, other) = (store.begin_session().await.unwrap(), store.begin_session().await.unwrap());
+    let digest = Digest::of(b"keyed");
+    store.insert(&told, encrypted(digest, b"abc")).await.unwrap();
+    fixture.tear(digest, b"");
+    store.insert(&other, encrypted(digest, b"def")).await.unwrap();
+    told.check_alive().unwrap_err();
+    other.check_alive().unwrap();
+}

@@ -66,7 +66,8 @@ impl Entry {
     pub(crate) fn tell(&self, need: Need, stored: Stored) {
         let state = &mut *self.ledger.lock();
         state.changes += 1;
-        if stored != Stored::Rotten {
+        // A server that has lost the bucket may be told so by a marker alone.
+        if matches!(stored, Stored::Honest | Stored::Claim) {
             // Whatever went bad before: from here on it is there, and stays. A claim in its place helps only those whom it served.
             let is_honest = stored != Stored::Claim;
             for (path, numbers) in &mut state.rotten {
@@ -203,7 +204,9 @@ impl Ledger {
 
     /// Notes a promise that somebody saw broken.
     pub(crate) fn report(&self, what: String) {
-        self.lock().broken.get_or_insert(what);
+        let mut state = self.lock();
+        state.changes += 1;
+        state.broken.get_or_insert(what);
     }
 
     /// Returns the first promise that is broken at this moment.

@@ -243,3 +243,21 @@ async fn h32_an_encrypted_chunk_whose_put_got_no_answer_is_found() {
     assert_eq!(scene.object(&digest()).as_ref(), Some(claim(1).blob().as_bytes()));
     assert_eq!(class(&store).await, Some(ChunkClass::Encrypted));
 }
+
+/// Goal: whoever was told of a chunk that went bad does not commit with what an encrypted upload puts in its place (I3, H37).
+/// Method: the object of an encrypted chunk goes bad, and another session puts something else under its digest.
+#[tokio::test]
+async fn h37_what_replaces_a_bad_encrypted_object_fails_the_sessions_that_were_told_of_it() {
+    let (scene, store) = Scene::opened().await;
+    let told = session(&store).await;
+    store.insert(&told, claim(1)).await.unwrap();
+    let mut bad = claim(1).blob().as_bytes().to_vec();
+    *bad.last_mut().unwrap() ^= 1;
+    scene.backend.inner().place(key_of(&digest()).as_str(), bad);
+    store.dir.remove_markers(&store.locks.lock(&digest()).await, vec![digest()]).await.unwrap();
+    let other = session(&store).await;
+    assert!(matches!(store.insert(&other, claim(2)).await, Ok(Inserted::New { .. })));
+    assert_eq!(scene.object(&digest()), Some(claim(2).blob().as_bytes().clone()));
+    told.check_alive().unwrap_err();
+    other.check_alive().unwrap();
+}
