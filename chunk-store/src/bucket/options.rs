@@ -21,15 +21,18 @@ pub struct RequestLifetimes {
     pub object: Duration,
     /// Requests of a server that is not ours and had the bucket before: it signs by headers, and is not asked how.
     pub foreign: Duration,
-    /// What a `Date` must be later than an expiry for it to have passed.
+    /// What a `Date` must be later than an expiry for it to have passed: also for what the backend took in time and is not done
+    /// with.
     pub margin: Duration,
 }
 
 impl Default for RequestLifetimes {
-    /// Those of a backend that enforces the expiry of presigned requests: one minute each.
+    /// Those of a backend that enforces the expiry of presigned requests: one minute each, and a margin of one and a half.
+    /// Ceph's gateway (16) was seen to delete the objects of a multi-delete up to 66 s after it had taken the request, whose
+    /// client was gone: its connections wait for 65 s (`request_timeout_ms`).
     fn default() -> Self {
         let minute = Duration::from_mins(1);
-        Self { delete: minute, object: minute, foreign: FOREIGN, margin: minute }
+        Self { delete: minute, object: minute, foreign: FOREIGN, margin: Duration::from_secs(90) }
     }
 }
 

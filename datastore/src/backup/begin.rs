@@ -84,7 +84,7 @@ pub enum BeginError {
 }
 
 /// Whoever starts a backup waits two minutes for an answer (spec `backup-protocol.md` §1); a longer wait is better refused,
-/// with its reason. Where requests expire as early as they do by default, it is just about that long.
+/// with its reason. Where requests expire as early as they do by default, that is so for the first half minute.
 const ANSWER_MAX: Duration = Duration::from_secs(125);
 
 impl BeginError {

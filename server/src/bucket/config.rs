@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const CACHE_SIZE_DEFAULT: u64 = 64 << 30;
 /// For how long a presigned request is good (R9, R19).
 const PRESIGNED: Duration = Duration::from_mins(1);
-/// What the backend's clock must show beyond an expiry for it to have passed.
-const MARGIN: Duration = Duration::from_mins(1);
+/// What the backend's clock must show beyond an expiry for it to have passed; see [`RequestLifetimes`].
+const MARGIN: Duration = Duration::from_secs(90);
 /// Longest prefix, in bytes: the longest path of a snapshot's file must fit behind it (spec `s3-backend.md` §2).
 const PREFIX_BYTES_MAX: usize = 128;
 

@@ -1,6 +1,7 @@
 //! Commits, failures and retries, with answers that get lost and effects that come late.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::backend::Fault;
@@ -122,7 +123,8 @@ async fn h25_a_disk_from_before_the_session_leaves_it_its_index_until_nothing_ca
     assert_eq!((cleared.snapshots, cleared.in_use), (0, 1));
     assert!(restored.references().await.contains(&Digest::of(b"two")));
     late.land().await.unwrap();
-    // The next backup comes when nothing can land any more.
+    // The next backup comes when nothing can land any more, which no client waits for in the first half minute.
+    restored.clock.advance(Duration::from_secs(30));
     restored.backup(SECOND, &[b"three"]).await;
     assert_eq!(restored.with_bucket_alone().await.check_whole().await, 2);
 }

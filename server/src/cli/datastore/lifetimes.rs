@@ -19,7 +19,8 @@ pub(super) struct Lifetimes {
     /// it is refused without --accept-late-requests. All servers that have the bucket one after the other need the same.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) request_lifetime: Option<u64>,
-    /// Seconds that the server's clock must show beyond that; default: 60.
+    /// Seconds that the server's clock must show beyond that, also for requests that it took in time and is not done with;
+    /// default: 90.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(MARGIN_SECONDS_MIN..=SECONDS_MAX))]
     pub(super) expiry_margin: Option<u64>,
 }
