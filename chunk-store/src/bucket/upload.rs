@@ -83,17 +83,17 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         let (mut overwrites, mut rounds) = (expected == Expected::Replaceable, 0);
         while rounds < ROUNDS_MAX {
             let landed = match &object {
-                Some(object) => match self.judge(chunk, object).await? {
-                    Some(landed) => return Ok(landed),
-                    None => {
-                        if chunk.blob().class() == ChunkClass::Encrypted && !is_off("r15") {
-                            // I3: nobody can tell whether it is what the bad object was before, so whoever was told of that must not
-                            // go on (R15). First, so that nobody commits in between.
-                            self.registry.fail_told(&digest);
-                        }
-                        self.overwrite(chunk, Some(object)).await?
+                Some(object) => {
+                    if let Some(landed) = self.judge(chunk, object).await? {
+                        return Ok(landed);
                     }
-                },
+                    if chunk.blob().class() == ChunkClass::Encrypted && !is_off("r15") {
+                        // I3: nobody can tell whether it is what the bad object was before, so whoever was told of that must not
+                        // go on (R15). First, so that nobody commits in between.
+                        self.registry.fail_told(&digest);
+                    }
+                    self.overwrite(chunk, Some(object)).await?
+                }
                 // It went meanwhile. If a sweep of ours took it, the upload starts over anyway (R4).
                 None if overwrites => self.overwrite(chunk, None).await?,
                 None => self.put_new(chunk).await?,
