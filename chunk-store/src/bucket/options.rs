@@ -28,8 +28,7 @@ pub struct RequestLifetimes {
 
 impl Default for RequestLifetimes {
     /// Those of a backend that enforces the expiry of presigned requests: one minute each, and a margin of one and a half.
-    /// Ceph's gateway (16) was seen to delete the objects of a multi-delete up to 66 s after it had taken the request, whose
-    /// client was gone: its connections wait for 65 s (`request_timeout_ms`).
+    /// Ceph's gateway (16) was seen to end multi-deletes 66 s after it had taken them, while their client was being killed.
     fn default() -> Self {
         let minute = Duration::from_mins(1);
         Self { delete: minute, object: minute, foreign: FOREIGN, margin: Duration::from_secs(90) }
