@@ -189,7 +189,7 @@ pub(super) const ROWS: &[Row] = &[
     // Keeps objects as files. Asked for a configuration that it does not know, it answers 200 with a listing. While a
     // folder loses its last object, one that is put there can be missing from reads and listings (one run in twelve). A copy with new metadata keeps the
     // old, too. A part goes to the object at once, so that it cannot be replaced, and an upload that cannot be completed is gone. A clock
-    // that is off is `AccessDenied`.
+    // that is off is `AccessDenied`. After two puts of one key at once the content can be one's and the checksum the other's, for good.
     Row {
         name: "rclone",
         tier: Tier::Quick,
@@ -221,6 +221,7 @@ pub(super) const ROWS: &[Row] = &[
                 "checksum-check",
                 "range-206",
                 "whole-reads",
+                "one-writer-wins",
                 "deletes-apart",
                 "multipart-etag",
                 "odd-keys",
