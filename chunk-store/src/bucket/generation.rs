@@ -11,7 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::rebuild::RebuildRecord;
 use super::{BucketStore, CommitError};
 use crate::backend::{
-    BackendError, ETag, Fault, ObjectBackend, ObjectKey, Put, PutCondition, PutOutcome, Validity,
+    BackendError, ETag, Fault, ObjectBackend, ObjectInfo, ObjectKey, Put, PutCondition, PutOutcome, Validity,
 };
 use crate::dir::{ChunkDir, DirError, MarkerDir, StateFile};
 use crate::store::StoreError;
@@ -76,7 +76,7 @@ struct GenerationObject {
     requests_last: u64,
 }
 
-/// The generation object as it was read. A damaged one has an empty token, which is nobody's.
+/// The generation object as it was read. A damaged one ([`Seen::is_damaged`]) has an empty token, which is nobody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) token: String,
@@ -94,6 +94,11 @@ impl Seen {
             etag,
             requests_last: Duration::from_secs(requests_last).min(REQUESTS_LAST_MAX),
         }
+    }
+
+    /// Returns whether this cannot be what any server of ours wrote.
+    fn is_damaged(&self) -> bool {
+        self.token.is_empty()
     }
 }
 
@@ -317,10 +322,10 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
         self.options.lifetimes.longest().max(awaited)
     }
 
-    /// Reads the generation object.
+    /// Reads the generation object; a damaged one only if the bucket has it so.
     async fn read_generation(&self) -> Result<Option<Seen>, BackendError> {
-        let answer = self.backend_clock.noted(self.backend.get(&generation_key()).await, &self.clock)?;
-        Ok(answer.value.map(|(info, content)| Seen::parse(&content, info.etag)))
+        let parse = |info: ObjectInfo, content: &[u8]| Seen::parse(content, info.etag);
+        self.read_own(&generation_key(), parse, Seen::is_damaged).await
     }
 
     /// Swaps the object from what is known to `token`, whatever becomes of the single requests.

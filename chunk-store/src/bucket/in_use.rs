@@ -15,6 +15,9 @@ pub(super) const IN_USE_KEY: &str = ".in-use";
 /// Most characters that are shown of a machine's name: anybody who may write to the bucket chooses it, and it goes to a log.
 const HOST_CHARS_SHOWN: usize = 64;
 
+/// Stands for the name of a machine that cannot be read.
+const UNKNOWN_HOST: &str = "an unknown server";
+
 /// Who has a bucket open (R11).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -68,9 +71,14 @@ impl InUse {
     /// Reads the object; a damaged one names somebody unknown, who is nobody's server.
     pub fn parse(content: &[u8]) -> Self {
         serde_json::from_slice(content).unwrap_or_else(|_| Self {
-            holder: Holder { host: "an unknown server".to_owned(), process: 0, id: String::new() },
+            holder: Holder { host: UNKNOWN_HOST.to_owned(), process: 0, id: String::new() },
             since: 0,
         })
+    }
+
+    /// Returns whether this stands for an object that could not be read.
+    fn is_damaged(&self) -> bool {
+        self.holder.host == UNKNOWN_HOST
     }
 }
 
@@ -118,8 +126,7 @@ impl<D: MarkerDir, B: ObjectBackend> BucketStore<D, B> {
 
     /// Reads who has the bucket.
     async fn read_in_use(&self) -> Result<Option<InUse>, BackendError> {
-        let answer = self.backend_clock.noted(self.backend.get(&in_use_key()).await, &self.clock)?;
-        Ok(answer.value.map(|(_, content)| InUse::parse(&content)))
+        self.read_own(&in_use_key(), |_, content| InUse::parse(content), InUse::is_damaged).await
     }
 
     fn in_use_validity(&self) -> Validity {

@@ -92,6 +92,7 @@ mod load;
 mod lru;
 mod open;
 mod options;
+mod own;
 mod paths;
 mod quarantine;
 mod rebuild;

@@ -30,7 +30,7 @@ impl Play {
         while self.net.late() > 0 {
             self.net.land(0);
         }
-        let broken = self.drain().or_else(|| self.broken()).or_else(|| self.false_marker());
+        let broken = self.drain().or_else(|| self.broken()).or_else(|| self.wrong_belief());
         broken.or_else(|| self.reopen()).or_else(|| self.clean_run()).or_else(|| self.restore_all())
     }
 
@@ -80,7 +80,7 @@ impl Play {
         if !*is_complete.lock().unwrap_or_else(PoisonError::into_inner) {
             return Some("the last run fails although nothing goes wrong".to_owned());
         }
-        let broken = self.broken().or_else(|| self.false_marker());
+        let broken = self.broken().or_else(|| self.wrong_belief());
         broken.or_else(|| match self.setup.flavour {
             Flavour::Bucket => self.objects_left(),
             Flavour::Folder => self.files_left(&self.indexed(false), &self.indexed(true)),

@@ -74,7 +74,7 @@ fn play<'a>(
         for (number, step) in steps {
             play.net.note(|| format!("--- step {number}: {step:?}"));
             play.take(step);
-            if let Some(broken) = play.broken().or_else(|| play.false_marker()) {
+            if let Some(broken) = play.broken().or_else(|| play.wrong_belief()) {
                 return Some(broken);
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coldkeep_chunk_store::bucket::Closed;
 use coldkeep_chunk_store::dir::{EntryKind, EntryName, StateFile};
 use coldkeep_chunk_store::testing::{ManualClock, Room};
 use coldkeep_chunk_store::{Digest, StoreTime};
@@ -307,13 +308,18 @@ impl Play {
         broken
     }
 
-    /// Returns a marker that stands for nothing, of the server that has the bucket (I2).
-    pub(crate) fn false_marker(&self) -> Option<String> {
+    /// Returns what the server that has the bucket is wrong about: a marker that stands for nothing (I2), or whose the bucket is (R10).
+    pub(crate) fn wrong_belief(&self) -> Option<String> {
         let owner = self.net.owner();
         let server = self.servers.iter().find(|server| Some(server.process) == owner)?;
         let Some(Store::Bucket(store)) = &server.store else { return None };
-        if store.status().closed.is_some() {
-            return None;
+        match store.status().closed {
+            // Where no condition is heeded a late write of its own may have undone the takeover that closed it.
+            Some(Closed::Superseded) if self.net.heeds_conditions() => {
+                return Some("R10: a server that has the bucket takes it for another's".to_owned());
+            }
+            Some(_) => return None,
+            None => {}
         }
         // The journal names digests by their bytes.
         let journal = server.dir.state_file(StateFile::Journal).unwrap_or_default();

@@ -85,6 +85,35 @@ async fn a_backend_that_does_not_answer_takes_nothing_over() {
     store.check_token().await.unwrap();
 }
 
+/// What a body is whose length says that it ends here.
+const CUT: &[u8] = br#"{"token":"0123"#;
+
+#[tokio::test]
+async fn an_answer_that_ended_early_takes_nothing_over() {
+    let scene = Scene::new();
+    let store = scene.open(&scene.dir).await;
+    let get = || Which::next(RequestKind::Get).key(GENERATION);
+    scene.backend.wrong_body(get(), CUT);
+    store.check_token().await.unwrap();
+    scene.backend.wrong_body(get(), CUT);
+    scene.backend.lose_replies(Which::next(RequestKind::Put).key(GENERATION));
+    store.advance(store.next_token()).await.unwrap();
+    // Neither at open, which would not know its own bucket again, nor be let in.
+    drop(store);
+    scene.backend.wrong_body(get(), CUT);
+    scene.backend.wrong_body(Which::next(RequestKind::Get).key(".in-use"), CUT);
+    let store = scene.open(&scene.dir).await;
+    assert!(!store.is_rebuilding());
+}
+
+#[tokio::test]
+async fn a_token_that_is_damaged_in_the_bucket_closes_the_store() {
+    let scene = Scene::new();
+    let store = scene.open(&scene.dir).await;
+    scene.backend.inner().place(GENERATION, CUT);
+    assert!(matches!(store.check_token().await, Err(CommitError::Closed(Closed::Superseded))));
+}
+
 #[tokio::test]
 async fn closed_cleanly_the_bucket_is_given_back() {
     let scene = Scene::new();

@@ -86,7 +86,8 @@ struct State {
     changes: u64,
     /// Whose token stands in the bucket.
     owner: Option<Process>,
-    /// Chunks of which a body came back cut. Each only once: what is cut twice counts as corrupt (R15), and rightly.
+    /// Objects of which a body came back cut. Each only once: a chunk that is cut twice counts as corrupt (R15), and rightly, as does
+    /// the token after a few.
     cut: BTreeSet<String>,
     /// Chunks on which a late claim may have landed where no condition is heeded: what DESIGN does not promise there (H37).
     strays: BTreeSet<String>,
@@ -169,9 +170,9 @@ impl Net {
         Need { is_honest: need.is_honest && !is_stray, ..need }
     }
 
-    /// Returns whether bodies came back cut.
+    /// Returns whether bodies of chunks came back cut.
     pub(crate) fn has_cut(&self) -> bool {
-        !self.lock().cut.is_empty()
+        self.lock().cut.iter().any(|key| op::is_chunk(key))
     }
 
     /// Returns the requests that wait for their effect or for their answer, the oldest first.

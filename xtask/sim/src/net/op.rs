@@ -65,8 +65,12 @@ impl Reply {
     }
 }
 
-fn is_chunk(key: &str) -> bool {
+pub(super) fn is_chunk(key: &str) -> bool {
     key.starts_with(".chunks/")
+}
+
+fn is_of_snapshot(key: &str) -> bool {
+    key.starts_with(".cnt/")
 }
 
 impl Op {
@@ -120,7 +124,8 @@ impl Op {
             Mishap::Late | Mishap::Fail { has_effect: true } => self.kind().is_write(),
             Mishap::Conflict => matches!(self, Self::Put(put) if put.condition != PutCondition::Always),
             Mishap::RefuseKeys(_) => matches!(self, Self::Delete(..)),
-            Mishap::Truncate => matches!(self, Self::Get(key) if is_chunk(key.as_str())),
+            // Indexes are modelled here, and have no checksum.
+            Mishap::Truncate => matches!(self, Self::Get(key) if !is_of_snapshot(key.as_str())),
             Mishap::Lose | Mishap::Throttle | Mishap::Fail { has_effect: false } => true,
         }
     }
