@@ -10,11 +10,12 @@ use crate::report::Report;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// Tests whose rounds the environment says.
+/// Tests whose rounds and choices the environment says.
 struct Campaign {
     what: &'static str,
     tests: &'static str,
     rounds: &'static str,
+    seed: &'static str,
     /// It makes one in so many of the rounds that are asked for, and others the rest.
     share: u32,
 }
@@ -24,18 +25,21 @@ const CRASH: [Campaign; 3] = [
         what: "kills of a loaded server, its store in a folder",
         tests: "sigkill_at_any_moment_on_a_filesystem",
         rounds: "COLDKEEP_KILL_ROUNDS",
+        seed: "COLDKEEP_KILL_SEED",
         share: 2,
     },
     Campaign {
         what: "kills of a loaded server, its store in a bucket",
         tests: "sigkill_at_any_moment_in_a_bucket",
         rounds: "COLDKEEP_KILL_ROUNDS",
+        seed: "COLDKEEP_KILL_SEED",
         share: 2,
     },
     Campaign {
         what: "collections cut short, on each kind of store",
         tests: "interrupted::",
         rounds: "COLDKEEP_KILL_ROUNDS",
+        seed: "COLDKEEP_KILL_SEED",
         share: 1,
     },
 ];
@@ -44,6 +48,7 @@ const POWER: [Campaign; 1] = [Campaign {
     what: "power cuts on each kind of store",
     tests: "power::",
     rounds: "COLDKEEP_POWER_ROUNDS",
+    seed: "COLDKEEP_POWER_SEED",
     share: 1,
 }];
 
@@ -51,6 +56,7 @@ const FAULTS: [Campaign; 1] = [Campaign {
     what: "rounds of work over a bad line",
     tests: "faults::",
     rounds: "COLDKEEP_FAULT_ROUNDS",
+    seed: "COLDKEEP_FAULT_SEED",
     share: 1,
 }];
 
@@ -84,7 +90,7 @@ fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &CampaignFlags, rep
         }
     };
     let place = flags.server.as_deref().map(|name| format!(" (buckets on {name})")).unwrap_or_default();
-    for Campaign { what, tests, rounds, share } in campaigns {
+    for Campaign { what, tests, rounds, seed, share } in campaigns {
         let count = flags.rounds.div_ceil(*share);
         report.counted(&format!("{count} {what}{place}"), || {
             let mut command = shell::cargo();
@@ -99,6 +105,9 @@ fn run(workspace: &Workspace, campaigns: &[Campaign], flags: &CampaignFlags, rep
                 "--nocapture",
             ]);
             command.current_dir(&workspace.root).env(rounds, count.to_string());
+            if let Some(number) = flags.seed {
+                command.env(seed, number.to_string());
+            }
             if let Some(server) = &server {
                 server.tell(&mut command);
             }

@@ -27,11 +27,11 @@ Usage: cargo xtask VERB
                                     the rules as a state machine, explored to the end: all on, then each part off
   sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
                                     the store and the collector on a simulated bucket, disk and clock
-  crash [--rounds N] [--power] [--server NAME]
+  crash [--rounds N] [--seed S] [--power] [--server NAME]
                                     kills a loaded server N times (default 50), half of them with its store in a
                                     bucket, and checks what is left; with --power takes the power away, from a disk
                                     that loses what was not synced. Buckets are in memory, or on NAME of the matrix
-  faults [--rounds N] [--server NAME]
+  faults [--rounds N] [--seed S] [--server NAME]
                                     backs up, restores and collects over a line that fails all the time, N times
                                     (default 50)
   fuzz [--seconds N] [--target T]   fuzzes each parser (or T) for N seconds (default 30)
@@ -101,6 +101,8 @@ pub(crate) struct CrashFlags {
 #[derive(Debug, PartialEq)]
 pub(crate) struct CampaignFlags {
     pub(crate) rounds: u32,
+    /// What the choices follow from; each campaign has a seed of its own if none is named.
+    pub(crate) seed: Option<u64>,
     /// The server of the matrix that has the buckets; without one they are in memory.
     pub(crate) server: Option<String>,
 }
@@ -218,11 +220,13 @@ fn model(args: &mut lexopt::Parser) -> Result<ModelFlags> {
 }
 
 fn crash(args: &mut lexopt::Parser) -> Result<CrashFlags> {
-    let mut flags = CrashFlags { campaign: CampaignFlags { rounds: ROUNDS, server: None }, power: false };
+    let mut flags =
+        CrashFlags { campaign: CampaignFlags { rounds: ROUNDS, seed: None, server: None }, power: false };
     while let Some(arg) = args.next()? {
         match arg {
             Long("power") => flags.power = true,
             Long("rounds") => flags.campaign.rounds = at_least_one("--rounds", args)?,
+            Long("seed") => flags.campaign.seed = Some(args.value()?.parse()?),
             Long("server") => flags.campaign.server = Some(args.value()?.string()?),
             other => return Err(other.unexpected().into()),
         }
@@ -315,14 +319,19 @@ mod tests {
             parse("sim --seeds 3 --minutes 1").unwrap(),
             Verb::Sim(SimFlags { pass_on: ["--seeds", "3", "--minutes", "1"].map(OsString::from).to_vec() })
         );
-        let campaign =
-            |rounds, server: Option<&str>| CampaignFlags { rounds, server: server.map(str::to_owned) };
+        let campaign = |rounds, server: Option<&str>| CampaignFlags {
+            rounds,
+            seed: None,
+            server: server.map(str::to_owned),
+        };
         let crash = |campaign, power| Verb::Crash(CrashFlags { campaign, power });
         assert_eq!(parse("crash --rounds 7").unwrap(), crash(campaign(7, None), false));
         assert_eq!(parse("crash --power").unwrap(), crash(campaign(50, None), true));
         assert_eq!(parse("crash --server radosgw").unwrap(), crash(campaign(50, Some("radosgw")), false));
         assert_eq!(parse("faults").unwrap(), Verb::Faults(campaign(50, None)));
         assert_eq!(parse("faults --server moto").unwrap(), Verb::Faults(campaign(50, Some("moto"))));
+        let seeded = CampaignFlags { seed: Some(9), ..campaign(50, None) };
+        assert_eq!(parse("faults --seed 9").unwrap(), Verb::Faults(seeded));
         assert_eq!(
             parse("fuzz --seconds 5 --target blob").unwrap(),
             Verb::Fuzz(FuzzFlags { seconds: 5, target: Some("blob".to_owned()) })
