@@ -80,6 +80,8 @@ struct Progress<'a> {
     /// The skew that this request goes on with after a complaint; all others follow once the server has taken it.
     skew_millis: Option<i64>,
     is_token_renewed: bool,
+    /// The budget paid for the attempt under way.
+    is_paid: bool,
 }
 
 impl<T: Transport> Engine<T> {
@@ -134,6 +136,7 @@ impl<T: Transport> Engine<T> {
             outcome: Outcome::NONE,
             skew_millis: None,
             is_token_renewed: false,
+            is_paid: false,
         };
         let was_good = options.was_good || !self.is_over(options.signing, Duration::ZERO);
         loop {
@@ -174,8 +177,8 @@ impl<T: Transport> Engine<T> {
             match result {
                 Ok(done) => {
                     let outcome = if O::OPERATION.is_read() { Outcome::NONE } else { Outcome::APPLIED };
-                    if progress.attempts == 1 {
-                        self.budget.refund();
+                    if progress.attempts == 1 || progress.is_paid {
+                        self.budget.refund(progress.is_paid);
                     }
                     if let Some(skew) = progress.skew_millis {
                         self.skew_millis.store(skew, Ordering::Relaxed);
@@ -215,6 +218,7 @@ impl<T: Transport> Engine<T> {
 
     /// Decides whether there is another attempt, and after which pause.
     fn pause(&self, progress: &mut Progress<'_>, failed: &Failed, signing: Signing) -> Option<Duration> {
+        progress.is_paid = false;
         if let Some(skew) = self.skew(progress, failed, signing) {
             progress.skew_millis = Some(skew);
             // A complaint by name is the server's word. Where only the dates speak, the server has to take the new one first: a proxy's date
@@ -241,6 +245,7 @@ impl<T: Transport> Engine<T> {
         if self.is_over(signing, pause) || !self.budget.pay() {
             return None;
         }
+        progress.is_paid = true;
         Some(pause)
     }
 

@@ -72,15 +72,16 @@ pub struct RetryPolicy {
     budget: RetryBudget,
 }
 
-/// A token bucket: each retry takes tokens out, each first attempt that succeeds puts some back.
+/// A token bucket: each retry takes tokens out; one that succeeds puts its own back, and each first attempt that succeeds a few.
 ///
-/// It keeps an outage from becoming a storm: with every request failing, retries stop once the bucket is empty; with some failing, the
-/// share of retries settles at `refund / cost`.
+/// It keeps an outage from becoming a storm: with every request failing, retries stop once the bucket is empty. With one attempt in
+/// four failing by chance, the default one does not run dry. It is the retry quota of the standard mode of the AWS SDKs (AWS SDKs and
+/// Tools Reference Guide, [Retry behavior](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
     /// Tokens at the start, and the most there can be.
     pub tokens_max: u32,
-    /// Taken out by each retry.
+    /// Taken out by each retry, and put back if it succeeds.
     pub cost: u32,
     /// Put back by each first attempt that succeeds.
     pub refund: u32,
@@ -163,7 +164,7 @@ impl Default for RetryPolicy {
 }
 
 impl Default for RetryBudget {
-    /// 100 retries in a row, then one for each five first attempts that succeed.
+    /// 100 retries in vain, then one for each five first attempts that succeed.
     fn default() -> RetryBudget {
         RetryBudget { tokens_max: 500, cost: 5, refund: 1 }
     }

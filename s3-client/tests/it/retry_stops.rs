@@ -57,8 +57,12 @@ async fn an_empty_budget_ends_the_retries_of_all_clones() {
     for _ in 0..5 {
         clone.send(&put()).await.unwrap();
     }
-    scene.script.then([busy(), answer(200), busy()]);
-    assert_eq!(scene.client.send(&put()).await.unwrap().attempts, 2);
+    // One that succeeds costs nothing, one in vain costs its price.
+    scene.script.then([busy(), answer(200), busy(), answer(200), busy(), busy(), busy()]);
+    for _ in 0..2 {
+        assert_eq!(scene.client.send(&put()).await.unwrap().attempts, 2);
+    }
+    assert_eq!(scene.client.send(&put()).await.unwrap_err().attempts(), 2);
     assert_eq!(clone.send(&put()).await.unwrap_err().attempts(), 1);
 }
 
