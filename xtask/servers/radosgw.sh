@@ -49,7 +49,9 @@ memstore_device_bytes = 8589934592
 # An S3 key may have 1024 bytes; the gateway puts its own prefix before it.
 osd_max_object_name_len = 2048
 [client.rgw]
-rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
+# What a client that is gone leaves behind must end within the margin of the tests that kill one: with the default of 65 s
+# multi-deletes of dead clients took effect that late.
+rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1 request_timeout_ms=1500
 # Both `localhost/BUCKET` and `BUCKET.localhost` are understood.
 rgw_dns_name = localhost
 rgw_enable_usage_log = false
