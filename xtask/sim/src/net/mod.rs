@@ -89,7 +89,8 @@ struct State {
     /// Objects of which a body came back cut. Each only once: a chunk that is cut twice counts as corrupt (R15), and rightly, as does
     /// the token after a few.
     cut: BTreeSet<String>,
-    /// Chunks on which a late claim may have landed where no condition is heeded: what DESIGN does not promise there (H37).
+    /// Chunks on which a claim may have landed that came late, or from a server that has lost the bucket, where no condition is
+    /// heeded: what DESIGN does not promise there (H37).
     strays: BTreeSet<String>,
     /// Chunks that a process has copied to set them aside (R15).
     copied: BTreeSet<(Process, String)>,
@@ -294,9 +295,14 @@ impl Net {
             let (process, op) = state.late.remove(position);
             state.log.note(|| format!("a late request of {process} arrives"));
             self.take_effect(&mut state, process, &op, 0);
-            if !self.heeds_conditions && op.is_put_of(ChunkClass::Encrypted) {
-                state.strays.insert(op.key().to_owned());
-            }
+            self.note_stray(&mut state, &op);
+        }
+    }
+
+    /// Notes a claim that may have landed on somebody else's chunk.
+    fn note_stray(&self, state: &mut State, op: &Op) {
+        if !self.heeds_conditions && op.is_put_of(ChunkClass::Encrypted) {
+            state.strays.insert(op.key().to_owned());
         }
     }
 
@@ -314,6 +320,10 @@ impl Net {
                     }
                     if op.is_new_token() && reply.has_stored() {
                         state.owner = Some(process);
+                    }
+                    // Who has lost the bucket and does not know it yet is no better than a late request.
+                    if state.owner != Some(process) {
+                        self.note_stray(state, op);
                     }
                 }
                 Attempt::Answered(reply)
