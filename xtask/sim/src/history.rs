@@ -74,12 +74,15 @@ fn play<'a>(
         for (number, step) in steps {
             play.net.note(|| format!("--- step {number}: {step:?}"));
             play.take(step);
+            if play.net.has_raced() {
+                return None;
+            }
             if let Some(broken) = play.broken().or_else(|| play.wrong_belief()) {
                 return Some(broken);
             }
         }
         play.net.note(|| "--- the end".to_owned());
-        play.end()
+        play.end().filter(|_| !play.net.has_raced())
     }));
     let broken = played.unwrap_or_else(|panic| Some(format!("panic: {}", message(panic.as_ref()))));
     if let Some(broken) = &broken {

@@ -86,6 +86,12 @@ struct State {
     changes: u64,
     /// Whose token stands in the bucket.
     owner: Option<Process>,
+    /// Counts the tokens that stood there.
+    tokens: u64,
+    /// The count when a process last read the token.
+    read_tokens: BTreeMap<Process, u64>,
+    /// A token took the place of another process's that its writer had not seen.
+    has_raced: bool,
     /// Objects of which a body came back cut. Each only once: a chunk that is cut twice counts as corrupt (R15), and rightly, as does
     /// the token after a few.
     cut: BTreeSet<String>,
@@ -158,6 +164,12 @@ impl Net {
     /// Returns the process whose token stands in the bucket.
     pub(crate) fn owner(&self) -> Option<Process> {
         self.lock().owner
+    }
+
+    /// Returns whether two servers took the bucket at once where no condition is heeded: nothing is promised there from then on
+    /// (`docs/S3.md`).
+    pub(crate) fn has_raced(&self) -> bool {
+        self.lock().has_raced
     }
 
     /// Returns the first promise that was seen broken on the way.
@@ -319,17 +331,30 @@ impl Net {
                         state.strays.remove(op.key());
                     }
                     if op.is_new_token() && reply.has_stored() {
-                        state.owner = Some(process);
+                        self.note_token(state, process);
                     }
                     // Who has lost the bucket and does not know it yet is no better than a late request.
                     if state.owner != Some(process) {
                         self.note_stray(state, op);
                     }
+                } else if op.is_token_read() {
+                    state.read_tokens.insert(process, state.tokens);
                 }
                 Attempt::Answered(reply)
             }
             Err(error) => Attempt::Refused(error),
         }
+    }
+
+    fn note_token(&self, state: &mut State, process: Process) {
+        let is_blind = state.read_tokens.get(&process) != Some(&state.tokens);
+        let is_others = state.owner.is_some_and(|owner| owner != process);
+        if !self.heeds_conditions && is_blind && is_others {
+            state.log.note(|| format!("{process} writes over a token that it has not seen"));
+            state.has_raced = true;
+        }
+        state.owner = Some(process);
+        state.tokens += 1;
     }
 
     fn error(&self, op: &Op, fault: Fault, is_unclear: bool) -> BackendError {

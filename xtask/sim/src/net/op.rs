@@ -111,6 +111,11 @@ impl Op {
         matches!(self, Self::Put(put) if put.key.as_str() == GENERATION)
     }
 
+    /// Returns whether it reads the token.
+    pub(super) fn is_token_read(&self) -> bool {
+        matches!(self, Self::Get(key) if key.as_str() == GENERATION)
+    }
+
     /// Returns whether it puts a chunk of this class.
     pub(super) fn is_put_of(&self, class: ChunkClass) -> bool {
         let Self::Put(put) = self else { return false };
