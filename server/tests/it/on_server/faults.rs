@@ -361,6 +361,13 @@ fn disturb(proxy: &FaultProxy, choices: &mut Choices, is_cut_off: bool) -> Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backups_complete_and_nothing_is_lost_where_requests_fail_all_the_time() {
+    if Live::named().is_some() && setting("COLDKEEP_FAULT_ROUNDS").is_none() {
+        // Where a server sends no checksums, two answers cut alike make a chunk look damaged, which some draws have.
+        println!(
+            "skipped: on servers that others wrote this runs as a campaign only (cargo xtask faults --server NAME)"
+        );
+        return;
+    }
     let rounds = setting("COLDKEEP_FAULT_ROUNDS").unwrap_or(3) as usize;
     let seed = setting("COLDKEEP_FAULT_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_FAULT_ROUNDS={rounds} COLDKEEP_FAULT_SEED={seed}");
