@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::digest::Digest;
+use crate::{CheckError, CheckedChunk};
 
 fn vector(name: &str) -> Bytes {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/blob/");
@@ -107,6 +108,39 @@ fn a_compressed_blob_without_frames_is_an_error() {
     seal(&mut bytes, BlobKind::Zstd);
     let blob = Blob::parse(bytes.into()).unwrap();
     assert!(matches!(blob.decode(6), Err(BlobError::Decompress(_))));
+}
+
+#[test]
+fn frames_that_the_check_of_uploads_refuses_are_not_decoded_either() {
+    // One frame that announces 256 bytes, with a stored block of nine and an empty compressed one, which RFC 8878 rules out.
+    let frame = *b"\x28\xb5\x2f\xfd\x60\x00\x00\x48\x00\x00\x01\xa9\xff\xef\xa3\xbe\xff\x00\x00\x05\x00\x00";
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes.extend(frame);
+    seal(&mut bytes, BlobKind::Zstd);
+    let blob = Blob::parse(bytes.into()).unwrap();
+    let data = &frame[10..19];
+    let checked = CheckedChunk::check(Digest::of(data), data.len() as u64, blob.as_bytes().clone());
+    assert!(matches!(checked, Err(CheckError::Blob { source: BlobError::Decompress(_), .. })));
+    assert!(matches!(blob.decode(1 << 20), Err(BlobError::Decompress(_))));
+}
+
+#[test]
+fn windows_beyond_the_limit_are_refused_by_decoding_and_by_the_check_of_uploads() {
+    const WINDOW: usize = HEADER_BYTES + 5;
+    let data = vec![b'A'; 1 << 20];
+    let digest = Digest::of(&data);
+    let bytes = Blob::encode(&data, Compression::Zstd).unwrap().into_bytes();
+    for (window, is_taken) in
+        [(bytes[WINDOW], true), (15 << 3, true), ((15 << 3) + 1, false), (u8::MAX, false)]
+    {
+        let mut bytes = bytes.to_vec();
+        bytes[WINDOW] = window;
+        seal(&mut bytes, BlobKind::Zstd);
+        let blob = Blob::parse(bytes.into()).unwrap();
+        let checked = CheckedChunk::check(digest, data.len() as u64, blob.as_bytes().clone());
+        assert_eq!(checked.is_ok(), is_taken, "{window}");
+        assert_eq!(blob.decode(data.len()).is_ok(), is_taken, "{window}");
+    }
 }
 
 #[test]
