@@ -70,6 +70,11 @@ impl Live {
         ["presign", "presign-expiry"].iter().all(|name| !self.lacks.contains(*name))
     }
 
+    /// Whether answers say what their content sums up to: one that is cut is then told from one that is damaged.
+    pub(crate) fn sends_checksums(&self) -> bool {
+        !self.lacks.contains("checksums")
+    }
+
     /// The same bucket through a proxy, which lives as long as it is held.
     pub(crate) fn through_proxy(&self) -> (Self, FaultProxy) {
         let origin = self.address();
