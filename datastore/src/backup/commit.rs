@@ -198,7 +198,7 @@ impl Inner {
                 paths.end().await;
                 return removed;
             }
-            paths.give_up(&self.request, self.footprint.group_is_new()).await?;
+            paths.give_up(&self.request).await?;
         }
         removed
     }
@@ -225,9 +225,9 @@ impl Drop for Inner {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return remove() };
         let is_kept = self.footprint.is_kept();
         if let Some(paths) = self.paths.take().filter(|paths| !is_kept && paths.has_to_take_back()) {
-            let (request, group_is_new) = (self.request.clone(), self.footprint.group_is_new());
+            let request = self.request.clone();
             // Nobody is left to tell here either; if it fails, the next open shows the snapshot, which is whole.
-            drop(runtime.spawn(async move { drop(paths.give_up(&request, group_is_new).await) }));
+            drop(runtime.spawn(async move { drop(paths.give_up(&request).await) }));
         }
         drop(runtime.spawn_blocking(remove));
     }

@@ -71,11 +71,6 @@ impl Footprint {
         }
     }
 
-    /// Tells whether the group was made for the session, so that it goes with it.
-    pub(super) const fn group_is_new(&self) -> bool {
-        self.group_is_new
-    }
-
     /// Starts work in the folder.
     pub(super) fn enter(&self) -> Result<Entered<'_>, BackupError> {
         let folder = self.folder.read().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathClaim, PathError};
 
 use super::{BackupRequest, BeginError};
 use crate::mirror::{ContentKey, list_folder};
-use crate::name::{ArchiveName, Namespace, SnapshotName};
+use crate::name::ArchiveName;
 use crate::tree::{Layout, TreeError};
 
 /// The claims of a session; they end with it.
@@ -19,8 +19,6 @@ pub(super) struct SessionPaths {
     claims: Mutex<Option<Claims>>,
     /// The manifest may be in the bucket, but nobody was told.
     has_manifest: AtomicBool,
-    /// The owner may be in the bucket, of a group that is new.
-    has_owner: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -55,7 +53,7 @@ impl SessionPaths {
             None
         };
         let claims = Mutex::new(Some(Claims { snapshot: Arc::new(claim), owner }));
-        Ok(Self { layout: layout.clone(), claims, has_manifest: false.into(), has_owner: false.into() })
+        Ok(Self { layout: layout.clone(), claims, has_manifest: false.into() })
     }
 
     fn claims(&self) -> Result<Claims, PathError> {
@@ -83,7 +81,6 @@ impl SessionPaths {
     ) -> Result<(), PathError> {
         let claims = self.claims()?;
         if let (Some(claim), Some(owner)) = (&claims.owner, owner) {
-            self.has_owner.store(true, Ordering::Release);
             claim.replace(&self.layout.key(&self.layout.owner(ns, &snapshot.group)), owner).await?;
         }
         let key = self.layout.key(&self.layout.manifest(ns, snapshot));
@@ -99,8 +96,7 @@ impl SessionPaths {
 
     /// Tells whether a commit was begun and neither acknowledged nor taken back.
     pub(super) fn has_to_take_back(&self) -> bool {
-        let has_begun = [&self.has_manifest, &self.has_owner].iter().any(|has| has.load(Ordering::Acquire));
-        has_begun && self.claims().is_ok()
+        self.has_manifest.load(Ordering::Acquire) && self.claims().is_ok()
     }
 
     /// Ends the claims of a session that was committed, so that the snapshot may be changed. Its outcome is for nobody: what
@@ -115,50 +111,31 @@ impl SessionPaths {
         }
     }
 
-    /// Ends the claims of a session that is given up, with the manifest of a commit that was not acknowledged, and with the
-    /// owner of a group that was new. Its other objects are cleared later.
+    /// Ends the claims of a session that is given up, with the manifest of a commit that was not acknowledged. Its other
+    /// objects are cleared later, and the group's owner, which another snapshot that nobody was told of may need: with the group, if
+    /// nothing else of that is in the bucket.
     pub(super) async fn give_up(
         &self,
         BackupRequest { ns, snapshot, .. }: &BackupRequest,
-        group_is_new: bool,
     ) -> Result<(), TreeError> {
         let taken_back = match self.claims() {
-            Ok(claims) => self.take_back(&claims, (ns, snapshot), group_is_new).await,
-            Err(_) => Ok(()),
+            Ok(claims) if self.has_manifest.swap(false, Ordering::AcqRel) => {
+                let manifest = self.layout.key(&self.layout.manifest(ns, snapshot));
+                delete_if_allowed(&claims.snapshot, manifest).await
+            }
+            _ => Ok(()),
         };
         self.end().await;
         Ok(taken_back?)
     }
-
-    async fn take_back(
-        &self,
-        claims: &Claims,
-        (ns, snapshot): (&Namespace, &SnapshotName),
-        group_is_new: bool,
-    ) -> Result<(), PathError> {
-        if self.has_manifest.swap(false, Ordering::AcqRel) {
-            let manifest = self.layout.key(&self.layout.manifest(ns, snapshot));
-            if !delete_if_allowed(&claims.snapshot, manifest).await? {
-                // What lands later is a whole snapshot, and has an owner.
-                return Ok(());
-            }
-        }
-        if let Some(claim) = &claims.owner
-            && group_is_new
-            && self.has_owner.swap(false, Ordering::AcqRel)
-        {
-            delete_if_allowed(claim, self.layout.key(&self.layout.owner(ns, &snapshot.group))).await?;
-        }
-        Ok(())
-    }
 }
 
-/// Deletes an object; returns whether it is gone for good.
-async fn delete_if_allowed(claim: &PathClaim, key: ObjectKey) -> Result<bool, PathError> {
+/// Deletes an object, unless that is for later, or for another server.
+async fn delete_if_allowed(claim: &PathClaim, key: ObjectKey) -> Result<(), PathError> {
     match claim.delete(&[key]).await {
         // A put of it may still take effect, so its path is closed when the claim ends (R19). And nobody changes what
         // belongs to another server (R10).
-        Err(PathError::NotExpired { .. } | PathError::Closed(_)) => Ok(false),
-        deleted => deleted.map(|()| true),
+        Err(PathError::NotExpired { .. } | PathError::Closed(_)) => Ok(()),
+        deleted => deleted,
     }
 }

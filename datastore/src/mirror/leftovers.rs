@@ -7,7 +7,7 @@ use coldkeep_chunk_store::StoreTime;
 
 use super::Parts;
 use crate::file::Context as _;
-use crate::name::{Namespace, SnapshotName};
+use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Leftovers, TreeError};
 
@@ -51,6 +51,8 @@ pub(super) struct Hidden {
     pub(super) ended: BTreeSet<(Namespace, SnapshotName)>,
     /// What unfinished snapshots were seen.
     pub(super) unfinished: BTreeSet<(Namespace, SnapshotName)>,
+    /// What groups were seen that have nothing in them.
+    pub(super) empty_groups: BTreeSet<(Namespace, GroupName)>,
 }
 
 impl Cleared {
@@ -94,9 +96,9 @@ impl Parts {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         let on_disk = Self { bucket: None, ..self.clone() };
-        let Hidden { mut cleared, ended, unfinished } = on_disk.clear_hidden(is_cancelled).await;
+        let Hidden { mut cleared, ended, unfinished, .. } = on_disk.clear_hidden(is_cancelled).await;
         for (ns, snapshot) in ended {
-            cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot).await);
+            cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot.group).await);
         }
         for (ns, snapshot) in unfinished {
             if is_cancelled() {
@@ -105,7 +107,7 @@ impl Parts {
             let place = (ns.clone(), snapshot.clone());
             let removed = on_disk.blocking(move |tree| tree.clear_one(&place.0, &place.1, recent)).await;
             if cleared.note(removed) {
-                cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot).await);
+                cleared.note_group(on_disk.remove_group_if_left(&ns, &snapshot.group).await);
             }
         }
         cleared
@@ -141,7 +143,7 @@ impl Parts {
                 Err(error) => cleared.errors.push(error),
             }
         }
-        Hidden { cleared, ended, unfinished: found.unfinished }
+        Hidden { cleared, ended, unfinished: found.unfinished, empty_groups: found.empty_groups }
     }
 
     /// Returns what [`Self::clear_leftovers`] would do now to unfinished snapshots.
@@ -164,14 +166,14 @@ impl Parts {
         .await
     }
 
-    /// Removes the group of a snapshot that was removed, if nothing is left of it.
+    /// Removes a group if nothing is left of it and nobody holds it.
     pub(super) async fn remove_group_if_left(
         &self,
         ns: &Namespace,
-        snapshot: &SnapshotName,
+        group: &GroupName,
     ) -> Result<bool, TreeError> {
-        let _held = self.tree.lock_group(ns, &snapshot.group)?;
-        self.remove_group_if_empty(ns, &snapshot.group).await
+        let _held = self.tree.lock_group(ns, group)?;
+        self.remove_group_if_empty(ns, group).await
     }
 }
 

@@ -32,7 +32,7 @@ impl Parts {
         };
         if cleared {
             let mut group = Cleared::default();
-            group.note_group(self.remove_group_if_left(&ns, &snapshot).await);
+            group.note_group(self.remove_group_if_left(&ns, &snapshot.group).await);
             group.errors.pop().map_or(Ok(()), Err)?;
         }
         Ok(cleared)
@@ -63,8 +63,9 @@ impl Parts {
         Ok(left.iter().all(is_group_file) && bucket.is_path_free(folder.as_str()))
     }
 
-    /// Deletes the objects of snapshots without manifest, until it is cancelled or the bucket seems to be down. `objects` is a
-    /// complete listing of `.cnt/`.
+    /// Deletes the objects of snapshots without manifest, and owner and notes of groups that have no snapshots at all, which a
+    /// removal left that did not end; until it is cancelled or the bucket seems to be down. `objects` is a complete listing of
+    /// `.cnt/`.
     pub(crate) async fn clear_unfinished(
         &self,
         bucket: &Arc<BucketStore>,
@@ -72,17 +73,21 @@ impl Parts {
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Cleared {
         // Of the disk only: what the bucket has of a group is no matter of a removal that the disk has not ended.
-        let Hidden { mut cleared, unfinished: on_disk, .. } = self.clear_hidden(is_cancelled).await;
-        let find = move |_: &Tree| Ok(unfinished(objects.iter().map(|object| &object.key), on_disk));
-        let found = match self.blocking(find).await {
+        let Hidden { mut cleared, unfinished: on_disk, empty_groups, .. } =
+            self.clear_hidden(is_cancelled).await;
+        let find = move |_: &Tree| {
+            let keys = || objects.iter().map(|object| &object.key);
+            Ok((unfinished(keys(), on_disk), without_snapshots(keys(), empty_groups)))
+        };
+        let (found, empty) = match self.blocking(find).await {
             Ok(found) => found,
             Err(error) => {
                 cleared.errors.push(error);
                 return cleared;
             }
         };
-        if !found.is_empty() && !bucket.knows_all_claims() {
-            // The backend's date may say that it does by now.
+        if !empty.is_empty() || (!found.is_empty() && !bucket.knows_all_claims()) {
+            // The backend's date may say by now that it does, and that nothing in a group is closed any more.
             let settled = bucket.settle_expired().await;
             cleared.errors.extend(settled.err().map(|error| PathError::from(error).into()));
         }
@@ -98,8 +103,16 @@ impl Parts {
             let failures = cleared.errors.len();
             let removed = self.clear_one(bucket, &ns, &snapshot).await;
             if cleared.note(removed) {
-                cleared.note_group(self.remove_group_if_left(&ns, &snapshot).await);
+                cleared.note_group(self.remove_group_if_left(&ns, &snapshot.group).await);
             }
+            failures_in_a_row = if cleared.errors.len() > failures { failures_in_a_row + 1 } else { 0 };
+        }
+        for (ns, group) in empty {
+            if is_cancelled() || failures_in_a_row == FAILURES_IN_A_ROW_MAX {
+                break;
+            }
+            let failures = cleared.errors.len();
+            cleared.note_group(self.remove_group_if_left(&ns, &group).await);
             failures_in_a_row = if cleared.errors.len() > failures { failures_in_a_row + 1 } else { 0 };
         }
         cleared
@@ -177,6 +190,23 @@ impl Parts {
         drop(held);
         cleared
     }
+}
+
+/// Lists the groups that have owner or notes, or are empty on disk, and have no object of any snapshot.
+fn without_snapshots<'a>(
+    keys: impl Iterator<Item = &'a ObjectKey>,
+    on_disk: BTreeSet<(Namespace, GroupName)>,
+) -> BTreeSet<(Namespace, GroupName)> {
+    let (mut groups, mut used) = (on_disk, BTreeSet::new());
+    for ContentKey { ns, place, .. } in keys.filter_map(ContentKey::parse) {
+        match place {
+            Place::Namespace => {}
+            Place::Group(group) => drop(groups.insert((ns, group))),
+            Place::Snapshot(snapshot) => drop(used.insert((ns, snapshot.group))),
+        }
+    }
+    groups.retain(|group| !used.contains(group));
+    groups
 }
 
 /// Lists the snapshots that have objects, or are unfinished on disk, but have neither manifest nor protection in the bucket.

@@ -80,7 +80,8 @@ impl Datastore {
         .await
     }
 
-    /// Removes the snapshots of a group, but for protected ones, and the group if none are left.
+    /// Removes the snapshots of a group, but for protected ones, and the group if none are left. A group stays, and is not counted,
+    /// while the bucket has a snapshot of it whose local copy was lost: the next refresh shows that one.
     ///
     /// # Errors
     /// [`TreeError::NoGroup`], [`TreeError::GroupInUse`], [`TreeError::SnapshotInUse`] at the first one in use (older

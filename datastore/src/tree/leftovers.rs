@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::remove::hidden;
 use super::walk::tolerate_gone;
-use super::{Layout, TreeError, groups, is_unfinished, namespaces, read_owner, snapshots};
+use super::{Layout, TreeError, groups, is_group_empty, is_unfinished, namespaces, read_owner, snapshots};
 use crate::name::{GroupName, Namespace, SnapshotName};
 
 /// What a look through the tree found. Somebody may hold any of it.
@@ -14,6 +14,8 @@ pub(crate) struct Leftovers {
     pub(crate) unfinished: BTreeSet<(Namespace, SnapshotName)>,
     /// Hidden for a removal.
     pub(crate) hidden: BTreeSet<(Namespace, SnapshotName)>,
+    /// Groups with a readable owner and nothing in them.
+    pub(crate) empty_groups: BTreeSet<(Namespace, GroupName)>,
     /// What could not be looked at.
     pub(crate) errors: Vec<TreeError>,
 }
@@ -48,6 +50,9 @@ impl Leftovers {
         ns: &Namespace,
         group: &GroupName,
     ) -> Result<(), TreeError> {
+        if is_group_empty(layout, ns, group)? {
+            self.empty_groups.insert((ns.clone(), group.clone()));
+        }
         self.hidden.extend(hidden(layout, ns, group)?.into_iter().map(|snapshot| (ns.clone(), snapshot)));
         for snapshot in tolerate_gone(snapshots(layout, ns, group))? {
             match is_unfinished(layout, ns, &snapshot) {

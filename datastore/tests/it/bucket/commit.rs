@@ -268,6 +268,29 @@ async fn a_group_keeps_its_owner_as_long_as_a_manifest_of_it_may_land() {
     assert_eq!(alone.store.owner(&root, &snapshot(SECOND).group).await.unwrap(), "root@pam".parse().unwrap());
 }
 
+/// Goal: a snapshot that nobody was told of keeps its owner when another first backup of the group fails.
+/// Method: the manifest of the first one is there and not acknowledged; that of the second is refused.
+#[tokio::test]
+async fn a_failed_backup_takes_no_owner_from_a_snapshot_that_nobody_was_told_of() {
+    let fixture = Fixture::in_bucket().await;
+    let root = Namespace::root();
+    let which = |name: &str| Which::every(RequestKind::Put).key(format!(".cnt/{name}/index.json.blob"));
+    let writer = upload(&fixture, FIRST, &[b"one"]).await;
+    fixture.backend().lose_replies(which(FIRST));
+    assert!(writer.finish().await.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    let writer = upload(&fixture, SECOND, &[b"two"]).await;
+    fixture.backend().fail(which(SECOND), Fault::Denied, false);
+    assert!(writer.finish().await.is_err());
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+    let alone = fixture.with_bucket_alone().await;
+    assert_eq!(alone.check_whole().await, 1);
+    assert_eq!(alone.store.owner(&root, &snapshot(FIRST).group).await.unwrap(), "root@pam".parse().unwrap());
+}
+
 /// Goal: what a removal left on the disk is no reason to touch the bucket (I1).
 /// Method: the local copy of a group's only snapshot is gone, and a hidden folder lies where it was.
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What goes, in which order, and what is left when something stops in between.
 
+use coldkeep_chunk_store::Clock as _;
 use coldkeep_chunk_store::backend::{Fault, ObjectKey};
 use coldkeep_chunk_store::testing::{RequestKind, Which};
 use coldkeep_datastore::{Namespace, TreeError};
@@ -72,6 +73,41 @@ async fn a_removal_can_be_repeated() {
     fixture.expire();
     fixture.store.forget(&root, &made).await.unwrap();
     assert!(fixture.keys(".cnt/").await.is_empty());
+}
+
+/// Goal: what a removal left of a group that has no snapshots goes with a collection (I5), unless somebody makes one there.
+/// Method: the delete of one of the group's files fails, or has its effect and no answer.
+#[tokio::test]
+async fn what_a_removal_left_of_a_group_goes_with_the_next_collection() {
+    for stopped in ["/notes", "/owner"] {
+        for has_effect in [false, true] {
+            let fixture = Fixture::in_bucket().await;
+            let (store, root) = (&fixture.store, Namespace::root());
+            let made = fixture.backup(FIRST, &[b"one"]).await;
+            store.set_group_notes(&root, &made.group, "notes").await.unwrap();
+            let which = Which::every(RequestKind::Delete).about(move |key| key.ends_with(stopped));
+            if has_effect {
+                fixture.backend().lose_replies(which);
+            } else {
+                fixture.backend().fail(which, Fault::Denied, false);
+            }
+            store.forget(&root, &made).await.unwrap_err();
+            fixture.backend().clear_rules();
+            fixture.expire();
+            let writer = fixture.begin(SECOND).await;
+            let left = fixture.keys(".cnt/").await;
+            store.clear_unfinished(fixture.clock.wall(), &|| false).await.unwrap();
+            assert_eq!(fixture.keys(".cnt/").await, left, "{stopped} {has_effect}: a backup goes on there");
+            writer.abort().await.unwrap();
+            drop(writer);
+            fixture.expire();
+            assert_eq!(store.groups(&root).await.unwrap().len(), 1);
+            let cleared = store.clear_unfinished(fixture.clock.wall(), &|| false).await.unwrap();
+            assert!(cleared.errors.is_empty(), "{cleared:?}");
+            assert!(fixture.keys(".cnt/").await.is_empty(), "{stopped} {has_effect}");
+            assert!(store.groups(&root).await.unwrap().is_empty());
+        }
+    }
 }
 
 /// Hazard H33: `vm/10` is also the beginning of `vm/100`.
@@ -194,11 +230,9 @@ async fn a_group_goes_with_its_only_unfinished_snapshot() {
     }
     let alone = fixture.with_bucket_alone().await;
     let left = alone.keys(".cnt/").await;
-    assert_eq!(left.len(), 4, "what was not unfinished stays, an empty group too: {left:?}");
-    assert!(
-        left.iter().all(|key| key.starts_with(".cnt/vm/")) && left.contains(&".cnt/vm/2/owner".to_owned())
-    );
+    assert_eq!(left.len(), 3, "what was not unfinished stays, and an empty group goes: {left:?}");
+    assert!(left.iter().all(|key| key.starts_with(".cnt/vm/1/")));
     let groups = alone.store.groups(&Namespace::root()).await.unwrap();
-    assert_eq!(groups.len(), 2, "{groups:?}");
+    assert_eq!(groups.len(), 1, "{groups:?}");
     assert_eq!(alone.restore(&kept, "stream.bin.didx").await, b"one");
 }
