@@ -83,6 +83,7 @@
 mod any_store;
 pub mod backend;
 pub mod blob;
+pub mod blocking;
 pub mod bucket;
 mod checked;
 mod digest;

@@ -18,6 +18,7 @@ use super::{
     StateFile, fs_fresh, fs_list,
 };
 use crate::blob::{BLOB_ENCODED_BYTES_MAX, BlobKind, HEADER_BYTES};
+use crate::blocking;
 use crate::durable;
 use crate::locks::DigestGuard;
 use crate::switch::is_off;
@@ -136,17 +137,15 @@ impl FsChunkDir {
     ) -> Result<T, DirError> {
         let held = held.cloned();
         let paths = Arc::clone(&self.paths);
-        let task = tokio::task::spawn_blocking(move || {
+        let done = blocking::run(move || {
             let result = work(&paths);
             drop(held);
             result
         });
-        match task.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down.
-            Err(error) => Err(DirError::new("work on", self.paths.chunks.clone(), io::Error::other(error))),
-        }
+        done.await.unwrap_or_else(|| {
+            let source = io::Error::other("the process is shutting down");
+            Err(DirError::new("work on", self.paths.chunks.clone(), source))
+        })
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) use insert::{Existing, TOUCH_BATCH, compare};
 use state::Suspects;
 
 use crate::blob::Blob;
+use crate::blocking;
 use crate::checked::{CheckError, check_read};
 use crate::digest::Digest;
 use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, EntryName, FsChunkDir};
@@ -107,11 +108,7 @@ impl ChunkStore<FsChunkDir> {
             let owner = OwnerLock::take(&folder)?;
             Ok::<_, OpenError>((dir, owner))
         };
-        let (dir, owner) = match tokio::task::spawn_blocking(take).await {
-            Ok(taken) => taken?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(OpenError::ShuttingDown),
-        };
+        let (dir, owner) = blocking::run(take).await.unwrap_or(Err(OpenError::ShuttingDown))?;
         Ok(Arc::new(Self::open_owned(dir, options, Some(owner)).await?))
     }
 }

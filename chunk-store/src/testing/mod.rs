@@ -6,6 +6,7 @@
 mod call_gate;
 mod clock;
 mod held_call;
+mod in_place;
 mod memory_backend;
 mod memory_dir;
 mod memory_faults;
@@ -20,6 +21,8 @@ mod suite_markers;
 pub use call_gate::CallGate;
 pub use clock::ManualClock;
 pub use held_call::{HeldCall, HeldCalls};
+pub use in_place::InPlace;
+pub(crate) use in_place::place_of_work;
 pub use memory_backend::MemoryBackend;
 pub use memory_dir::MemoryDir;
 pub use memory_faults::Room;

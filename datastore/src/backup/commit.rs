@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coldkeep_chunk_store::blob::Blob;
-use coldkeep_chunk_store::{Session, SessionFailed, durable};
+use coldkeep_chunk_store::{Session, SessionFailed, blocking, durable};
 
 use super::{BackupError, BackupWriter, Inner, Phase, shutting_down};
 use crate::file::{FILE_MODE, Found, look, read_if_there, remove_if_there};
@@ -229,6 +229,6 @@ impl Drop for Inner {
             // Nobody is left to tell here either; if it fails, the next open shows the snapshot, which is whole.
             drop(runtime.spawn(async move { drop(paths.give_up(&request).await) }));
         }
-        drop(runtime.spawn_blocking(remove));
+        blocking::begin(&runtime, remove);
     }
 }

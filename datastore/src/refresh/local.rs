@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::compare::is_same;
 use super::{RefreshError, kept};
 use crate::file::remove_if_there;
+use crate::store::run_blocking;
 
 /// Files that are read at once. Each costs one piece of memory, and reading from a disk overlaps with computing.
 const THREADS: usize = 4;
@@ -55,7 +56,7 @@ pub(crate) async fn find_local(
     for _ in 0..THREADS.min(sought.len()) {
         let (bucket, sought, next) = (Arc::clone(bucket), Arc::clone(&sought), Arc::clone(&next));
         let has_ended = Arc::clone(&end.0);
-        threads.spawn_blocking(move || {
+        threads.spawn(run_blocking(move || {
             let is_abandoned = || has_ended.load(Ordering::Relaxed);
             let mut found = Vec::new();
             while let place = next.fetch_add(1, Ordering::Relaxed)
@@ -65,13 +66,13 @@ pub(crate) async fn find_local(
                 found.push((place, one.find(&bucket, &is_abandoned)));
             }
             found
-        });
+        }));
     }
     while let Some(joined) = threads.join_next().await {
         let found = match joined {
-            Ok(found) => found,
+            Ok(Some(found)) => found,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(RefreshError::ShuttingDown),
+            Ok(None) | Err(_) => return Err(RefreshError::ShuttingDown),
         };
         for (place, file) in found {
             files[place] = file;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coldkeep_chunk_store::backend::ObjectInfo;
+pub(crate) use coldkeep_chunk_store::blocking::run as run_blocking;
 use coldkeep_chunk_store::{AnyStore, StoreTime};
 
 pub use open::{BucketParts, OpenError};
@@ -90,7 +91,7 @@ impl Datastore {
 
     /// Removes what sessions that never committed left: snapshots without manifest whose session has ended and whose
     /// requests, in a bucket, can no longer take effect; on a filesystem only those that were last changed before `cutoff`.
-    /// Also what removals that did not end left on the disk. Ends before the next snapshot once `is_cancelled` says so.
+    /// Also what removals that did not end left: on the disk, and of groups in a bucket. Ends before the next snapshot once `is_cancelled` says so.
     ///
     /// # Errors
     /// [`TreeError::Bucket`] if the bucket cannot be listed; what keeps single snapshots from being cleared is in the
@@ -210,16 +211,5 @@ impl Tree {
     ) -> Result<LockGuard, TreeError> {
         let lock = self.locks.try_shared(LockKey::Snapshot(ns.clone(), snapshot.clone()));
         lock.ok_or_else(|| TreeError::SnapshotInUse { snapshot: snapshot.clone() })
-    }
-}
-
-/// Runs blocking work on the runtime's blocking threads; `None` if the runtime is shutting down.
-///
-/// The work runs to its end even if the returned future is dropped.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Some(done),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => None,
     }
 }
