@@ -25,8 +25,9 @@ Usage: cargo xtask VERB
                                     in a bucket of its own
   model [--quick] [--scenario NAME] [--off SWITCH] [--story none|short|full] [--variant upload-marker-only] [--list]
                                     the rules as a state machine, explored to the end: all on, then each part off
-  sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST] [--first-failure]
-                                    the store and the collector on a simulated bucket, disk and clock
+  sim [--seeds N] [--seed S] [--minutes M] [--whole] [--jobs J] [--story] [--steps LIST] [--first-failure]
+                                    the store and the collector on a simulated bucket, disk and clock;
+                                    with --whole, datastores
   crash [--rounds N] [--seed S] [--power] [--server NAME]
                                     kills a loaded server N times (default 50), half of them with its store in a
                                     bucket, and checks what is left; with --power takes the power away, from a disk

@@ -20,15 +20,16 @@ pub(crate) fn run(workspace: &Workspace, flags: &SimFlags, report: &mut Report) 
         report.step("prerequisites", || Err(error));
         return;
     }
-    play_all(workspace, &flags.pass_on, report);
+    play_all(workspace, &[&flags.pass_on], report);
 }
 
 /// Plays the seeds that are part of every test run.
 pub(crate) fn quick(workspace: &Workspace, report: &mut Report) {
-    play_all(workspace, &[], report);
+    play_all(workspace, &[&[], &["--whole".into()]], report);
 }
 
-fn play_all(workspace: &Workspace, args: &[OsString], report: &mut Report) {
+/// Builds the simulation and plays one campaign after the other, each with its flags.
+fn play_all(workspace: &Workspace, campaigns: &[&[OsString]], report: &mut Report) {
     let mut is_built = false;
     report.step("release build of the simulation", || {
         let mut command = shell::cargo();
@@ -37,10 +38,12 @@ fn play_all(workspace: &Workspace, args: &[OsString], report: &mut Report) {
         is_built = true;
         Ok(())
     });
-    if is_built {
+    for args in campaigns.iter().filter(|_| is_built) {
         let program = workspace.target.join("release").join(PACKAGE);
-        report.counted("simulation", || {
-            let played = play(Command::new(program).args(args))?;
+        let is_whole = args.iter().any(|arg| arg == "--whole");
+        let name = if is_whole { "simulation of datastores" } else { "simulation of chunk stores" };
+        report.counted(name, || {
+            let played = play(Command::new(program).args(*args))?;
             if played.ok { Ok(played.closing) } else { bail!("{}", played.closing) }
         });
     }

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chunks::ChunkSets;
-use crate::history::play_seed;
+use crate::history::{Scene, play_seed};
 
 /// Failing seeds after which a campaign ends: more of them tell nothing new.
 const FAILURES_MAX: usize = 10;
@@ -36,7 +35,7 @@ pub(crate) struct Outcome {
 
 impl Campaign {
     /// Plays the seeds. Each job takes the next one.
-    pub(crate) fn run(&self, chunks: &ChunkSets) -> Outcome {
+    pub(crate) fn run(&self, scene: &impl Scene) -> Outcome {
         let started = Instant::now();
         let next = AtomicU64::new(0);
         let outcome = Mutex::new(Outcome::default());
@@ -50,7 +49,7 @@ impl Campaign {
                             return;
                         }
                         let seed = self.first.wrapping_add(number);
-                        let verdict = play_seed(seed, chunks);
+                        let verdict = play_seed(scene, seed);
                         let mut outcome = lock();
                         outcome.seeds += 1;
                         outcome.events += verdict.events;

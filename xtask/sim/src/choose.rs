@@ -251,7 +251,7 @@ fn flow(rng: &mut Rng) -> Step {
     Step::Flow { count: rng.pick(&[1, 3, 6, 10, 15, 20, 30, 60, 150]), hold, salt: rng.next() }
 }
 
-fn mishap(rng: &mut Rng) -> Mishap {
+pub(crate) fn mishap(rng: &mut Rng) -> Mishap {
     match rng.below(12) {
         0..2 => Mishap::Lose,
         2..6 => Mishap::Late,

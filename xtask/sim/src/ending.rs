@@ -16,13 +16,13 @@ use crate::work::{self, CONTENT, RunPlan};
 
 /// Furthest that a use is ahead of the saved clock: what was used when the wall clock was far ahead, before a crash, is young for so
 /// long after the next start (R12).
-const UNSAVED_MAX: Duration = Duration::from_secs(90);
+pub(crate) const UNSAVED_MAX: Duration = Duration::from_secs(90);
 
 /// The clocks of bucket and server are allowed to be so far apart (R7).
-const SKEW: Duration = Duration::from_secs(2);
+pub(crate) const SKEW: Duration = Duration::from_secs(2);
 
 /// Objects that every bucket has.
-const OWN: [&str; 2] = [".generation", ".in-use"];
+pub(crate) const OWN: [&str; 2] = [".generation", ".in-use"];
 
 impl Play {
     /// Ends the history; returns what does not hold.

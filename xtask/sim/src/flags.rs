@@ -6,11 +6,12 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story] [--steps LIST]
+Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--whole] [--jobs J] [--story] [--steps LIST]
 
-  --seeds N        so many seeds (default 5000; with --minutes as many as there is time for)
+  --seeds N        so many seeds (default 5000, whole 1000; with --minutes as many as there is time for)
   --seed S         the first seed (default 1); without --seeds and --minutes that one alone
   --minutes M      ends after so long
+  --whole          plays whole datastores, not chunk stores alone
   --jobs J         histories at once (default: one a core)
   --story          tells the story of --seed even if it passes
   --steps 3,7-9    plays these steps of --seed alone, and tells the story
@@ -18,6 +19,9 @@ Usage: cargo xtask sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--story]
 
 /// Seeds of the quick tier.
 const SEEDS_DEFAULT: u64 = 5000;
+
+/// Seeds of the quick tier of whole datastores.
+const WHOLE_SEEDS_DEFAULT: u64 = 1000;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +33,14 @@ pub(crate) struct Flags {
     pub(crate) tells: bool,
     pub(crate) steps: Option<Vec<usize>>,
     pub(crate) stops_at_failure: bool,
+    /// Whether whole datastores are played.
+    pub(crate) whole: bool,
 }
 
 impl Flags {
     pub(crate) fn parse(mut args: lexopt::Parser) -> Result<Self> {
         let (mut seed, mut seeds, mut minutes, mut jobs) = (None, None, None, None);
-        let (mut tells, mut steps, mut stops_at_failure) = (false, None, false);
+        let (mut tells, mut steps, mut stops_at_failure, mut whole) = (false, None, false, false);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("seeds") => seeds = Some(args.value()?.parse::<u64>()?),
@@ -43,6 +49,7 @@ impl Flags {
                 Long("jobs") => jobs = Some(args.value()?.parse::<usize>()?),
                 Long("story") => tells = true,
                 Long("first-failure") => stops_at_failure = true,
+                Long("whole") => whole = true,
                 Long("steps") => steps = Some(numbers(&args.value()?.string()?)?),
                 other => return Err(other.unexpected().into()),
             }
@@ -56,11 +63,12 @@ impl Flags {
             (Some(seeds), ..) => seeds,
             (None, _, Some(_)) => u64::MAX,
             (None, Some(_), None) => 1,
+            (None, None, None) if whole => WHOLE_SEEDS_DEFAULT,
             (None, None, None) => SEEDS_DEFAULT,
         };
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = jobs.filter(|jobs| *jobs > 0).unwrap_or_else(cores);
-        Ok(Self { first: seed.unwrap_or(1), count, limit, jobs, tells, steps, stops_at_failure })
+        Ok(Self { first: seed.unwrap_or(1), count, limit, jobs, tells, steps, stops_at_failure, whole })
     }
 }
 
@@ -104,6 +112,8 @@ mod tests {
         assert_eq!((flags.first, flags.count), (7, 1));
         let flags = parse("").unwrap();
         assert_eq!((flags.first, flags.count, flags.limit), (1, SEEDS_DEFAULT, None));
+        let flags = parse("--whole").unwrap();
+        assert_eq!((flags.count, flags.whole), (WHOLE_SEEDS_DEFAULT, true));
         let flags = parse("--minutes 0.5 --jobs 3").unwrap();
         assert_eq!((flags.count, flags.limit, flags.jobs), (u64::MAX, Some(Duration::from_secs(30)), 3));
         for line in ["--story", "--seeds 0", "--seed 1 --seeds 2 --story", "--minutes -1", "all"] {

@@ -1,12 +1,32 @@
 //! One seed from its first step to its verdict, and the shortest history that still fails.
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::choose::history;
+use crate::choose;
 use crate::chunks::ChunkSets;
 use crate::log::Log;
 use crate::play::Play;
 use crate::step::{Setup, Step};
+
+/// What is simulated: how a seed becomes a history, and how that is played.
+pub(crate) trait Scene: Sync {
+    type Setup;
+    type Step: Debug;
+
+    /// Chooses the setup and the steps of a seed.
+    fn choose(&self, seed: u64) -> (Self::Setup, Vec<Self::Step>);
+
+    /// Plays steps, each with its number.
+    fn play<'a>(
+        &self,
+        setup: &Self::Setup,
+        steps: impl Iterator<Item = (usize, &'a Self::Step)>,
+        log: Log,
+    ) -> Verdict
+    where
+        Self::Step: 'a;
+}
 
 /// How a history ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,24 +40,24 @@ pub(crate) struct Verdict {
 }
 
 /// Plays a seed with all its steps.
-pub(crate) fn play_seed(seed: u64, chunks: &ChunkSets) -> Verdict {
-    let (setup, steps) = history(seed);
-    play(&setup, steps.iter().enumerate(), chunks, Log::default())
+pub(crate) fn play_seed(scene: &impl Scene, seed: u64) -> Verdict {
+    let (setup, steps) = scene.choose(seed);
+    scene.play(&setup, steps.iter().enumerate(), Log::default())
 }
 
 /// Plays some of the steps of a seed and tells the story.
-pub(crate) fn tell(seed: u64, keep: Option<&[usize]>, chunks: &ChunkSets) -> Verdict {
-    let (setup, steps) = history(seed);
+pub(crate) fn tell(scene: &impl Scene, seed: u64, keep: Option<&[usize]>) -> Verdict {
+    let (setup, steps) = scene.choose(seed);
     let kept = steps.iter().enumerate().filter(|(number, _)| keep.is_none_or(|keep| keep.contains(number)));
-    play(&setup, kept, chunks, Log::recording())
+    scene.play(&setup, kept, Log::recording())
 }
 
 /// Returns the numbers of as few steps as still break a promise of the same kind: a loss does not become a leak.
-pub(crate) fn shrink(seed: u64, chunks: &ChunkSets) -> Vec<usize> {
-    let (setup, steps) = history(seed);
+pub(crate) fn shrink(scene: &impl Scene, seed: u64) -> Vec<usize> {
+    let (setup, steps) = scene.choose(seed);
     let broken = |kept: &[usize]| {
         let kept = kept.iter().map(|number| (*number, &steps[*number]));
-        play(&setup, kept, chunks, Log::default()).broken
+        scene.play(&setup, kept, Log::default()).broken
     };
     let mut kept: Vec<usize> = (0..steps.len()).collect();
     let all = broken(&kept);
@@ -63,32 +83,42 @@ pub(crate) fn shrink(seed: u64, chunks: &ChunkSets) -> Vec<usize> {
     }
 }
 
-fn play<'a>(
-    setup: &Setup,
-    steps: impl Iterator<Item = (usize, &'a Step)>,
-    chunks: &ChunkSets,
-    log: Log,
-) -> Verdict {
-    let mut play = Play::new(setup, chunks, log);
-    let played = catch_unwind(AssertUnwindSafe(|| {
-        for (number, step) in steps {
-            play.net.note(|| format!("--- step {number}: {step:?}"));
-            play.take(step);
-            if play.net.has_raced() {
-                return None;
-            }
-            if let Some(broken) = play.broken().or_else(|| play.wrong_belief()) {
-                return Some(broken);
-            }
-        }
-        play.net.note(|| "--- the end".to_owned());
-        play.end().filter(|_| !play.net.has_raced())
-    }));
-    let broken = played.unwrap_or_else(|panic| Some(format!("panic: {}", message(panic.as_ref()))));
-    if let Some(broken) = &broken {
-        play.net.note(|| format!("BROKEN: {broken}"));
+/// A chunk store and its collector.
+impl Scene for ChunkSets {
+    type Setup = Setup;
+    type Step = Step;
+
+    fn choose(&self, seed: u64) -> (Setup, Vec<Step>) {
+        choose::history(seed)
     }
-    Verdict { broken, events: play.events, commits: play.ledger.commits(), story: play.net.story() }
+
+    fn play<'a>(&self, setup: &Setup, steps: impl Iterator<Item = (usize, &'a Step)>, log: Log) -> Verdict {
+        let mut play = Play::new(setup, self, log);
+        let broken = verdict_of(|| {
+            for (number, step) in steps {
+                play.net.note(|| format!("--- step {number}: {step:?}"));
+                play.take(step);
+                if play.net.has_raced() {
+                    return None;
+                }
+                if let Some(broken) = play.broken().or_else(|| play.wrong_belief()) {
+                    return Some(broken);
+                }
+            }
+            play.net.note(|| "--- the end".to_owned());
+            play.end().filter(|_| !play.net.has_raced())
+        });
+        if let Some(broken) = &broken {
+            play.net.note(|| format!("BROKEN: {broken}"));
+        }
+        Verdict { broken, events: play.events, commits: play.ledger.commits(), story: play.net.story() }
+    }
+}
+
+/// Returns what was found broken; a panic is a verdict like others.
+pub(crate) fn verdict_of(played: impl FnOnce() -> Option<String>) -> Option<String> {
+    let played = catch_unwind(AssertUnwindSafe(played));
+    played.unwrap_or_else(|panic| Some(format!("panic: {}", message(panic.as_ref()))))
 }
 
 /// Returns what stands before the colon: the invariant or the rule, as far as one is named.
@@ -109,7 +139,7 @@ mod tests {
     fn a_seed_is_one_history_byte_for_byte() {
         let chunks = ChunkSets::new();
         for seed in 0..30 {
-            let (one, other) = (tell(seed, None, &chunks), tell(seed, None, &ChunkSets::new()));
+            let (one, other) = (tell(&chunks, seed, None), tell(&ChunkSets::new(), seed, None));
             assert!(one.story.len() > 100, "seed {seed}");
             assert_eq!(one, other, "seed {seed}");
         }
@@ -119,8 +149,8 @@ mod tests {
     fn a_history_that_is_not_told_is_the_same() {
         let chunks = ChunkSets::new();
         for seed in 0..30 {
-            let told = tell(seed, None, &chunks);
-            assert_eq!(play_seed(seed, &chunks), Verdict { story: String::new(), ..told }, "seed {seed}");
+            let told = tell(&chunks, seed, None);
+            assert_eq!(play_seed(&chunks, seed), Verdict { story: String::new(), ..told }, "seed {seed}");
         }
     }
 

@@ -6,6 +6,7 @@
 mod campaign;
 mod choose;
 mod chunks;
+mod datastore;
 mod ending;
 mod executor;
 mod flags;
@@ -24,7 +25,9 @@ use std::process::ExitCode;
 
 use crate::campaign::{Campaign, Outcome};
 use crate::chunks::ChunkSets;
+use crate::datastore::Datastores;
 use crate::flags::Flags;
+use crate::history::Scene;
 
 /// Stories told at the end of a campaign; each takes a second or so to shorten.
 const STORIES_MAX: usize = 2;
@@ -37,27 +40,30 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let chunks = ChunkSets::new();
+    if flags.whole { run(&flags, &Datastores::new()) } else { run(&flags, &ChunkSets::new()) }
+}
+
+fn run(flags: &Flags, scene: &impl Scene) -> ExitCode {
     if flags.tells || flags.steps.is_some() {
-        return tell(&flags, &chunks);
+        return tell(flags, scene);
     }
     // A panic is a verdict like others; its message is in there.
     std::panic::set_hook(Box::new(|_| {}));
-    let Flags { first, count, limit, jobs, stops_at_failure, .. } = flags;
-    let outcome = Campaign { first, count, limit, jobs, stops_at_failure }.run(&chunks);
+    let Flags { first, count, limit, jobs, stops_at_failure, .. } = *flags;
+    let outcome = Campaign { first, count, limit, jobs, stops_at_failure }.run(scene);
     for (seed, broken) in &outcome.failures {
         println!("seed {seed}: {broken}");
     }
     let stories = if stops_at_failure { 0 } else { STORIES_MAX };
     for (seed, _) in outcome.failures.iter().take(stories) {
-        tell_shortest(*seed, &chunks);
+        tell_shortest(*seed, flags, scene);
     }
     println!("{}", closing_line(&outcome, jobs));
     if outcome.failures.is_empty() && outcome.seeds > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(flags: &Flags, chunks: &ChunkSets) -> ExitCode {
-    let verdict = history::tell(flags.first, flags.steps.as_deref(), chunks);
+fn tell(flags: &Flags, scene: &impl Scene) -> ExitCode {
+    let verdict = history::tell(scene, flags.first, flags.steps.as_deref());
     print!("{}", verdict.story);
     match verdict.broken {
         None => {
@@ -72,12 +78,13 @@ fn tell(flags: &Flags, chunks: &ChunkSets) -> ExitCode {
 }
 
 /// Tells the shortest story of a failing seed, and how to see it again.
-fn tell_shortest(seed: u64, chunks: &ChunkSets) {
-    let kept = history::shrink(seed, chunks);
-    let verdict = history::tell(seed, Some(&kept), chunks);
+fn tell_shortest(seed: u64, flags: &Flags, scene: &impl Scene) {
+    let kept = history::shrink(scene, seed);
+    let verdict = history::tell(scene, seed, Some(&kept));
+    let whole = if flags.whole { " --whole" } else { "" };
     println!("\nseed {seed}, {} steps:\n{}", kept.len(), verdict.story);
-    println!("to replay: cargo xtask sim --seed {seed} --steps {}", flags::list(&kept));
-    println!("all of it: cargo xtask sim --seed {seed} --story\n");
+    println!("to replay: cargo xtask sim{whole} --seed {seed} --steps {}", flags::list(&kept));
+    println!("all of it: cargo xtask sim{whole} --seed {seed} --story\n");
 }
 
 fn closing_line(outcome: &Outcome, jobs: usize) -> String {

@@ -15,7 +15,7 @@ use crate::ledger::{Kept, Ledger, index_key, manifest_key};
 use crate::local::Calls;
 use crate::log::Log;
 use crate::machine::{Server, step_clock};
-use crate::net::{Kind, Mishap, Moving, Net};
+use crate::net::{Moving, Net, Traits};
 use crate::rng::Rng;
 use crate::step::{Flavour, Hold, Setup, Step};
 use crate::work::{self, Context, Store};
@@ -24,13 +24,13 @@ use crate::work::{self, Context, Store};
 pub(crate) const START: StoreTime = StoreTime::from_unix(1_700_000_000, 0);
 
 /// Servers that take the bucket from each other, and one that has nothing but the bucket.
-const SERVERS: usize = 3;
+pub(crate) const SERVERS: usize = 3;
 
 /// The server of [`Ending::Fresh`](crate::step::Ending::Fresh).
 pub(crate) const FRESH: usize = 2;
 
 /// Far more than any history needs.
-const EVENTS_MAX: u64 = 300_000;
+pub(crate) const EVENTS_MAX: u64 = 300_000;
 
 /// One history while it is played.
 pub(crate) struct Play {
@@ -54,7 +54,10 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(setup: &Setup, sets: &ChunkSets, log: Log) -> Self {
         let backend_clock = Arc::new(ManualClock::at(START));
-        let net = Net::new(Arc::clone(&backend_clock), setup, log);
+        let Setup { page_objects, heeds_conditions, .. } = *setup;
+        // Indexes are modelled here, and have no checksum.
+        let traits = Traits { page_objects, heeds_conditions, cuts_snapshots: false };
+        let net = Net::new(Arc::clone(&backend_clock), traits, log);
         let chunks = if setup.is_mixed { &sets.mixed } else { &sets.plain };
         let calls: Arc<Calls> = Arc::default();
         let servers = (0..SERVERS).map(|number| Server::new(number, &calls)).collect();
@@ -88,8 +91,8 @@ impl Play {
     pub(crate) fn take(&mut self, step: &Step) {
         match step {
             Step::Flow { count, hold, salt } => self.flow(*count, *hold, *salt),
-            Step::Mishap { number, mishap } => self.mishap(*number, *mishap, false),
-            Step::MishapOfDelete { number, mishap } => self.mishap(*number, *mishap, true),
+            Step::Mishap { number, mishap } => self.net.mishap_from(*number, *mishap, false),
+            Step::MishapOfDelete { number, mishap } => self.net.mishap_from(*number, *mishap, true),
             Step::Land(number) => {
                 if let Some(position) = number.checked_rem(self.net.late()) {
                     self.net.land(position);
@@ -208,18 +211,6 @@ impl Play {
         }
     }
 
-    fn mishap(&mut self, number: usize, mishap: Mishap, of_delete: bool) {
-        self.net.moving(&mut self.moving);
-        let fits = |moving: &&Moving| !of_delete || moving.kind == Kind::DeleteChunks;
-        let fitting: Vec<Moving> = self.moving.iter().filter(fits).copied().collect();
-        // The first, from the chosen one on, that this can happen to.
-        for offset in 0..fitting.len() {
-            if self.net.mishap(fitting[(number + offset) % fitting.len()].id, mishap) {
-                return;
-            }
-        }
-    }
-
     /// Lets so many things go on, in the order that `salt` says.
     fn flow(&mut self, count: usize, hold: Hold, salt: u64) {
         let mut rng = Rng::new(salt);
@@ -240,14 +231,7 @@ impl Play {
     /// Lets one thing go on; returns whether there was one.
     fn event(&mut self, hold: Hold, rng: &mut Rng) -> bool {
         self.net.moving(&mut self.moving);
-        self.moving.retain(|moving| match hold {
-            Hold::Deletes => {
-                !(moving.is_arriving && matches!(moving.kind, Kind::DeleteChunks | Kind::Delete))
-            }
-            Hold::ChunkPuts => moving.kind != Kind::PutChunk,
-            Hold::Answers => moving.is_arriving,
-            _ => true,
-        });
+        self.moving.retain(|moving| hold.lets_go(moving));
         self.calls.waiting(&mut self.waiting);
         if hold == Hold::Calls {
             self.waiting.clear();

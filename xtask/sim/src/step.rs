@@ -5,7 +5,7 @@
 
 use coldkeep_chunk_store::SyncLevel;
 
-use crate::net::Mishap;
+use crate::net::{Kind, Mishap, Moving};
 use crate::work::{RunPlan, WritePlan};
 
 /// What holds for a whole history.
@@ -63,6 +63,20 @@ pub(crate) enum Hold {
     Run,
     Writers,
     Calls,
+}
+
+impl Hold {
+    /// Returns whether a request may go on.
+    pub(crate) fn lets_go(self, moving: &Moving) -> bool {
+        match self {
+            Self::Deletes => {
+                !(moving.is_arriving && matches!(moving.kind, Kind::DeleteChunks | Kind::Delete))
+            }
+            Self::ChunkPuts => moving.kind != Kind::PutChunk,
+            Self::Answers => moving.is_arriving,
+            Self::Nothing | Self::Run | Self::Writers | Self::Calls => true,
+        }
+    }
 }
 
 /// What happens next. Numbers choose among what there is.

@@ -60,7 +60,7 @@ macro_rules! answer {
 
 impl ObjectBackend for SimBackend {
     async fn put(&self, put: Put) -> Result<Answer<PutOutcome>, BackendError> {
-        let condition = if self.net.heeds_conditions { put.condition } else { PutCondition::Always };
+        let condition = if self.net.heeds_conditions() { put.condition } else { PutCondition::Always };
         let put = Put { condition, ..put };
         let sent = self.send(|_| Op::Put(put.clone())).await?;
         let (answer, is_unclear) = answer!(sent, Put);
@@ -69,7 +69,7 @@ impl ObjectBackend for SimBackend {
 
     async fn put_new(&self, key: &ObjectKey, content: Bytes) -> Result<Answer<PutNew>, BackendError> {
         let put = |attempt| {
-            let is_plain = attempt + 1 == ATTEMPTS || !self.net.heeds_conditions;
+            let is_plain = attempt + 1 == ATTEMPTS || !self.net.heeds_conditions();
             let condition = if is_plain { PutCondition::Always } else { PutCondition::IfAbsent };
             Op::Put(Put { key: key.clone(), content: content.clone(), condition, validity: None })
         };

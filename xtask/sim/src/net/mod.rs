@@ -18,7 +18,6 @@ pub(crate) use op::{Kind, Op, Reply};
 use crate::chunks::{Chunks, Need, Stored};
 use crate::executor::Process;
 use crate::log::Log;
-use crate::step::Setup;
 
 type RequestId = u64;
 
@@ -70,8 +69,17 @@ pub(crate) struct Net {
     state: Mutex<State>,
     bucket: MemoryBackend,
     clock: Arc<ManualClock>,
+    traits: Traits,
+}
+
+/// What holds for the bucket and the way there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traits {
+    pub(crate) page_objects: usize,
     /// Whether the server heeds conditions. If it does not, puts that bear one overwrite.
-    heeds_conditions: bool,
+    pub(crate) heeds_conditions: bool,
+    /// Whether bodies of the objects of snapshots may come back cut, too.
+    pub(crate) cuts_snapshots: bool,
 }
 
 #[derive(Default)]
@@ -113,11 +121,10 @@ pub(crate) struct Moving {
 }
 
 impl Net {
-    pub(crate) fn new(clock: Arc<ManualClock>, setup: &Setup, log: Log) -> Arc<Self> {
-        let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(setup.page_objects);
-        let heeds_conditions = setup.heeds_conditions;
+    pub(crate) fn new(clock: Arc<ManualClock>, traits: Traits, log: Log) -> Arc<Self> {
+        let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(traits.page_objects);
         let state = Mutex::new(State { log, ..State::default() });
-        Arc::new(Self { state, bucket, clock, heeds_conditions })
+        Arc::new(Self { state, bucket, clock, traits })
     }
 
     pub(crate) fn bucket(&self) -> &MemoryBackend {
@@ -142,7 +149,7 @@ impl Net {
 
     /// Returns whether the server heeds conditions.
     pub(crate) fn heeds_conditions(&self) -> bool {
-        self.heeds_conditions
+        self.traits.heeds_conditions
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,7 +186,7 @@ impl Net {
 
     /// Returns what may be asked for where somebody needs this.
     pub(crate) fn excused(&self, chunks: &Chunks, need: Need) -> Need {
-        let is_stray = !self.heeds_conditions && self.lock().strays.contains(chunks.key(need.number));
+        let is_stray = !self.traits.heeds_conditions && self.lock().strays.contains(chunks.key(need.number));
         Need { is_honest: need.is_honest && !is_stray, ..need }
     }
 
@@ -228,8 +235,21 @@ impl Net {
         }
     }
 
+    /// Has something go wrong with the first request, from the one of that number on, that it can happen to; among all, or among
+    /// deletes of chunks.
+    pub(crate) fn mishap_from(&self, number: usize, mishap: Mishap, of_delete: bool) {
+        let mut moving = Vec::new();
+        self.moving(&mut moving);
+        moving.retain(|moving| !of_delete || moving.kind == Kind::DeleteChunks);
+        for offset in 0..moving.len() {
+            if self.mishap(moving[(number + offset) % moving.len()].id, mishap) {
+                return;
+            }
+        }
+    }
+
     /// Has something go wrong with a request; returns whether that can happen to it.
-    pub(crate) fn mishap(&self, id: RequestId, mishap: Mishap) -> bool {
+    fn mishap(&self, id: RequestId, mishap: Mishap) -> bool {
         let mut state = self.lock();
         let Some(request) = state.requests.get(&id) else { return false };
         let (op, process) = (request.op.clone(), request.process);
@@ -245,7 +265,8 @@ impl Net {
             return true;
         }
         let Stage::Arriving { truncates, refuses, waker } = &mut request.stage else { return false };
-        if !op.can_meet(mishap) || (mishap == Mishap::Truncate && was_cut) {
+        let is_spared = op.is_of_snapshot() && !self.traits.cuts_snapshots;
+        if !op.can_meet(mishap) || (mishap == Mishap::Truncate && (was_cut || is_spared)) {
             return false;
         }
         match mishap {
@@ -313,13 +334,13 @@ impl Net {
 
     /// Notes a claim that may have landed on somebody else's chunk.
     fn note_stray(&self, state: &mut State, op: &Op) {
-        if !self.heeds_conditions && op.is_put_of(ChunkClass::Encrypted) {
+        if !self.traits.heeds_conditions && op.is_put_of(ChunkClass::Encrypted) {
             state.strays.insert(op.key().to_owned());
         }
     }
 
     fn take_effect(&self, state: &mut State, process: Process, op: &Op, refuses: u64) -> Attempt {
-        let applied = op::apply(&self.bucket, op, refuses, self.heeds_conditions);
+        let applied = op::apply(&self.bucket, op, refuses, self.traits.heeds_conditions);
         if !op::is_empty_list(op, &applied) {
             state.log.note(|| format!("{process}: {op} -> {}", op::outcome(&applied)));
         }
@@ -349,7 +370,7 @@ impl Net {
     fn note_token(&self, state: &mut State, process: Process) {
         let is_blind = state.read_tokens.get(&process) != Some(&state.tokens);
         let is_others = state.owner.is_some_and(|owner| owner != process);
-        if !self.heeds_conditions && is_blind && is_others {
+        if !self.traits.heeds_conditions && is_blind && is_others {
             state.log.note(|| format!("{process} writes over a token that it has not seen"));
             state.has_raced = true;
         }

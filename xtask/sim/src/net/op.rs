@@ -69,10 +69,6 @@ pub(super) fn is_chunk(key: &str) -> bool {
     key.starts_with(".chunks/")
 }
 
-fn is_of_snapshot(key: &str) -> bool {
-    key.starts_with(".cnt/")
-}
-
 impl Op {
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -116,6 +112,11 @@ impl Op {
         matches!(self, Self::Get(key) if key.as_str() == GENERATION)
     }
 
+    /// Returns whether it is about an object of a snapshot or of a group.
+    pub(super) fn is_of_snapshot(&self) -> bool {
+        self.key().starts_with(".cnt/")
+    }
+
     /// Returns whether it puts a chunk of this class.
     pub(super) fn is_put_of(&self, class: ChunkClass) -> bool {
         let Self::Put(put) = self else { return false };
@@ -129,8 +130,7 @@ impl Op {
             Mishap::Late | Mishap::Fail { has_effect: true } => self.kind().is_write(),
             Mishap::Conflict => matches!(self, Self::Put(put) if put.condition != PutCondition::Always),
             Mishap::RefuseKeys(_) => matches!(self, Self::Delete(..)),
-            // Indexes are modelled here, and have no checksum.
-            Mishap::Truncate => matches!(self, Self::Get(key) if !is_of_snapshot(key.as_str())),
+            Mishap::Truncate => matches!(self, Self::Get(_)),
             Mishap::Lose | Mishap::Throttle | Mishap::Fail { has_effect: false } => true,
         }
     }
