@@ -56,8 +56,12 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     for rule in &rules {
         let name = format!("{} off, simulated", rule.name);
         match sim::expected(rule.name) {
-            Expected::Within(seeds) => report.counted(&name, || bench.simulation_fails(rule, seeds)),
+            Expected::Within(seeds) => report.counted(&name, || bench.simulation_fails(rule, seeds, &[])),
             Expected::Not(why) => report.skip(&name, why),
+        }
+        if let Some(seeds) = sim::expected_whole(rule.name) {
+            let name = format!("{} off, whole datastores simulated", rule.name);
+            report.counted(&name, || bench.simulation_fails(rule, seeds, &["--whole"]));
         }
     }
     Ok(())
@@ -125,10 +129,11 @@ impl Bench<'_> {
     }
 
     /// Plays seeds without the rule, one of which must fail; says which.
-    fn simulation_fails(&self, rule: &Rule, seeds: u64) -> Result<String> {
+    fn simulation_fails(&self, rule: &Rule, seeds: u64, flags: &[&str]) -> Result<String> {
         let program = self.folder.join("release").join(simulation::PACKAGE);
         let args = ["--seeds", &seeds.to_string(), "--first-failure"];
-        let played = simulation::play(Command::new(program).env("COLDKEEP_OFF", rule.name).args(args))?;
+        let mut command = Command::new(program);
+        let played = simulation::play(command.env("COLDKEEP_OFF", rule.name).args(args).args(flags))?;
         if played.ok {
             bail!("not caught within {seeds} seeds");
         }
@@ -188,6 +193,7 @@ mod tests {
     fn the_simulation_is_expected_to_do_something_about_each_rule() {
         let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
         assert_eq!(sim::TABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+        assert!(sim::WHOLE.iter().all(|(name, _)| names.contains(name)));
     }
 
     #[test]
