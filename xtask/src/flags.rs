@@ -15,7 +15,8 @@ Usage: cargo xtask VERB
 
   test                              unit, integration and documentation tests of every crate
   check                             formatting, clippy, docs, features, MSRV, licences, packaging
-  mutants [RULE…]                   switches each rule off; its hazard tests and the simulation must notice
+  mutants [--quick] [RULE…]         switches each rule off; its hazard tests and the simulation must notice; --quick
+                                    leaves out the simulation where it needs minutes
   matrix [--tier quick|full] [--server NAME] [--stress SECONDS]
                                     the suites on every storage backend of the tier (default quick), or on NAME;
                                     writers of the stress scenario write for SECONDS (default 5)
@@ -76,6 +77,8 @@ pub(crate) enum Verb {
 pub(crate) struct MutantsFlags {
     /// Only these rules (`r2`); empty means all.
     pub(crate) rules: Vec<String>,
+    /// Whether rules are passed over of which the simulation needs minutes.
+    pub(crate) is_quick: bool,
 }
 
 /// Flags of `sim`: they are handed to the simulation as they are; it validates them.
@@ -194,14 +197,15 @@ fn end(args: &mut lexopt::Parser) -> Result<()> {
 }
 
 fn mutants(args: &mut lexopt::Parser) -> Result<MutantsFlags> {
-    let mut rules = Vec::new();
+    let (mut rules, mut is_quick) = (Vec::new(), false);
     while let Some(arg) = args.next()? {
         match arg {
+            Long("quick") => is_quick = true,
             Value(rule) => rules.push(rule.string()?.to_lowercase()),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(MutantsFlags { rules })
+    Ok(MutantsFlags { rules, is_quick })
 }
 
 fn model(args: &mut lexopt::Parser) -> Result<ModelFlags> {
@@ -310,7 +314,11 @@ mod tests {
         assert_eq!(parse("test").unwrap(), Verb::Test);
         assert_eq!(
             parse("mutants R2 r13").unwrap(),
-            Verb::Mutants(MutantsFlags { rules: vec!["r2".to_owned(), "r13".to_owned()] })
+            Verb::Mutants(MutantsFlags { rules: vec!["r2".to_owned(), "r13".to_owned()], is_quick: false })
+        );
+        assert_eq!(
+            parse("mutants --quick").unwrap(),
+            Verb::Mutants(MutantsFlags { rules: Vec::new(), is_quick: true })
         );
         assert_eq!(
             parse("matrix --server moto").unwrap(),

@@ -28,6 +28,9 @@ use sim::Expected;
 /// No hazard test takes longer; a mutant that hangs is not caught in a way that a reader of the report could tell from a slow machine.
 const TEST_LIMIT: Duration = Duration::from_mins(5);
 
+/// Most seeds of a rule in the quick tier; about four minutes on two cores, if they are all played.
+const QUICK_SEEDS_MAX: u64 = 300_000;
+
 /// Runs the hazard tests with and without each rule.
 pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Report) -> Result<()> {
     let rules: Vec<&Rule> = RULES
@@ -56,6 +59,9 @@ pub(crate) fn run(workspace: &Workspace, flags: &MutantsFlags, report: &mut Repo
     for rule in &rules {
         let name = format!("{} off, simulated", rule.name);
         match sim::expected(rule.name) {
+            Expected::Within(seeds) if flags.is_quick && seeds > QUICK_SEEDS_MAX => {
+                report.skip(&name, "it takes more seeds than the quick tier has");
+            }
             Expected::Within(seeds) => report.counted(&name, || bench.simulation_fails(rule, seeds, &[])),
             Expected::Not(why) => report.skip(&name, why),
         }
