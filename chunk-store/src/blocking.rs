@@ -1,7 +1,7 @@
 //! Work that blocks: on the runtime's blocking threads, never on an async one.
 //!
-//! All file work of this crate and of those above it goes through here, so that a test can have it done in place, where the order
-//! of everything is its own choice ([`testing::InPlace`](crate::testing::InPlace), feature `testing`).
+//! The file work of this crate goes through here, and so does that of datastores, but for verification. A test can have it done in place,
+//! where the order of everything is its own choice (`testing::InPlace`, feature `testing`).
 
 /// Runs blocking work on the runtime's blocking threads; `None` if the runtime is shutting down. Needs a tokio runtime.
 ///
@@ -22,12 +22,15 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     }
 }
 
-/// Runs blocking work, for which nobody waits, on the blocking threads of a runtime.
-pub fn begin(runtime: &tokio::runtime::Handle, work: impl FnOnce() + Send + 'static) {
+/// Runs blocking work for which nobody waits: on the blocking threads of the runtime that is current, or, where there is none, at once.
+pub fn begin(work: impl FnOnce() + Send + 'static) {
     #[cfg(any(test, feature = "testing"))]
     if let Some(place) = crate::testing::place_of_work() {
         let _ = place.run(work);
         return;
     }
-    drop(runtime.spawn_blocking(work));
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
 }

@@ -1,11 +1,14 @@
 //! Chunks whose content was checked before they count (R2).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::blob::{
-    BLOB_ENCODED_BYTES_MAX, Blob, BlobError, BlobKind, CHUNK_BYTES_MAX, ChunkClass, PlainReader,
+    BLOB_ENCODED_BYTES_MAX, Blob, BlobError, BlobKind, CHUNK_BYTES_MAX, ChunkClass, decompress,
+    decompress_unambiguous,
 };
-use crate::digest::{Digest, DigestBuilder};
+use crate::digest::Digest;
 
 /// A chunk as it may be stored: a plain one was decoded and its digest and length are right, an encrypted one has the
 /// right shape. Its CRC is right in both cases.
@@ -66,7 +69,7 @@ pub enum CheckError {
 impl CheckedChunk {
     /// Checks an uploaded chunk against its announced digest and length.
     ///
-    /// A plain chunk is decoded piece by piece; digest and length must be right. The CRC that its writer put in is
+    /// A plain chunk is decoded, in which there must be no choice; digest and length must be right. The CRC that its writer put in is
     /// ignored and made right (spec `formats.md` §2.2). Of an encrypted chunk only the shape can be checked, and the
     /// CRC if its writer did not leave it out.
     ///
@@ -107,7 +110,8 @@ fn check_content(blob: &Blob, digest: Digest, plain_len: Option<u64>) -> Result<
     let payload_len = blob.payload().len() as u64;
     match blob.kind().class() {
         ChunkClass::Plain => {
-            let (got, len) = digest_of(blob).map_err(failed)?;
+            let data = data_of(blob, plain_len.is_some()).map_err(failed)?;
+            let (got, len) = (Digest::of(&data), data.len() as u64);
             if got != digest {
                 return Err(CheckError::Digest { digest, got });
             }
@@ -146,16 +150,15 @@ pub(crate) fn check_stored(blob: &Blob, digest: Digest) -> Result<(), CheckError
     check_content(blob, digest, None)
 }
 
-/// Computes digest and length of a plain chunk's data without holding all of it.
-fn digest_of(blob: &Blob) -> Result<(Digest, u64), BlobError> {
-    let reader = if blob.kind().is_compressed() {
-        PlainReader::frames(blob.payload())?
-    } else {
-        PlainReader::raw(blob.payload())
-    };
-    let mut builder = DigestBuilder::new();
-    let len = reader.for_each(CHUNK_BYTES_MAX as u64, |piece| builder.update(piece))?;
-    Ok((builder.finish(), len))
+/// Returns a plain chunk's data; of an upload only if every decoder finds the same.
+fn data_of(blob: &Blob, is_upload: bool) -> Result<Cow<'_, [u8]>, BlobError> {
+    let payload = blob.payload();
+    match (blob.kind().is_compressed(), is_upload) {
+        (false, _) if payload.len() > CHUNK_BYTES_MAX => Err(BlobError::TooLarge { max: CHUNK_BYTES_MAX }),
+        (false, _) => Ok(Cow::Borrowed(payload)),
+        (true, true) => decompress_unambiguous(payload, CHUNK_BYTES_MAX).map(Cow::Owned),
+        (true, false) => decompress(payload, CHUNK_BYTES_MAX).map(Cow::Owned),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod zstd;
 use bytes::{Bytes, BytesMut};
 
 pub use self::crypt::{CryptKey, IV_BYTES};
-pub(crate) use self::zstd::PlainReader;
+pub(crate) use self::zstd::{decompress, decompress_unambiguous};
 
 /// Most plain bytes in one chunk: 16 MiB (spec `formats.md` §2.4).
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;

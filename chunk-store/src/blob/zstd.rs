@@ -38,30 +38,69 @@ pub(super) fn compress_behind_header(
 }
 
 /// Decompresses any number of frames to at most `max_len` bytes.
-pub(super) fn decompress(frames: &[u8], max_len: usize) -> Result<Vec<u8>, BlobError> {
-    let declared = zstd::zstd_safe::get_frame_content_size(frames).ok().flatten();
-    let declared = declared.and_then(|len| usize::try_from(len).ok());
-    if let Some(len) = declared.filter(|len| *len <= max_len && !asks_for_too_large_a_window(frames)) {
-        // One frame of known length is the usual case and needs no window and no copy out of it.
-        let mut data = Vec::with_capacity(len);
-        let mut decompressor = zstd::bulk::Decompressor::new().map_err(BlobError::Decompress)?;
-        if decompressor.decompress_to_buffer(frames, &mut data).is_ok() {
-            return Ok(data);
-        }
+pub(crate) fn decompress(frames: &[u8], max_len: usize) -> Result<Vec<u8>, BlobError> {
+    match as_declared(frames, max_len) {
+        Some(data) => Ok(data),
+        None => in_pieces(frames, max_len),
     }
-    // In the pieces in which an upload is checked: of malformed frames libzstd takes more the less room it is given.
-    let mut data = Vec::new();
-    PlainReader::frames(frames)?.for_each(max_len as u64, |piece| data.extend_from_slice(piece))?;
+}
+
+/// Does the same, if everybody who decodes these frames gets the same, piece by piece or all at once.
+///
+/// A match that reaches beyond its frame's window is malformed (RFC 8878, 3.1.1.1.2), but libzstd does not refuse it: decoding all at
+/// once finds what was meant, and decoding through a window what stands there by then. A hostile writer could so have one content
+/// checked and another one restored, of a chunk that others rely on (R2).
+pub(crate) fn decompress_unambiguous(frames: &[u8], max_len: usize) -> Result<Vec<u8>, BlobError> {
+    let (data, is_same) = if let Some(data) = as_declared(frames, max_len) {
+        let is_same = is_one_segment(frames) || is_same_in_pieces(frames, &data)?;
+        (data, is_same)
+    } else {
+        let data = in_pieces(frames, max_len)?;
+        let is_same = at_once(frames, data.len()).is_ok_and(|other| other == data);
+        (data, is_same)
+    };
+    if is_same {
+        Ok(data)
+    } else {
+        Err(BlobError::Decompress(io::Error::other("it can be decoded in two ways")))
+    }
+}
+
+/// Decompresses one frame that says how long its data is: the usual case, which needs no window and no copy out of it.
+fn as_declared(frames: &[u8], max_len: usize) -> Option<Vec<u8>> {
+    let declared = zstd::zstd_safe::get_frame_content_size(frames).ok().flatten()?;
+    let len = usize::try_from(declared).ok().filter(|len| *len <= max_len)?;
+    at_once(frames, len).ok()
+}
+
+fn at_once(frames: &[u8], len: usize) -> io::Result<Vec<u8>> {
+    let mut data = Vec::with_capacity(len);
+    zstd::bulk::Decompressor::new()?.decompress_to_buffer(frames, &mut data)?;
     Ok(data)
 }
 
-/// Whether the first frame is one that the stream decoder refuses for its window; the bulk decoder needs none and takes it.
-/// The byte behind the frame header's descriptor is the window's, unless the data is one segment (RFC 8878, 3.1.1.1).
-fn asks_for_too_large_a_window(frames: &[u8]) -> bool {
-    const SINGLE_SEGMENT: u8 = 1 << 5;
-    const LARGEST: u8 = (WINDOW_LOG_MAX as u8 - 10) << 3;
-    matches!(frames, [_, _, _, _, descriptor, window, ..] if descriptor & SINGLE_SEGMENT == 0 && *window > LARGEST)
+fn in_pieces(frames: &[u8], max_len: usize) -> Result<Vec<u8>, BlobError> {
+    let mut data = Vec::new();
+    Frames::new(frames)?.for_each(max_len, |piece| data.extend_from_slice(piece))?;
+    Ok(data)
 }
+
+fn is_same_in_pieces(frames: &[u8], data: &[u8]) -> Result<bool, BlobError> {
+    let mut rest = Some(data);
+    Frames::new(frames)?
+        .for_each(data.len(), |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
+    Ok(rest.is_some_and(<[u8]>::is_empty))
+}
+
+/// Tells whether there is one frame whose window is all of its data.
+fn is_one_segment(frames: &[u8]) -> bool {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    let has_it = matches!(frames, [_, _, _, _, descriptor, ..] if descriptor & SINGLE_SEGMENT != 0);
+    has_it && zstd::zstd_safe::find_frame_compressed_size(frames) == Ok(frames.len())
+}
+
+/// Large enough to be fast, small enough to stay in the cache.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// Decompresses frames piece by piece.
 struct Frames<'a>(zstd::stream::read::Decoder<'static, io::BufReader<&'a [u8]>>);
@@ -76,59 +115,22 @@ impl<'a> Frames<'a> {
         decoder.window_log_max(WINDOW_LOG_MAX).map_err(BlobError::Decompress)?;
         Ok(Self(decoder))
     }
-}
 
-impl Read for Frames<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-/// Hands out the plain data of an unencrypted payload in pieces, so that checking a chunk needs no second buffer of
-/// its size.
-pub(crate) struct PlainReader<'a>(Source<'a>);
-
-enum Source<'a> {
-    Raw(&'a [u8]),
-    Frames(Frames<'a>),
-}
-
-/// Large enough to keep the hash busy, small enough to stay in the cache.
-const PIECE_BYTES: usize = 128 << 10;
-
-impl<'a> PlainReader<'a> {
-    pub(crate) fn raw(payload: &'a [u8]) -> Self {
-        Self(Source::Raw(payload))
-    }
-
-    pub(crate) fn frames(payload: &'a [u8]) -> Result<Self, BlobError> {
-        Frames::new(payload).map(|frames| Self(Source::Frames(frames)))
-    }
-
-    /// Calls `take` with each piece; stops with an error once more than `max_len` bytes came out.
-    pub(crate) fn for_each(self, max_len: u64, mut take: impl FnMut(&[u8])) -> Result<u64, BlobError> {
-        let too_large = BlobError::TooLarge { max: max_len as usize };
-        match self.0 {
-            Source::Raw(data) if data.len() as u64 > max_len => Err(too_large),
-            Source::Raw(data) => {
-                take(data);
-                Ok(data.len() as u64)
+    /// Calls `take` with each piece; stops with an error once more than `max_len` bytes came out. Pieces are of one size whatever the
+    /// limit: of malformed frames libzstd takes more the less room it is given.
+    fn for_each(mut self, max_len: usize, mut take: impl FnMut(&[u8])) -> Result<(), BlobError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut len = 0;
+        loop {
+            let count = self.0.read(&mut piece).map_err(BlobError::Decompress)?;
+            if count == 0 {
+                return Ok(());
             }
-            Source::Frames(mut frames) => {
-                let mut piece = vec![0; PIECE_BYTES];
-                let mut len = 0;
-                loop {
-                    let count = frames.read(&mut piece).map_err(BlobError::Decompress)?;
-                    if count == 0 {
-                        return Ok(len);
-                    }
-                    len += count as u64;
-                    if len > max_len {
-                        return Err(too_large);
-                    }
-                    take(&piece[..count]);
-                }
+            len += count;
+            if len > max_len {
+                return Err(BlobError::TooLarge { max: max_len });
             }
+            take(&piece[..count]);
         }
     }
 }
