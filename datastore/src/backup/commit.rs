@@ -229,6 +229,6 @@ impl Drop for Inner {
             // Nobody is left to tell here either; if it fails, the next open shows the snapshot, which is whole.
             drop(runtime.spawn(async move { drop(paths.give_up(&request).await) }));
         }
-        blocking::begin(&runtime, remove);
+        blocking::begin(remove);
     }
 }

@@ -10,7 +10,7 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathClaim, PathError};
 use super::{BackupRequest, BeginError};
 use crate::mirror::{ContentKey, list_folder};
 use crate::name::ArchiveName;
-use crate::tree::{Layout, TreeError};
+use crate::tree::{Layout, TreeError, parse_owner};
 
 /// The claims of a session; they end with it.
 #[derive(Debug)]
@@ -34,9 +34,13 @@ impl SessionPaths {
     pub(super) async fn begin(
         bucket: &Arc<BucketStore>,
         layout: &Layout,
-        BackupRequest { ns, snapshot, .. }: &BackupRequest,
+        request: &BackupRequest,
         group_is_empty: bool,
     ) -> Result<Self, BeginError> {
+        let BackupRequest { ns, snapshot, .. } = request;
+        if group_is_empty {
+            check_owner(bucket, layout, request).await?;
+        }
         let path = layout.key(&layout.snapshot(ns, snapshot));
         let claim = bucket.claim(path.as_str()).await?;
         let left = list_folder(bucket, &path).await?;
@@ -128,6 +132,31 @@ impl SessionPaths {
         self.end().await;
         Ok(taken_back?)
     }
+}
+
+/// Refuses a group that is new on the disk and somebody else's in the bucket: a snapshot of theirs may be there, or on its way, that
+/// nobody was told of, and the next open shows it.
+async fn check_owner(
+    bucket: &BucketStore,
+    layout: &Layout,
+    BackupRequest { ns, snapshot, caller, .. }: &BackupRequest,
+) -> Result<(), BeginError> {
+    let group = &snapshot.group;
+    let folder = layout.key(&layout.group(ns, group));
+    // Asked before the listing: a manifest that arrives in between is in there.
+    let may_land = !bucket.is_path_free(folder.as_str());
+    let found = list_folder(bucket, &folder).await?;
+    let has_snapshot = found.iter().filter_map(ContentKey::parse).any(|key| key.is_manifest());
+    let owner = layout.key(&layout.owner(ns, group));
+    if !(may_land || has_snapshot) || !found.contains(&owner) {
+        return Ok(());
+    }
+    let Some((_, content)) = bucket.read_object(&owner).await? else { return Ok(()) };
+    let owner = parse_owner(group, &content)?;
+    if owner.is_owned_by(caller) {
+        return Ok(());
+    }
+    Err(BeginError::NotOwner { group: group.clone(), owner: owner.into(), caller: caller.clone().into() })
 }
 
 /// Deletes an object, unless that is for later, or for another server.

@@ -33,7 +33,7 @@ impl Parts {
         prepare: impl FnOnce(&Tree) -> Result<(G, Change), TreeError> + Send + 'static,
     ) -> Result<(), TreeError> {
         detached(async move {
-            let turn = self.tree.turns.wait(&path).await;
+            let turn = self.tree.turns.wait(&self.tree.layout.key(&path)).await;
             let (held, change) = self.blocking(prepare).await?;
             self.mirror(&path, &change).await?;
             self.blocking(move |_| change.carry_out()).await?;

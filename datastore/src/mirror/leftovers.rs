@@ -84,7 +84,8 @@ impl Cleared {
 
 impl Parts {
     /// Removes from the disk what sessions and removals that did not end left behind, but for what somebody holds. The
-    /// bucket, if there is one, is left alone.
+    /// bucket, if there is one, is left alone. So are groups without snapshots on a filesystem: stock servers before 3.4 leave
+    /// them on purpose (spec `formats.md` §10).
     ///
     /// What goes: hidden folders of unfinished removals, and folders that are called like a snapshot, have no manifest,
     /// are not protected, were not changed in `recent` time and lie in a group with a readable owner. When in doubt data is

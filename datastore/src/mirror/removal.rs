@@ -156,7 +156,8 @@ impl Parts {
         group: &GroupName,
     ) -> Result<bool, TreeError> {
         // Notes need no lock of the group; those that come now find it gone.
-        let _turn = self.tree.turns.wait(&self.tree.layout.group_notes(ns, group)).await;
+        let notes = self.tree.layout.key(&self.tree.layout.group_notes(ns, group));
+        let _turn = self.tree.turns.wait(&notes).await;
         let place = (ns.clone(), group.clone());
         if !self.blocking(move |tree| tree::is_group_empty(&tree.layout, &place.0, &place.1)).await? {
             return Ok(false);

@@ -58,9 +58,11 @@ impl Parts {
         }
         let is_group_file =
             |key: &ObjectKey| ContentKey::parse(key).is_some_and(|key| matches!(key.place, Place::Group(_)));
+        // A manifest that is still on its way makes a whole snapshot, which has to have an owner. Asked before the listing: one
+        // that arrives in between is in there.
+        let is_free = bucket.is_path_free(folder.as_str());
         let left = list_folder(bucket, &folder).await?;
-        // A manifest that is still on its way makes a whole snapshot, which has to have an owner.
-        Ok(left.iter().all(is_group_file) && bucket.is_path_free(folder.as_str()))
+        Ok(is_free && left.iter().all(is_group_file))
     }
 
     /// Deletes the objects of snapshots without manifest, and owner and notes of groups that have no snapshots at all, which a
@@ -86,8 +88,8 @@ impl Parts {
                 return cleared;
             }
         };
-        if !empty.is_empty() || (!found.is_empty() && !bucket.knows_all_claims()) {
-            // The backend's date may say by now that it does, and that nothing in a group is closed any more.
+        if !(found.is_empty() && empty.is_empty()) {
+            // The backend's date may say by now that all claims are known, and that nothing in a group is closed any more.
             let settled = bucket.settle_expired().await;
             cleared.errors.extend(settled.err().map(|error| PathError::from(error).into()));
         }

@@ -24,6 +24,7 @@ impl Plan {
         let mut plan = Self::default();
         let mut ours = Vec::new();
         let mut finished: BTreeSet<(Namespace, SnapshotName)> = BTreeSet::new();
+        let mut groups = BTreeSet::new();
         let mut all = BTreeSet::new();
         for object in objects {
             let Some(key) = ContentKey::parse(&object.key) else {
@@ -34,6 +35,7 @@ impl Plan {
                 all.insert((ns.clone(), snapshot.clone()));
                 if key.is_manifest() {
                     finished.insert((ns.clone(), snapshot.clone()));
+                    groups.insert((ns.clone(), snapshot.group.clone()));
                 }
             }
             ours.push((key, object));
@@ -45,6 +47,8 @@ impl Plan {
                 Place::Namespace => {
                     plan.folders.extend(path.parent().map(Into::into));
                 }
+                // A group without snapshots is what a removal or a failed session left; it would bring back its namespace, too.
+                Place::Group(group) if !groups.contains(&(key.ns.clone(), group.clone())) => {}
                 // Only what has a manifest in the bucket is a snapshot.
                 Place::Snapshot(snapshot) if !finished.contains(&(key.ns.clone(), snapshot.clone())) => {}
                 Place::Group(_) | Place::Snapshot(_) => {
@@ -79,6 +83,9 @@ mod tests {
             object("vm/1/2026-01-02T00:00:00Z/index.json.blob"),
             object("vm/1/else"),
             object("vm/1/owner"),
+            object("ns/b/vm/1/owner"),
+            object("vm/2/2026-01-02T00:00:00Z/a.fidx"),
+            object("vm/2/notes"),
         ];
         let plan = Plan::of(&objects);
         let files: Vec<_> = plan.files.keys().map(|path| path.to_str().unwrap()).collect();
@@ -86,6 +93,6 @@ mod tests {
         let expected = [format!("{second}/a.fidx"), format!("{second}/index.json.blob"), "vm/1/owner".into()];
         assert_eq!(files, expected);
         assert_eq!(plan.folders, BTreeSet::from(["ns/a".into()]));
-        assert_eq!((plan.unfinished, plan.skipped.len()), (1, 1));
+        assert_eq!((plan.unfinished, plan.skipped.len()), (2, 1));
     }
 }

@@ -161,8 +161,8 @@ mod tests {
     fn what_an_earlier_attempt_left_stays_as_far_as_it_is_wanted() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path().to_owned());
-        let object = coldkeep_chunk_store::backend::ObjectInfo {
-            key: coldkeep_chunk_store::backend::ObjectKey::new(".cnt/vm/1/owner").unwrap(),
+        let object = |key: &str| coldkeep_chunk_store::backend::ObjectInfo {
+            key: coldkeep_chunk_store::backend::ObjectKey::new(format!(".cnt/vm/1/{key}")).unwrap(),
             len: 3,
             etag: coldkeep_chunk_store::backend::ETag("x".into()),
             modified_at: coldkeep_chunk_store::StoreTime::EPOCH,
@@ -170,7 +170,8 @@ mod tests {
         for file in ["vm/1/owner", "vm/1/notes", "ct/2/owner"] {
             write(&fresh(&layout).join(file), "new");
         }
-        prepare(&layout, &Plan::of(&[object])).unwrap();
+        let wanted = [object("2026-01-01T00:00:00Z/index.json.blob"), object("owner")];
+        prepare(&layout, &Plan::of(&wanted)).unwrap();
         assert!(fresh(&layout).join("vm/1/owner").exists());
         assert!(!fresh(&layout).join("vm/1/notes").exists() && !fresh(&layout).join("ct/2").exists());
         assert!(Layout::TOPS.iter().all(|top| fresh(&layout).join(top).is_dir()));

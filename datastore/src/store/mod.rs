@@ -91,7 +91,8 @@ impl Datastore {
 
     /// Removes what sessions that never committed left: snapshots without manifest whose session has ended and whose
     /// requests, in a bucket, can no longer take effect; on a filesystem only those that were last changed before `cutoff`.
-    /// Also what removals that did not end left: on the disk, and of groups in a bucket. Ends before the next snapshot once `is_cancelled` says so.
+    /// Also what removals that did not end left on the disk, and in a bucket owner and notes of groups without snapshots. Ends
+    /// before the next snapshot once `is_cancelled` says so.
     ///
     /// # Errors
     /// [`TreeError::Bucket`] if the bucket cannot be listed; what keeps single snapshots from being cleared is in the

@@ -157,8 +157,8 @@ impl Datastore {
     /// Opens a datastore in a bucket; `folder` is its local side, which may be empty or gone.
     ///
     /// If the local state is not that of the bucket's generation, or lost, it is rebuilt from the bucket first (R10);
-    /// that takes a while, see [`BucketOptions::progress`]. Then the objects of snapshots without manifest are deleted, as
-    /// far as no request for them can still take effect.
+    /// that takes a while, see [`BucketOptions::progress`]. Then the objects of snapshots without manifest are deleted, and
+    /// those of groups without snapshots, as far as no request for them can still take effect.
     ///
     /// # Errors
     /// [`OpenError`]; see [`OpenError::is_owned`].

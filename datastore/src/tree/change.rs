@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::durable;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -104,10 +105,10 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the turn to change what lies at or below `path`.
-    pub(crate) async fn wait(&self, path: &Path) -> MutexGuard<'_, ()> {
+    /// Waits for the turn to change what lies at or below the place that a key names, wherever the folder is.
+    pub(crate) async fn wait(&self, place: &ObjectKey) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
+        place.as_str().hash(&mut hasher);
         self.stripes[hasher.finish() as usize % TURNS].lock().await
     }
 }

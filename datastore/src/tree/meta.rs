@@ -56,13 +56,18 @@ pub(crate) fn check_group(layout: &Layout, ns: &Namespace, group: &GroupName) ->
 
 /// Reads the owner of a group.
 pub(crate) fn read_owner(layout: &Layout, ns: &Namespace, group: &GroupName) -> Result<Owner, TreeError> {
-    let unreadable = |source| TreeError::Owner { group: group.clone(), source };
     let Some(content) = read_if_there(&layout.owner(ns, group))? else {
         check_group(layout, ns, group)?;
-        return Err(unreadable(None));
+        return Err(TreeError::Owner { group: group.clone(), source: None });
     };
-    let text = String::from_utf8_lossy(&content);
-    text.trim_end_matches('\n').parse().map_err(|source| unreadable(Some(source)))
+    parse_owner(group, &content)
+}
+
+/// Parses what the file or object with the owner of a group says.
+pub(crate) fn parse_owner(group: &GroupName, content: &[u8]) -> Result<Owner, TreeError> {
+    let text = String::from_utf8_lossy(content);
+    let owner = text.trim_end_matches('\n').parse();
+    owner.map_err(|source| TreeError::Owner { group: group.clone(), source: Some(source) })
 }
 
 /// Reads the notes of a group; empty if there are none.

@@ -18,7 +18,8 @@ pub(crate) use listing::{
     Newest, check_namespace, groups, is_finished, namespaces, newest_finished, snapshots,
 };
 pub(crate) use meta::{
-    check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, read_owner,
+    check_group, check_snapshot, checked_blob, group_notes, is_protected, load_manifest, parse_owner,
+    read_owner,
 };
 pub(crate) use remove::{
     is_group_empty, is_unfinished, remove_group_if_empty, remove_hidden, remove_namespace, remove_snapshot,

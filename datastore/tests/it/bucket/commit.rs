@@ -291,6 +291,45 @@ async fn a_failed_backup_takes_no_owner_from_a_snapshot_that_nobody_was_told_of(
     assert_eq!(alone.store.owner(&root, &snapshot(FIRST).group).await.unwrap(), "root@pam".parse().unwrap());
 }
 
+/// Goal: nobody becomes the owner of what another one backed up (R17).
+/// Method: the manifest of a first backup is there and not acknowledged, or still on its way, when somebody else backs up that group.
+#[tokio::test]
+async fn a_group_of_which_nobody_was_told_stays_its_owners() {
+    for has_landed in [true, false] {
+        let fixture = Fixture::in_bucket().await;
+        let manifest = format!(".cnt/{FIRST}/index.json.blob");
+        let which = Which::every(RequestKind::Put).key(&manifest);
+        let writer = upload(&fixture, FIRST, &[b"one"]).await;
+        let late = if has_landed {
+            fixture.backend().lose_replies(which);
+            assert!(writer.finish().await.is_err());
+            None
+        } else {
+            let held = fixture.backend().hold_before(which);
+            let (finished, late) = tokio::join!(writer.finish(), lose_all(held));
+            assert!(finished.is_err());
+            Some(late)
+        };
+        writer.abort().await.unwrap();
+        drop(writer);
+        fixture.backend().clear_rules();
+        let mut request = crate::support::request(SECOND);
+        request.caller = "other@pbs".parse().unwrap();
+        let refused = fixture.store.begin_backup(request.clone()).await.unwrap_err();
+        assert!(matches!(refused, BeginError::NotOwner { .. }), "{has_landed}: {refused}");
+        // The owner goes on.
+        fixture.begin(SECOND).await.abort().await.unwrap();
+        match late {
+            Some(late) => drop(late.land().await),
+            None => fixture.expire(),
+        }
+        let alone = fixture.with_bucket_alone().await;
+        assert_eq!(alone.check_whole().await, 1);
+        let refused = alone.store.begin_backup(request).await.unwrap_err();
+        assert!(matches!(refused, BeginError::NotOwner { .. }), "{has_landed}: {refused}");
+    }
+}
+
 /// Goal: what a removal left on the disk is no reason to touch the bucket (I1).
 /// Method: the local copy of a group's only snapshot is gone, and a hidden folder lies where it was.
 #[tokio::test]

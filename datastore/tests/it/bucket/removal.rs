@@ -165,6 +165,30 @@ async fn a_namespace_goes_from_the_bucket_when_it_is_really_gone() {
 
 /// Goal: nothing goes from the bucket that cannot go from the disk.
 /// Method: the group's folder is a symbolic link, through which nothing is removed.
+/// Goal: a namespace that was removed does not come back with what a failed backup left there.
+#[tokio::test]
+async fn a_namespace_does_not_come_back_with_the_owner_of_a_failed_backup() {
+    let fixture = Fixture::in_bucket().await;
+    let ns = "a".parse::<Namespace>().unwrap();
+    fixture.store.create_namespace(&ns).await.unwrap();
+    let mut request = crate::support::request(FIRST);
+    request.ns = ns.clone();
+    let writer = fixture.store.begin_backup(request).await.unwrap();
+    crate::support::upload_stream(&writer, "a.didx", &[b"one"]).await;
+    crate::support::upload_manifest(&writer, &["a.didx"], &fixture.path("ns/a")).await;
+    let which = Which::every(RequestKind::Put).about(|key| key.ends_with("/index.json.blob"));
+    fixture.backend().fail(which, Fault::Denied, false);
+    writer.finish().await.unwrap_err();
+    writer.abort().await.unwrap();
+    drop(writer);
+    fixture.backend().clear_rules();
+    assert_eq!(fixture.keys(".cnt/ns/a/host/x/owner").await.len(), 1, "the test needs it");
+    fixture.store.remove_namespace(&ns, false).await.unwrap();
+    let alone = fixture.with_bucket_alone().await;
+    assert_eq!(alone.store.namespaces(&Namespace::root(), 7).await.unwrap(), [Namespace::root()]);
+    assert!(alone.keys(".cnt/").await.is_empty());
+}
+
 #[tokio::test]
 async fn a_removal_that_the_disk_would_refuse_takes_nothing_from_the_bucket() {
     let fixture = Fixture::in_bucket().await;
