@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coldkeep_chunk_store::bucket::Closed;
 use coldkeep_chunk_store::dir::{EntryKind, EntryName, StateFile};
-use coldkeep_chunk_store::testing::{ManualClock, Room};
+use coldkeep_chunk_store::testing::Room;
 use coldkeep_chunk_store::{Digest, StoreTime};
 use coldkeep_gc::Control;
 
@@ -13,9 +13,8 @@ use crate::chunks::{ChunkSets, Chunks, Need};
 use crate::executor::{Executor, Role, TaskId};
 use crate::ledger::{Kept, Ledger, index_key, manifest_key};
 use crate::local::Calls;
-use crate::log::Log;
 use crate::machine::{Server, step_clock};
-use crate::net::{Moving, Net, Traits};
+use crate::net::{Moving, Net};
 use crate::rng::Rng;
 use crate::step::{Flavour, Hold, Setup, Step};
 use crate::work::{self, Context, Store};
@@ -43,7 +42,6 @@ pub(crate) struct Play {
     /// The server that works with the bucket, as far as its operator knows.
     pub(crate) active: usize,
     calls: Arc<Calls>,
-    backend_clock: Arc<ManualClock>,
     run: Option<(TaskId, Control)>,
     checked: (u64, u64),
     pub(crate) events: u64,
@@ -52,25 +50,19 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn new(setup: &Setup, sets: &ChunkSets, log: Log) -> Self {
-        let backend_clock = Arc::new(ManualClock::at(START));
-        let Setup { page_objects, heeds_conditions, .. } = *setup;
-        // Indexes are modelled here, and have no checksum.
-        let traits = Traits { page_objects, heeds_conditions, cuts_snapshots: false };
-        let net = Net::new(Arc::clone(&backend_clock), traits, log);
+    pub(crate) fn new(setup: &Setup, sets: &ChunkSets, net: &Arc<Net>) -> Self {
         let chunks = if setup.is_mixed { &sets.mixed } else { &sets.plain };
         let calls: Arc<Calls> = Arc::default();
         let servers = (0..SERVERS).map(|number| Server::new(number, &calls)).collect();
         let mut play = Self {
             setup: setup.clone(),
-            net,
+            net: Arc::clone(net),
             ledger: Arc::default(),
             chunks: Arc::clone(chunks),
             executor: Executor::default(),
             servers,
             active: 0,
             calls,
-            backend_clock,
             run: None,
             checked: (0, 0),
             events: 0,
@@ -99,7 +91,7 @@ impl Play {
                 }
             }
             Step::Outage(requests) => self.net.go_away(*requests),
-            Step::LeapBucket(seconds) => step_clock(&self.backend_clock, true, *seconds),
+            Step::LeapBucket(seconds) => step_clock(self.net.clock(), true, *seconds),
             Step::Wait { seconds } => self.advance(Duration::from_secs(*seconds)),
             Step::Write(_)
             | Step::Run(_)
@@ -205,7 +197,7 @@ impl Play {
 
     /// Lets time pass on all clocks.
     pub(crate) fn advance(&mut self, duration: Duration) {
-        self.backend_clock.advance(duration);
+        self.net.clock().advance(duration);
         for server in &self.servers {
             server.clock.advance(duration);
         }

@@ -33,6 +33,8 @@ pub(super) enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BackupPlan {
     pub(super) group: usize,
+    /// Who asks, of two.
+    pub(super) user: usize,
     /// Of the snapshot, in seconds from the start. Two backups may ask for the same.
     pub(super) time: usize,
     /// Whether it names what the snapshot before names (R17).
@@ -219,6 +221,7 @@ fn backup(backups: &mut usize, rng: &mut Rng) -> BackupPlan {
     let count = rng.between(1, 3);
     BackupPlan {
         group: rng.below(2),
+        user: usize::from(rng.percent(10)),
         // Whoever comes after one that failed may ask for its place.
         time: *backups / 2,
         builds_on: rng.percent(60),

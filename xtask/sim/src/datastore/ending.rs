@@ -10,6 +10,7 @@ use coldkeep_gc::Control;
 use super::play::Play;
 use super::work::{self, Context, index_key, manifest_key, owner_key};
 use crate::ending::{OWN, SKEW, UNSAVED_MAX};
+use crate::play::FRESH;
 use crate::step::Ending;
 
 impl Play {
@@ -39,7 +40,7 @@ impl Play {
         }
         self.kill(self.active);
         if self.setup.ending == Ending::Fresh {
-            self.active = Self::fresh();
+            self.active = FRESH;
         }
         self.open_again()
     }
@@ -68,11 +69,11 @@ impl Play {
         // No longer than what is waited for by the rules: no request lives longer, and nothing was used later.
         let (lasts, margin) = self.setup.lifetime;
         self.advance(Duration::from_secs(lasts + margin) + SKEW + 2 * UNSAVED_MAX);
-        let is_complete = self.ask(|context| work::collect_once(context, 0, Control::new()))?;
-        if let Err(broken) = is_complete {
-            return Some(broken);
+        match self.ask(|context| work::collect_once(context, 0, Control::new())) {
+            Some(Ok(true)) => None,
+            Some(Err(broken)) => Some(broken),
+            _ => Some("the last run fails although nothing goes wrong".to_owned()),
         }
-        (is_complete != Ok(true)).then(|| "the last run fails although nothing goes wrong".to_owned())
     }
 
     /// Has the active server do something that nobody disturbs; the outer `None`: it is down.
@@ -105,9 +106,23 @@ impl Play {
         names
             .map(|name| {
                 let index = bucket.object(&index_key(&name));
-                let numbers = index.and_then(|index| work::numbers(&self.chunks, &index));
+                let numbers = index.as_ref().and_then(|index| work::numbers(&self.chunks, index));
                 let numbers =
                     numbers.ok_or_else(|| format!("I4: {name} has a manifest and no whole index"))?;
+                let manifest = bucket.object(&manifest_key(&name));
+                if !index
+                    .zip(manifest)
+                    .is_some_and(|(index, manifest)| work::belong_together(&index, manifest))
+                {
+                    return Err(format!("I4: the manifest of {name} is not that of its index"));
+                }
+                if self.ledger.numbers(&name).is_some_and(|committed| committed != numbers) {
+                    return Err(format!("I1: the index of {name} is another one than was committed"));
+                }
+                let owner = bucket.object(&owner_key(&name.group));
+                if !owner.is_some_and(|owner| self.ledger.may_be_owner(&name, &owner)) {
+                    return Err(format!("{name} has an owner who did not make it"));
+                }
                 let is_lost = |number: &&usize| !self.net.has_chunk(&self.chunks, **number);
                 match numbers.iter().find(is_lost) {
                     Some(lost) => Err(format!("I1: chunk {lost} of {name} is gone")),

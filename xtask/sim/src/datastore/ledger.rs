@@ -1,9 +1,9 @@
 //! What was promised of snapshots, and whether it is kept (DESIGN §3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use coldkeep_datastore::SnapshotName;
+use coldkeep_datastore::{Owner, SnapshotName};
 
 use super::work::{index_key, manifest_key, owner_key};
 use crate::chunks::{Chunks, Need};
@@ -17,6 +17,8 @@ pub(super) struct Ledger(Mutex<State>);
 struct State {
     /// With the chunks that each names.
     snapshots: BTreeMap<SnapshotName, Vec<usize>>,
+    /// Who tried to make each snapshot.
+    makers: BTreeMap<SnapshotName, BTreeSet<Owner>>,
     commits: u64,
     changes: u64,
     broken: Option<String>,
@@ -25,6 +27,22 @@ struct State {
 impl Ledger {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that somebody begins to make a snapshot.
+    pub(super) fn begin(&self, name: &SnapshotName, maker: &Owner) {
+        self.lock().makers.entry(name.clone()).or_default().insert(maker.clone());
+    }
+
+    /// Returns whether what the object with an owner says may be the owner of a snapshot.
+    pub(super) fn may_be_owner(&self, name: &SnapshotName, object: &[u8]) -> bool {
+        let owner = std::str::from_utf8(object).ok().and_then(|text| text.trim_end().parse::<Owner>().ok());
+        owner.is_some_and(|owner| self.lock().makers.get(name).is_some_and(|makers| makers.contains(&owner)))
+    }
+
+    /// Returns the chunks that a committed snapshot names.
+    pub(super) fn numbers(&self, name: &SnapshotName) -> Option<Vec<usize>> {
+        self.lock().snapshots.get(name).cloned()
     }
 
     pub(super) fn commit(&self, name: &SnapshotName, numbers: Vec<usize>) {

@@ -13,65 +13,57 @@ mod references;
 mod server;
 mod work;
 
-use crate::chunks::ChunkSets;
-use crate::history::{Scene, Verdict, verdict_of};
+use std::sync::Arc;
+
+use crate::chunks::{ChunkSets, Chunks};
+use crate::history::{Playing, Scene};
 use crate::log::Log;
+use crate::net::{Net, Traits};
 use choose::{Setup, Step};
 use play::Play;
 
 /// Histories of whole datastores.
-pub(crate) struct Datastores(ChunkSets);
+pub(crate) struct Datastores(Arc<Chunks>);
 
 impl Datastores {
     pub(crate) fn new() -> Self {
-        Self(ChunkSets::new())
+        Self(ChunkSets::new().plain)
     }
 }
 
 impl Scene for Datastores {
     type Setup = Setup;
     type Step = Step;
+    type Play = Play;
 
     fn choose(&self, seed: u64) -> (Setup, Vec<Step>) {
         choose::history(seed)
     }
 
-    fn play<'a>(&self, setup: &Setup, steps: impl Iterator<Item = (usize, &'a Step)>, log: Log) -> Verdict {
-        let mut play = Play::new(setup, &self.0.plain, log);
-        let net = play.net();
-        let broken = verdict_of(|| {
-            for (number, step) in steps {
-                net.note(|| format!("--- step {number}: {step:?}"));
-                play.take(step);
-                if net.has_raced() {
-                    return None;
-                }
-                if let Some(broken) = play.broken() {
-                    return Some(broken);
-                }
-            }
-            net.note(|| "--- the end".to_owned());
-            play.end().filter(|_| !net.has_raced())
-        });
-        if let Some(broken) = &broken {
-            net.note(|| format!("BROKEN: {broken}"));
-        }
-        Verdict { broken, events: play.events(), commits: play.commits(), story: net.story() }
+    fn begin(&self, setup: &Setup, net: &Arc<Net>) -> Play {
+        Play::new(setup, &self.0, net)
+    }
+
+    fn net(&self, setup: &Setup, log: Log) -> Arc<Net> {
+        let Setup { page_objects, heeds_conditions, .. } = *setup;
+        Net::new(Traits { page_objects, heeds_conditions, cuts_snapshots: true }, log)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::history::tell;
+impl Playing<Step> for Play {
+    fn take(&mut self, step: &Step) {
+        self.take(step);
+    }
 
-    #[test]
-    fn a_seed_is_one_history_byte_for_byte() {
-        let scene = Datastores::new();
-        for seed in 0..20 {
-            let (one, other) = (tell(&scene, seed, None), tell(&scene, seed, None));
-            assert!(one.story.len() > 100, "seed {seed}");
-            assert_eq!(one, other, "seed {seed}");
-        }
+    fn broken(&mut self) -> Option<String> {
+        self.broken()
+    }
+
+    fn end(&mut self) -> Option<String> {
+        self.end()
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.events, self.ledger.commits())
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::bucket::Closed;
-use coldkeep_chunk_store::testing::ManualClock;
 use coldkeep_gc::Control;
 
 use super::choose::{Setup, Step};
@@ -12,14 +11,13 @@ use super::ledger::Ledger;
 use super::server::Server;
 use super::work::{self, Context};
 use crate::chunks::Chunks;
-use crate::log::Log;
-use crate::net::{Moving, Net, Traits};
-use crate::play::{EVENTS_MAX, FRESH, SERVERS, START};
+use crate::net::{Moving, Net};
+use crate::play::{EVENTS_MAX, SERVERS};
 use crate::rng::Rng;
 use crate::step::Hold;
 
 /// One history while it is played.
-pub(super) struct Play {
+pub(crate) struct Play {
     pub(super) setup: Setup,
     pub(super) net: Arc<Net>,
     pub(super) ledger: Arc<Ledger>,
@@ -27,26 +25,21 @@ pub(super) struct Play {
     pub(super) servers: Vec<Server>,
     /// The server that works with the bucket, as far as its operator knows.
     pub(super) active: usize,
-    bucket_clock: Arc<ManualClock>,
     checked: (u64, u64),
-    events: u64,
+    pub(super) events: u64,
     moving: Vec<Moving>,
 }
 
 impl Play {
-    pub(super) fn new(setup: &Setup, chunks: &Arc<Chunks>, log: Log) -> Self {
-        let bucket_clock = Arc::new(ManualClock::at(START));
-        let Setup { page_objects, heeds_conditions, .. } = *setup;
-        let traits = Traits { page_objects, heeds_conditions, cuts_snapshots: true };
-        let net = Net::new(Arc::clone(&bucket_clock), traits, log);
+    pub(super) fn new(setup: &Setup, chunks: &Arc<Chunks>, net: &Arc<Net>) -> Self {
+        let ledger: Arc<Ledger> = Arc::default();
         let mut play = Self {
             setup: setup.clone(),
-            net,
-            ledger: Arc::default(),
+            net: Arc::clone(net),
+            servers: (0..SERVERS).map(|number| Server::new(number, &ledger)).collect(),
+            ledger,
             chunks: Arc::clone(chunks),
-            servers: (0..SERVERS).map(Server::new).collect(),
             active: 0,
-            bucket_clock,
             checked: (0, 0),
             events: 0,
             moving: Vec::new(),
@@ -56,18 +49,6 @@ impl Play {
         play.drain();
         play.setup.pace = setup.pace;
         play
-    }
-
-    pub(super) fn net(&self) -> Arc<Net> {
-        Arc::clone(&self.net)
-    }
-
-    pub(super) fn events(&self) -> u64 {
-        self.events
-    }
-
-    pub(super) fn commits(&self) -> u64 {
-        self.ledger.commits()
     }
 
     /// Plays one step.
@@ -122,7 +103,7 @@ impl Play {
         self.settle();
     }
 
-    /// Starts a task of a server.
+    /// Starts a task of a server. If it panics, that is a promise that was broken.
     fn work(&mut self, step: &Step, number: usize) {
         let Some(context) = self.context(number) else { return };
         let server = &mut self.servers[number];
@@ -157,6 +138,7 @@ impl Play {
             net: Arc::clone(&self.net),
             ledger: Arc::clone(&self.ledger),
             chunks: Arc::clone(&self.chunks),
+            home: server.home(),
         })
     }
 
@@ -175,7 +157,7 @@ impl Play {
 
     /// Lets time pass on all clocks.
     pub(super) fn advance(&mut self, duration: Duration) {
-        self.bucket_clock.advance(duration);
+        self.net.clock().advance(duration);
         self.servers.iter().for_each(|server| server.clock.advance(duration));
         self.settle();
     }
@@ -264,10 +246,5 @@ impl Play {
             self.advance(Duration::from_secs(5));
         }
         Some("I5: some tasks wait for ever".to_owned())
-    }
-
-    /// Returns the server of [`Ending::Fresh`](crate::step::Ending::Fresh).
-    pub(super) const fn fresh() -> usize {
-        FRESH
     }
 }

@@ -1,6 +1,7 @@
 //! A server: a folder, a clock, and a process now and then.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,13 +13,16 @@ use coldkeep_chunk_store::bucket::{BucketOptions, Holder, RequestLifetimes, Take
 use coldkeep_chunk_store::testing::{InPlace, ManualClock, TestRandom};
 use coldkeep_datastore::{BucketParts, Datastore};
 use coldkeep_gc::Control;
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
 
 use super::choose::Setup;
 use super::folder;
+use super::ledger::Ledger;
 use crate::executor::Process;
+use crate::history::message;
 use crate::net::{Net, SimBackend};
 use crate::play::START;
 use crate::work::chain;
@@ -26,6 +30,7 @@ use crate::work::chain;
 /// A server.
 pub(super) struct Server {
     number: usize,
+    ledger: Arc<Ledger>,
     life: u32,
     home: TempDir,
     pub(super) clock: Arc<ManualClock>,
@@ -45,13 +50,17 @@ struct Running {
 }
 
 impl Server {
-    pub(super) fn new(number: usize) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
-        Self { number, life: 0, home: folder::temporary(), clock, up: None, image: None }
+    pub(super) fn new(number: usize, ledger: &Arc<Ledger>) -> Self {
+        let (clock, ledger) = (Arc::new(ManualClock::at(START)), Arc::clone(ledger));
+        Self { number, ledger, life: 0, home: folder::temporary(), clock, up: None, image: None }
     }
 
     pub(super) fn process(&self) -> Process {
         Process { server: self.number, life: self.life }
+    }
+
+    pub(super) fn home(&self) -> Arc<str> {
+        self.home.path().to_string_lossy().into()
     }
 
     fn folder(&self) -> std::path::PathBuf {
@@ -94,10 +103,10 @@ impl Server {
         options.cache_bytes = setup.cache_bytes;
         options.lifetimes = RequestLifetimes::all(Duration::from_secs(lasts), Duration::from_secs(margin));
         let backend = AnyBackend::new(SimBackend::new(Arc::clone(net), process));
-        let (folder, net) = (self.folder(), Arc::clone(net));
+        let (folder, home, net) = (self.folder(), self.home(), Arc::clone(net));
         let store: Arc<Mutex<Option<Arc<Datastore>>>> = Arc::default();
         let slot = Arc::clone(&store);
-        runtime.spawn(async move {
+        let opening = async move {
             let name = "sim".parse().expect("a name");
             let opened =
                 Box::pin(Datastore::open_bucket(&folder, name, BucketParts { backend, options })).await;
@@ -106,9 +115,12 @@ impl Server {
                     net.note(|| format!("{process} is up, refreshed: {:?}", opened.refresh_report()));
                     *lock(&slot) = Some(opened);
                 }
-                Err(error) => net.note(|| format!("{process} cannot open: {}", chain(&error))),
+                Err(error) => {
+                    net.note(|| format!("{process} cannot open: {}", chain(&error).replace(&*home, "~")));
+                }
             }
-        });
+        };
+        runtime.spawn(watched(&self.ledger, opening));
         self.up = Some(Running { runtime, rest, store, is_closing: false, backups: Vec::new(), run: None });
     }
 
@@ -138,14 +150,14 @@ impl Server {
 
     pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(up) = &self.up {
-            drop(up.runtime.spawn(task));
+            drop(up.runtime.spawn(watched(&self.ledger, task)));
         }
     }
 
     pub(super) fn spawn_backup(&mut self, backup: impl Future<Output = ()> + Send + 'static) {
         if let Some(up) = &mut self.up {
             up.backups.retain(|backup| !backup.is_finished());
-            up.backups.push(up.runtime.spawn(backup).abort_handle());
+            up.backups.push(up.runtime.spawn(watched(&self.ledger, backup)).abort_handle());
         }
     }
 
@@ -161,7 +173,7 @@ impl Server {
     pub(super) fn spawn_run(&mut self, control: Control, run: impl Future<Output = ()> + Send + 'static) {
         if let Some(up) = &mut self.up {
             up.run = Some(control);
-            drop(up.runtime.spawn(run));
+            drop(up.runtime.spawn(watched(&self.ledger, run)));
         }
     }
 
@@ -201,6 +213,19 @@ impl Server {
     pub(super) fn put_image(&mut self, image: &TempDir) {
         self.lose_folder();
         folder::copy(&image.path().join("store"), &self.folder()).expect("a folder in memory is copied");
+    }
+}
+
+/// Has a panic of a task noted: the runtime would keep it to itself.
+fn watched(
+    ledger: &Arc<Ledger>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let ledger = Arc::clone(ledger);
+    async move {
+        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+            ledger.report(format!("panic: {}", message(panic.as_ref())));
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use coldkeep_chunk_store::blob::Blob;
 use coldkeep_chunk_store::{DigestBuilder, LoadError};
 use coldkeep_datastore::index::DynamicIndex;
 use coldkeep_datastore::manifest::{CryptMode, FileInfo};
@@ -33,11 +35,13 @@ pub(super) struct Context {
     pub(super) net: Arc<Net>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) chunks: Arc<Chunks>,
+    /// Where the folder is; each time somewhere else, so that it has no place in a story.
+    pub(super) home: Arc<str>,
 }
 
 impl Context {
     fn note(&self, line: impl FnOnce() -> String) {
-        self.net.note(|| format!("{}: {}", self.process, line()));
+        self.net.note(|| format!("{}: {}", self.process, line().replace(&*self.home, "~")));
     }
 
     /// Returns whether this server has the bucket, so that what it is asked for may come to pass.
@@ -64,6 +68,14 @@ pub(super) fn numbers(chunks: &Chunks, index: &[u8]) -> Option<Vec<usize>> {
     index.spans().iter().map(|span| chunks.number(&span.digest)).collect()
 }
 
+/// Returns whether a manifest is that of an index.
+pub(super) fn belong_together(index: &[u8], manifest: Bytes) -> bool {
+    let csum = DynamicIndex::parse(index).map(|index| index.compute_csum()).ok();
+    let manifest = Blob::parse(manifest).ok().and_then(|blob| Manifest::from_blob(&blob).ok());
+    let file = manifest.as_ref().and_then(|manifest| manifest.file(&archive()));
+    csum.zip(file).is_some_and(|(csum, file)| file.csum == csum)
+}
+
 fn group(number: usize) -> GroupName {
     format!("host/{}", ["a", "b"][number]).parse().expect("a name of a group")
 }
@@ -86,10 +98,11 @@ async fn make(context: &Context, plan: &BackupPlan, name: &SnapshotName) -> Resu
     let request = BackupRequest {
         ns: Namespace::root(),
         snapshot: name.clone(),
-        caller: "root@pam".parse().expect("a user"),
+        caller: ["root@pam", "other@pbs"][plan.user].parse().expect("a user"),
         benchmark: false,
         no_cache: plan.no_cache,
     };
+    context.ledger.begin(name, &request.caller);
     let writer = context.store.begin_backup(request).await.map_err(|error| chain(&error))?;
     context.note(|| format!("the backup {name} begins"));
     let wid = writer.create_dynamic(&archive()).await.map_err(|error| chain(&error))?;

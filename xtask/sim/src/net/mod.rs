@@ -18,6 +18,7 @@ pub(crate) use op::{Kind, Op, Reply};
 use crate::chunks::{Chunks, Need, Stored};
 use crate::executor::Process;
 use crate::log::Log;
+use crate::play::START;
 
 type RequestId = u64;
 
@@ -121,7 +122,8 @@ pub(crate) struct Moving {
 }
 
 impl Net {
-    pub(crate) fn new(clock: Arc<ManualClock>, traits: Traits, log: Log) -> Arc<Self> {
+    pub(crate) fn new(traits: Traits, log: Log) -> Arc<Self> {
+        let clock = Arc::new(ManualClock::at(START));
         let bucket = MemoryBackend::new(Arc::clone(&clock) as _).with_page_objects(traits.page_objects);
         let state = Mutex::new(State { log, ..State::default() });
         Arc::new(Self { state, bucket, clock, traits })
@@ -129,6 +131,11 @@ impl Net {
 
     pub(crate) fn bucket(&self) -> &MemoryBackend {
         &self.bucket
+    }
+
+    /// Returns the clock of the bucket.
+    pub(crate) fn clock(&self) -> &ManualClock {
+        &self.clock
     }
 
     /// Returns whether the bucket has a chunk, whole, of any class.
