@@ -75,6 +75,11 @@ impl Live {
         !self.lacks.contains("checksums")
     }
 
+    /// Whether of two puts at once one writer's object stays, whole and with its own checksum.
+    pub(crate) fn keeps_one_writers_object(&self) -> bool {
+        !self.lacks.contains("one-writer-wins")
+    }
+
     /// The same bucket through a proxy, which lives as long as it is held.
     pub(crate) fn through_proxy(&self) -> (Self, FaultProxy) {
         let origin = self.address();

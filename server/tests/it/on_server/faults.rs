@@ -366,6 +366,10 @@ fn disturb(proxy: &FaultProxy, choices: &mut Choices, is_cut_off: bool) -> Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backups_complete_and_nothing_is_lost_where_requests_fail_all_the_time() {
+    if !Live::any().keeps_one_writers_object() {
+        println!("skipped: of two puts at once this server may keep a mixture, which is a damaged chunk");
+        return;
+    }
     let rounds = setting("COLDKEEP_FAULT_ROUNDS").unwrap_or(3) as usize;
     let seed = setting("COLDKEEP_FAULT_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_FAULT_ROUNDS={rounds} COLDKEEP_FAULT_SEED={seed}");
