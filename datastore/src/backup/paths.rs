@@ -135,7 +135,7 @@ impl SessionPaths {
 }
 
 /// Refuses a group that is new on the disk and somebody else's in the bucket: a snapshot of theirs may be there, or on its way, that
-/// nobody was told of, and the next open shows it.
+/// nobody was told of, and the next open shows it to whoever the owner is (R17).
 async fn check_owner(
     bucket: &BucketStore,
     layout: &Layout,

@@ -163,8 +163,6 @@ async fn a_namespace_goes_from_the_bucket_when_it_is_really_gone() {
     assert!(matches!(gone, TreeError::NoNamespace { .. }), "{gone}");
 }
 
-/// Goal: nothing goes from the bucket that cannot go from the disk.
-/// Method: the group's folder is a symbolic link, through which nothing is removed.
 /// Goal: a namespace that was removed does not come back with what a failed backup left there.
 #[tokio::test]
 async fn a_namespace_does_not_come_back_with_the_owner_of_a_failed_backup() {
@@ -189,6 +187,8 @@ async fn a_namespace_does_not_come_back_with_the_owner_of_a_failed_backup() {
     assert!(alone.keys(".cnt/").await.is_empty());
 }
 
+/// Goal: nothing goes from the bucket that cannot go from the disk.
+/// Method: the group's folder is a symbolic link, through which nothing is removed.
 #[tokio::test]
 async fn a_removal_that_the_disk_would_refuse_takes_nothing_from_the_bucket() {
     let fixture = Fixture::in_bucket().await;
