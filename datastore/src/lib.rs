@@ -64,6 +64,7 @@
 //! the small `std` mutexes; lock(d) of the chunk store is only taken inside its calls. No `std` guard lives across an await.
 
 mod backup;
+mod copy;
 mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -82,6 +83,7 @@ mod tree;
 mod verify;
 
 pub use backup::{BackupError, BackupRequest, BackupWriter, BeginError, WRITERS_MAX};
+pub use copy::{CopyError, CopyRequest, GroupCopy, LocalCopy, SnapshotCopy};
 pub use index::{ChunkSpan, IndexKind, IndexTotals};
 pub use manifest::Manifest;
 pub use mirror::{Cleared, Unfinished};

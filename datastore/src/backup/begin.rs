@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coldkeep_chunk_store::bucket::PathError;
 use coldkeep_chunk_store::switch::is_off;
-use coldkeep_chunk_store::{CacheUse, StoreError};
+use coldkeep_chunk_store::{CacheUse, Session, StoreError};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::footprint::{Footprint, SessionLocks};
@@ -116,14 +116,26 @@ impl Datastore {
         }
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };
-        let session = self.chunks().begin_session(cache).await?;
+        let session = Arc::new(self.chunks().begin_session(cache).await?);
+        self.begin_session(request, session, None).await
+    }
+
+    /// Starts the session of one snapshot. With a lock of its group that the caller holds it is part of a copy: it builds on
+    /// nothing, may be older than others of its group, and its manifest is stored as it is given.
+    pub(crate) async fn begin_session(
+        self: &Arc<Self>,
+        request: BackupRequest,
+        session: Arc<Session>,
+        copy: Option<Arc<LockGuard>>,
+    ) -> Result<BackupWriter, BeginError> {
         let store = Arc::clone(self);
         let prepare = move || {
-            let (prepared, group_is_empty) = prepare(store.tree(), &request)?;
-            let (base, footprint) = prepared;
+            let is_copy = copy.is_some();
+            let prepared = prepare(store.tree(), &request, copy)?;
+            let Prepared { base, footprint, group_is_empty } = prepared;
             let state = State {
                 phase: Phase::Open,
-                session: Some(Arc::new(session)),
+                session: Some(session),
                 known: KnownChunks::default(),
                 indexes: BTreeMap::new(),
                 index_names: BTreeSet::new(),
@@ -136,7 +148,7 @@ impl Datastore {
             };
             let footprint = Arc::new(footprint);
             let (state, blob_turn, paths) = (Mutex::new(state), AsyncMutex::default(), OnceLock::new());
-            let inner = Inner { store, request, base, footprint, state, blob_turn, paths };
+            let inner = Inner { store, request, is_copy, base, footprint, state, blob_turn, paths };
             Ok((BackupWriter { inner: Arc::new(inner) }, group_is_empty))
         };
         let prepared = run_blocking(prepare).await;
@@ -165,19 +177,34 @@ impl Inner {
     }
 }
 
-type Prepared = (Option<SnapshotName>, Footprint);
+/// What a session begins with.
+struct Prepared {
+    /// What it builds on.
+    base: Option<SnapshotName>,
+    /// What it leaves on disk.
+    footprint: Footprint,
+    /// Whether its group has no finished snapshot.
+    group_is_empty: bool,
+}
 
-/// Returns what the session builds on and what it leaves on disk, and whether its group has no finished snapshot.
-fn prepare(tree: &Arc<Tree>, request: &BackupRequest) -> Result<(Prepared, bool), BeginError> {
+fn prepare(
+    tree: &Arc<Tree>,
+    request: &BackupRequest,
+    copy: Option<Arc<LockGuard>>,
+) -> Result<Prepared, BeginError> {
     let BackupRequest { ns, snapshot, benchmark, .. } = request;
     let group = &snapshot.group;
     tree::check_namespace(&tree.layout, ns)?;
-    if *benchmark != (group.ty == BackupType::Host && group.id.as_str() == "benchmark") {
+    let is_copy = copy.is_some();
+    if !is_copy && *benchmark != (group.ty == BackupType::Host && group.id.as_str() == "benchmark") {
         return Err(BeginError::Benchmark { group: group.clone() });
     }
-    let group_lock = tree.lock_group(ns, group)?;
+    let group_lock = match copy {
+        Some(held) => held,
+        None => Arc::new(tree.lock_group(ns, group)?),
+    };
     let group_is_new = make_group(tree, request)?;
-    let prepared = prepare_in_group(tree, request);
+    let prepared = prepare_in_group(tree, request, is_copy);
     let InGroup { base, snapshot_lock, base_lock, group_is_empty } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -191,7 +218,7 @@ fn prepare(tree: &Arc<Tree>, request: &BackupRequest) -> Result<(Prepared, bool)
     let locks = SessionLocks { _group: group_lock, _snapshot: snapshot_lock, _base: base_lock };
     let place = (ns.clone(), snapshot.clone());
     let footprint = Footprint::new(Arc::clone(tree), place, group_is_new, locks);
-    Ok(((base, footprint), group_is_empty))
+    Ok(Prepared { base, footprint, group_is_empty })
 }
 
 /// Makes the group's folder and owner file if they are not there; returns whether it did.
@@ -231,16 +258,18 @@ struct InGroup {
 fn prepare_in_group(
     tree: &Tree,
     BackupRequest { ns, snapshot, .. }: &BackupRequest,
+    is_copy: bool,
 ) -> Result<InGroup, BeginError> {
     let group = &snapshot.group;
     let (base, last) = match tree::newest_finished(&tree.layout, ns, group)? {
         Newest::None => (None, None),
-        Newest::Usable(last) => (Some(last.clone()), Some(last)),
+        Newest::Usable(last) => ((!is_copy).then(|| last.clone()), Some(last)),
         Newest::Failed(last) => (None, Some(last)),
     };
     let group_is_empty = last.is_none();
     if let Some(last) = last
         && snapshot.time <= last.time
+        && !is_copy
     {
         return Err(BeginError::NotNewer { group: group.clone(), time: snapshot.time, last: last.time });
     }

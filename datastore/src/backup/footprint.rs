@@ -36,7 +36,8 @@ enum Folder {
 /// Locks of a session: its group and snapshot alone, and the snapshot that it builds on against removal (R5).
 #[derive(Debug)]
 pub(super) struct SessionLocks {
-    pub(super) _group: LockGuard,
+    /// Shared with the copy of a whole group, of which the session is a part.
+    pub(super) _group: Arc<LockGuard>,
     pub(super) _snapshot: LockGuard,
     pub(super) _base: Option<LockGuard>,
 }

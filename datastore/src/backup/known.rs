@@ -9,7 +9,7 @@ use crate::index::ChunkSpan;
 
 /// Chunks known to a session with their plain lengths. Only ever looked up, never iterated.
 #[derive(Debug, Default)]
-pub(super) struct KnownChunks {
+pub(crate) struct KnownChunks {
     chunks: HashMap<Digest, Known>,
 }
 
@@ -23,12 +23,12 @@ struct Known {
 
 impl KnownChunks {
     /// Adds a chunk that was inserted in this session.
-    pub(super) fn add_told(&mut self, digest: Digest, plain_len: u64) {
+    pub(crate) fn add_told(&mut self, digest: Digest, plain_len: u64) {
         self.chunks.insert(digest, Known { plain_len: plain_len as u32, told: true });
     }
 
     /// Adds chunks that a fetched index names.
-    pub(super) fn add_referenced(&mut self, spans: &[ChunkSpan]) {
+    pub(crate) fn add_referenced(&mut self, spans: &[ChunkSpan]) {
         for span in spans {
             let known = Known { plain_len: span.plain_len() as u32, told: false };
             self.chunks.entry(span.digest).or_insert(known);
@@ -36,7 +36,7 @@ impl KnownChunks {
     }
 
     /// Notes that the chunk store refreshed these chunks for this session.
-    pub(super) fn mark_told(&mut self, digests: &[Digest]) {
+    pub(crate) fn mark_told(&mut self, digests: &[Digest]) {
         for digest in digests {
             if let Some(known) = self.chunks.get_mut(digest) {
                 known.told = true;
@@ -45,17 +45,17 @@ impl KnownChunks {
     }
 
     /// Returns the plain length of a known chunk.
-    pub(super) fn plain_len(&self, digest: &Digest) -> Option<u64> {
+    pub(crate) fn plain_len(&self, digest: &Digest) -> Option<u64> {
         self.chunks.get(digest).map(|known| u64::from(known.plain_len))
     }
 
     /// Tells whether a chunk must still be refreshed before an index of this session may name it.
-    pub(super) fn is_untold(&self, digest: &Digest) -> bool {
+    pub(crate) fn is_untold(&self, digest: &Digest) -> bool {
         self.chunks.get(digest).is_none_or(|known| !known.told)
     }
 
     /// Refuses another plain length than the one known.
-    pub(super) fn check_length(&self, digest: &Digest, plain_len: u64) -> Result<(), BackupError> {
+    pub(crate) fn check_length(&self, digest: &Digest, plain_len: u64) -> Result<(), BackupError> {
         match self.plain_len(digest) {
             Some(known) if known != plain_len => {
                 Err(BackupError::LengthConflict { digest: *digest, plain_len, known })

@@ -28,7 +28,7 @@ pub use begin::{BackupRequest, BeginError};
 pub use error::BackupError;
 use footprint::Footprint;
 use indexes::OpenIndex;
-use known::KnownChunks;
+pub(crate) use known::KnownChunks;
 use paths::SessionPaths;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -55,6 +55,8 @@ pub struct BackupWriter {
 struct Inner {
     store: Arc<Datastore>,
     request: BackupRequest,
+    /// Whether the snapshot is one of another store, which is stored as it is there.
+    is_copy: bool,
     /// The snapshot that this one builds on; locked against removal (R5).
     base: Option<SnapshotName>,
     footprint: Arc<Footprint>,
@@ -194,18 +196,40 @@ impl BackupWriter {
             state.completed_files += 1;
             return Ok(());
         }
+        self.store_file(busy, name, blob.into_bytes()).await
+    }
+
+    /// Stores a file whose content was checked: in the bucket first, if there is one.
+    async fn store_file(
+        &self,
+        busy: Arc<Busy>,
+        name: ArchiveName,
+        content: Bytes,
+    ) -> Result<(), BackupError> {
         if let Some(paths) = self.inner.paths.get() {
-            paths.put(&self.inner.request, &name, blob.clone().into_bytes()).await?;
+            paths.put(&self.inner.request, &name, content.clone()).await?;
         }
         let write = move || {
             let inner = &busy.0;
             let folder = inner.footprint.enter()?;
             let path = folder.layout().file(&inner.request.ns, &inner.request.snapshot, &name);
-            durable::replace_file(&path, blob.as_bytes(), FILE_MODE).map_err(TreeError::from)?;
+            durable::replace_file(&path, &content, FILE_MODE).map_err(TreeError::from)?;
             inner.state().completed_files += 1;
             Ok(())
         };
         run_blocking(write).await.unwrap_or_else(shutting_down)
+    }
+
+    /// Stores an index as it is in another store, for a copy; the caller checked it, and holds each of its chunks in the session
+    /// (R5, R17).
+    pub(crate) async fn store_index(&self, name: &ArchiveName, content: Bytes) -> Result<(), BackupError> {
+        let busy = Arc::new(self.inner.begin_work()?);
+        if !self.inner.state().index_names.insert(name.clone()) {
+            return Err(BackupError::NameInUse { name: name.clone() });
+        }
+        // As with blobs: one file at a time.
+        let _turn = self.inner.blob_turn.lock().await;
+        self.store_file(busy, name.clone(), content).await
     }
 }
 

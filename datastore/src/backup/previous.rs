@@ -70,19 +70,12 @@ impl Inner {
     /// uploads everything anew.
     pub(super) async fn distrust_base(&self) -> Result<(), TreeError> {
         let Some(base) = &self.base else { return Ok(()) };
-        let upid = self.state().task.clone().unwrap_or_else(|| self.made_up_task());
+        let upid = self.state().task.clone().unwrap_or_else(|| self.store.made_up_task(&self.request.caller));
         let prepare = move |tree: &Tree, ns: &Namespace, base: &SnapshotName| {
             Change::of_manifest(&tree.layout, (ns, base), |manifest| {
                 manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
             })
         };
         self.store.parts().change_snapshot(&self.request.ns, base, prepare).await
-    }
-
-    /// Clients read task ids strictly (spec `rest-api.md` §4.4), so one is made up where the caller gave none.
-    fn made_up_task(&self) -> String {
-        let started_at = self.store.chunks().now().unix_seconds().clamp(0, i64::from(u32::MAX));
-        let (name, caller) = (self.store.name(), self.request.caller.without_token());
-        format!("UPID:localhost:00000001:00000001:00000001:{started_at:08X}:backup:{name}:{caller}:")
     }
 }

@@ -21,7 +21,7 @@ pub use usage::Usage;
 
 use crate::lock::{LockGuard, LockKey, LockTable};
 use crate::mirror::{Cleared, Parts, Recent, Unfinished};
-use crate::name::{GroupName, Namespace, SnapshotName, StoreName};
+use crate::name::{GroupName, Namespace, Owner, SnapshotName, StoreName};
 use crate::refresh::RefreshReport;
 use crate::tree::{Layout, TreeError, Turns};
 
@@ -168,6 +168,13 @@ impl Datastore {
             Some(bucket) if !bucket.knows_all_claims() => Ok(bucket.wait_for_earlier(longest).await?),
             _ => Ok(()),
         }
+    }
+
+    /// Clients read task ids strictly (spec `rest-api.md` §4.4), so one is made up where the caller gave none.
+    pub(crate) fn made_up_task(&self, caller: &Owner) -> String {
+        let started_at = self.chunks.now().unix_seconds().clamp(0, i64::from(u32::MAX));
+        let (name, caller) = (&self.name, caller.without_token());
+        format!("UPID:localhost:00000001:00000001:00000001:{started_at:08X}:backup:{name}:{caller}:")
     }
 
     fn recent(&self, since: StoreTime) -> Recent {

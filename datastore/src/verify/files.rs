@@ -12,7 +12,7 @@ use crate::manifest::FileInfo;
 use crate::name::ArchiveKind;
 
 /// Checks one file; an index's chunks are another matter.
-pub(super) fn check(path: &Path, expected: &FileInfo) -> Result<Option<Defect>, VerifyError> {
+pub(crate) fn check(path: &Path, expected: &FileInfo) -> Result<Option<Defect>, VerifyError> {
     match expected.filename.kind() {
         ArchiveKind::Index(kind) => {
             let checked =

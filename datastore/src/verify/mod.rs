@@ -21,6 +21,7 @@ use futures_util::future::{self, Either};
 use tokio::sync::Notify;
 
 use chunks::VerifiedSet;
+pub(crate) use files::check as check_file;
 
 use crate::index::IndexError;
 use crate::lock::LockGuard;

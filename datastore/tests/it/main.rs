@@ -15,6 +15,7 @@ mod verify;
 mod on_filesystem {
     mod backup;
     mod begin;
+    mod copy;
     mod tree;
 
     async fn fixture() -> crate::support::Fixture {
@@ -27,6 +28,7 @@ mod on_filesystem {
 mod in_bucket {
     mod backup;
     mod begin;
+    mod copy;
     mod tree;
 
     async fn fixture() -> crate::support::Fixture {

@@ -1,0 +1,195 @@
+//! A snapshot that is here already: what of it differs, and putting that right.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coldkeep_chunk_store::blob::Blob;
+
+use super::{CopyError, GroupCopy, blocking};
+use crate::file::read_if_there;
+use crate::lock::LockGuard;
+use crate::manifest::{FileInfo, Manifest, VerifyResult, VerifyState};
+use crate::name::{ArchiveName, Namespace, SnapshotName};
+use crate::store::Tree;
+use crate::tree::{self, Change, TreeError, checked_blob};
+use crate::verify;
+
+/// A finished snapshot that is compared with its original; it is not removed meanwhile.
+#[derive(Debug)]
+pub struct LocalCopy {
+    group: Arc<GroupCopy>,
+    snapshot: SnapshotName,
+    /// As it is stored.
+    encoded_manifest: Bytes,
+    /// None if it is damaged.
+    manifest: Option<Manifest>,
+    _lock: LockGuard,
+}
+
+impl GroupCopy {
+    /// Opens a finished snapshot of the group; none if there is none of that time.
+    ///
+    /// # Errors
+    /// [`TreeError::SnapshotInUse`], [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn open_local(
+        self: &Arc<Self>,
+        snapshot: &SnapshotName,
+    ) -> Result<Option<LocalCopy>, TreeError> {
+        let (group, snapshot) = (Arc::clone(self), snapshot.clone());
+        let open = move |tree: &Tree| {
+            let ns = &group.request.ns;
+            let lock = tree.share_snapshot(ns, &snapshot)?;
+            let Some(content) = read_if_there(&tree.layout.manifest(ns, &snapshot))? else { return Ok(None) };
+            let encoded_manifest = Bytes::from(content);
+            let decoded =
+                Blob::parse(encoded_manifest.clone()).ok().and_then(|blob| Manifest::from_blob(&blob).ok());
+            Ok(Some(LocalCopy { group, snapshot, encoded_manifest, manifest: decoded, _lock: lock }))
+        };
+        self.store.parts().blocking(open).await
+    }
+}
+
+impl LocalCopy {
+    /// Returns the manifest as it is stored.
+    pub const fn encoded_manifest(&self) -> &Bytes {
+        &self.encoded_manifest
+    }
+
+    /// Returns the manifest; none if it is damaged.
+    pub const fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// Tells whether the snapshot is known to be damaged: its last verification failed, or its manifest cannot be read (spec
+    /// `pull.md` §4).
+    pub fn is_corrupt(&self) -> bool {
+        let state = self.manifest.as_ref().map(Manifest::verify_state);
+        state.is_none_or(|state| state.is_some_and(|state| state.state == VerifyResult::Failed))
+    }
+
+    /// Tells whether there is a log of the client.
+    ///
+    /// # Errors
+    /// [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn has_client_log(&self) -> Result<bool, TreeError> {
+        let (ns, snapshot) = self.place();
+        let look = move |tree: &Tree| {
+            let path = tree.layout.file(&ns, &snapshot, &ArchiveName::client_log());
+            Ok(crate::file::look(&path)? != crate::file::Found::Nothing)
+        };
+        self.group.store.parts().blocking(look).await
+    }
+
+    /// Tells whether a file is here and is the one described; the chunks of an index are not looked at.
+    ///
+    /// # Errors
+    /// [`TreeError::File`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn has_file(&self, expected: &FileInfo) -> Result<bool, CopyError> {
+        let ((ns, snapshot), expected) = (self.place(), expected.clone());
+        let path = self.group.store.tree().layout.file(&ns, &snapshot, &expected.filename);
+        blocking(move || Ok(verify::check_file(&path, &expected)?.is_none())).await
+    }
+
+    /// Adds or replaces an index, byte for byte, whose chunks this copy holds.
+    ///
+    /// # Errors
+    /// Those of [`super::SnapshotCopy::put_index`].
+    ///
+    /// # Cancel safety
+    /// The snapshot has the old or the new file if the future is dropped.
+    pub async fn replace_index(&self, name: &ArchiveName, content: Bytes) -> Result<(), CopyError> {
+        let (group, checked_name, checked) = (Arc::clone(&self.group), name.clone(), content.clone());
+        blocking(move || group.check_index(&checked_name, &checked)).await?;
+        self.replace(name, Some(content)).await
+    }
+
+    /// Adds or replaces a blob or the client's log, byte for byte.
+    ///
+    /// # Errors
+    /// [`CopyError::Tree`]: shape, length or CRC are wrong, or the disk or bucket refuses.
+    ///
+    /// # Cancel safety
+    /// The snapshot has the old or the new file if the future is dropped.
+    pub async fn replace_blob(&self, name: &ArchiveName, content: Bytes) -> Result<(), CopyError> {
+        let checked_name = name.clone();
+        let blob = blocking(move || Ok(checked_blob(&checked_name, content)?)).await?;
+        self.replace(name, Some(blob.into_bytes())).await
+    }
+
+    /// Replaces the manifest, byte for byte, after everything that it names, and removes files that it does not name. If a chunk
+    /// that the copy relies on was lost meanwhile, the snapshot is marked as failed.
+    ///
+    /// # Errors
+    /// [`CopyError::Failed`], [`CopyError::Tree`].
+    ///
+    /// # Cancel safety
+    /// The snapshot has the old or the new manifest if the future is dropped.
+    pub async fn finish(self, manifest: Bytes) -> Result<(), CopyError> {
+        let session = &self.group.session;
+        session.check_alive()?;
+        self.group.store.chunks().sync().await.map_err(crate::backup::BackupError::from)?;
+        let name = ArchiveName::manifest();
+        let checked_name = name.clone();
+        let blob = blocking(move || Ok(checked_blob(&checked_name, manifest)?)).await?;
+        let decoded = Manifest::from_blob(&blob).map_err(crate::backup::BackupError::from)?;
+        self.replace(&name, Some(blob.into_bytes())).await?;
+        // Whoever sets a chunk aside from here on finds a snapshot that is committed (I3).
+        if let Err(failed) = session.check_alive() {
+            self.distrust().await?;
+            return Err(failed.into());
+        }
+        for file in self.others(decoded).await? {
+            self.replace(&file, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists the files that the manifest does not name.
+    async fn others(&self, manifest: Manifest) -> Result<Vec<ArchiveName>, TreeError> {
+        let (ns, snapshot) = self.place();
+        let list = move |tree: &Tree| {
+            let entries = tree::file_entries(&tree.layout, &ns, &snapshot)?;
+            let names = entries.into_iter().map(|entry| entry.filename);
+            let is_named = |name: &ArchiveName| {
+                name.is_manifest()
+                    || name.as_str() == ArchiveName::CLIENT_LOG
+                    || manifest.file(name).is_some()
+            };
+            Ok(names.filter(|name| !is_named(name)).collect())
+        };
+        self.group.store.parts().blocking(list).await
+    }
+
+    async fn replace(&self, name: &ArchiveName, content: Option<Bytes>) -> Result<(), CopyError> {
+        let (ns, snapshot) = self.place();
+        let name = name.clone();
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Ok(Change { path: tree.layout.file(ns, snapshot, &name), content })
+        };
+        Ok(self.group.store.parts().change_snapshot(&ns, &snapshot, prepare).await?)
+    }
+
+    async fn distrust(&self) -> Result<(), TreeError> {
+        let (ns, snapshot) = self.place();
+        let upid = self.group.store.made_up_task(&self.group.request.owner);
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| {
+                manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
+            })
+        };
+        self.group.store.parts().change_snapshot(&ns, &snapshot, prepare).await
+    }
+
+    fn place(&self) -> (Namespace, SnapshotName) {
+        (self.group.request.ns.clone(), self.snapshot.clone())
+    }
+}
