@@ -88,8 +88,8 @@ pub use index::{ChunkSpan, IndexKind, IndexTotals};
 pub use manifest::Manifest;
 pub use mirror::{Cleared, Unfinished};
 pub use name::{
-    ArchiveKind, ArchiveName, BackupId, BackupTime, BackupType, GroupName, NameError, Namespace, Owner,
-    SnapshotName, StoreName,
+    ArchiveKind, ArchiveName, BackupId, BackupTime, BackupType, FilterError, GroupFilter, GroupFilters,
+    GroupName, NameError, Namespace, Owner, RemoteName, SnapshotName, StoreName,
 };
 pub use reader::{ReadError, SnapshotReader};
 pub use refresh::{RefreshError, RefreshReport};

@@ -1,11 +1,12 @@
-//! Digests and every name that a request or a folder can hold.
+//! Digests, filters, and every name that a request or a folder can hold.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use coldkeep_chunk_store::Digest;
 use coldkeep_datastore::{
-    ArchiveName, BackupId, BackupTime, BackupType, GroupName, Namespace, Owner, SnapshotName, StoreName,
+    ArchiveName, BackupId, BackupTime, BackupType, GroupFilter, GroupName, Namespace, Owner, RemoteName,
+    SnapshotName, StoreName,
 };
 
 /// A name that parses is printed as a text that parses to the same name, and no name escapes its folder.
@@ -17,9 +18,13 @@ pub fn check(input: &[u8]) {
     round_trip::<Owner>(text);
     round_trip::<GroupName>(text);
     round_trip::<SnapshotName>(text);
-    for component in
-        [round_trip::<StoreName>(text), round_trip::<BackupId>(text), round_trip::<ArchiveName>(text)]
-    {
+    round_trip::<GroupFilter>(text);
+    for component in [
+        round_trip::<StoreName>(text),
+        round_trip::<RemoteName>(text),
+        round_trip::<BackupId>(text),
+        round_trip::<ArchiveName>(text),
+    ] {
         component.iter().for_each(|name| check_component(name));
     }
     if let Some(namespace) = round_trip::<Namespace>(text) {
