@@ -138,6 +138,17 @@ impl Client {
         envelope::data(&call, &body)
     }
 
+    /// PUT with the parameters in a JSON body: for secrets, which do not belong into a URL, and for lists.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &Parameters,
+    ) -> Result<T, RequestError> {
+        let call = Call::new(Method::PUT, &format!("{PREFIX}{path}"));
+        let body = self.inner.call(&call, Outgoing::json(parameters)).await?;
+        envelope::data(&call, &body)
+    }
+
     /// POST of raw bytes, with parameters in the query.
     pub(crate) async fn post_bytes<T: DeserializeOwned>(
         &self,

@@ -69,9 +69,10 @@ mod zeros;
 #[doc(hidden)]
 pub use api::fuzzing;
 pub use api::{
-    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, PruneKeep,
-    SnapshotItem, Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus,
-    TypeCount, TypeCounts, Verification, VerifyScope, Version,
+    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, NewRemote,
+    ParseRemotePropertyError, PruneItem, PruneKeep, RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem,
+    Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts,
+    Verification, VerifyScope, Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};

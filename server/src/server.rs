@@ -15,7 +15,7 @@ use crate::Limits;
 use crate::api::{ApiError, UploadRoom};
 use crate::auth::{AuthId, Authenticator, PasswordHasher};
 use crate::state::{
-    BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, StateError,
+    BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, Remotes, StateError,
     StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
 };
 use crate::tasks::Tasks;
@@ -27,6 +27,7 @@ const TICK_INTERVAL: Duration = Duration::from_mins(1);
 pub struct Server {
     identities: Arc<Identities>,
     authenticator: Authenticator,
+    remotes: Remotes,
     stores: Arc<Stores>,
     tasks: Tasks,
     limits: Limits,
@@ -118,15 +119,16 @@ impl Server {
             move || {
                 let data_dir = DataDir::open(&folder)?;
                 let identities = Arc::new(Identities::open(&data_dir, PasswordHasher::new())?);
+                let remotes = Remotes::open(&data_dir)?;
                 let key = load_ticket_key(&data_dir)?;
                 let authenticator = Authenticator::new(Arc::clone(&identities), key, Arc::clone(&clock));
                 let authenticator = authenticator.map_err(StateError::Random)?;
                 let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
-                Ok((data_dir, identities, authenticator, tasks))
+                Ok((data_dir, identities, remotes, authenticator, tasks))
             }
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
-        let (data_dir, identities, authenticator, tasks) = opened.map_err(failed)?;
+        let (data_dir, identities, remotes, authenticator, tasks) = opened.map_err(failed)?;
         let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
             StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };
@@ -137,6 +139,7 @@ impl Server {
         Ok(Arc::new(Self {
             identities,
             authenticator,
+            remotes,
             stores,
             tasks,
             limits,
@@ -313,6 +316,11 @@ impl Server {
     /// Returns the users, tokens and the access list.
     pub fn identities(&self) -> &Identities {
         &self.identities
+    }
+
+    /// Returns the other servers that this one knows.
+    pub fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     /// Refuses a user or token that does not exist.

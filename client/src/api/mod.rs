@@ -5,10 +5,12 @@ pub(crate) mod envelope;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod node;
+mod remote;
 mod task;
 mod types;
 
 pub use datastore::{PruneKeep, Store, VerifyScope};
+pub use remote::{NewRemote, ParseRemotePropertyError, RemoteItem, RemoteProperty, RemoteUpdate};
 pub use task::{TaskError, TaskLine, TaskLog};
 pub use types::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,

@@ -12,7 +12,8 @@ use super::{AuthId, Privileges, Role};
 /// Longest path of an access list entry, in bytes: store, seven namespace components and room to spare.
 const PATH_BYTES_MAX: usize = 512;
 
-/// A place that privileges are granted on: `/`, `/datastore/{store}[/{namespace}…]`, `/system/…`, `/access/…`, `/remote/…`.
+/// A place that privileges are granted on: `/`, `/datastore/{store}[/{namespace}…]`, `/remote/{remote}[/{store}]`,
+/// `/system/…`, `/access/…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AclPath(Vec<String>);
 
@@ -30,6 +31,11 @@ impl AclPath {
         let components =
             ["datastore", store].into_iter().chain(namespace.split('/').filter(|part| !part.is_empty()));
         Self(components.map(str::to_owned).collect())
+    }
+
+    /// Returns `/remote/{remote}`, or `/remote/{remote}/{store}` for one datastore there.
+    pub fn remote(remote: &str, store: Option<&str>) -> Self {
+        Self(["remote", remote].into_iter().chain(store).map(str::to_owned).collect())
     }
 
     /// Lists everything above the path from the root down, and the path itself.
@@ -242,6 +248,18 @@ mod tests {
             Role::DatastorePowerUser
         ));
         assert_eq!(granted(&acl, "al@pbs!cii", "/datastore/s1"), Privileges::NONE);
+    }
+
+    #[test]
+    fn remotes_have_paths_with_their_datastores_below() {
+        let acl = acl(&[
+            ("/remote", "al@pbs", Role::RemoteAdmin, true),
+            ("/remote/far/tank", "al@pbs", Role::RemoteAudit, true),
+        ]);
+        let at = |remote, store| acl.privileges(&"al@pbs".parse().unwrap(), &AclPath::remote(remote, store));
+        assert_eq!(at("far", None), Role::RemoteAdmin.privileges());
+        assert_eq!(at("far", Some("other")), Role::RemoteAdmin.privileges());
+        assert_eq!(at("far", Some("tank")), Role::RemoteAudit.privileges());
     }
 
     #[test]

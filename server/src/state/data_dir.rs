@@ -7,6 +7,7 @@
 //!   config/users.json         users with Argon2id hashes of their passwords     0600
 //!   config/tokens.json        API tokens with hashes of their secrets           0600
 //!   config/acl.json           who may do what where                             0600
+//!   config/remotes.json       other servers, with the secrets that are shown there        0600
 //!   secrets/ticket.key        32 random bytes that sign tickets                 0600
 //!   secrets/tls.key, tls.pem  private key (0600) and certificate; your own pair may take their place
 //!   tasks/list, tasks/log/    what ran, and its logs
@@ -65,6 +66,16 @@ pub enum StateError {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
+    },
+    /// A file with secrets does not hold what it should. Only the place is told: the parser's own message may quote them.
+    #[error("{} is malformed at line {line}, column {column}", path.display())]
+    MalformedSecrets {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// Where in the line.
+        column: usize,
     },
     /// A key file does not hold a key.
     #[error("{} does not hold a usable key or certificate; remove it to have a new one made", path.display())]
