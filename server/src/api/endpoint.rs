@@ -101,6 +101,11 @@ pub enum Access {
         /// Any of these opens the caller's own groups; [`Privileges::NONE`] where ownership does not matter.
         own: Privileges,
     },
+    /// Who has one of the privileges on `/remote/{name}`, taken from the parameter `name`.
+    Remote {
+        /// Any of these.
+        any: Privileges,
+    },
     /// Who has one of the privileges on this path.
     At {
         /// The access list path.

@@ -8,6 +8,7 @@ pub(crate) mod nodes;
 mod param;
 mod params;
 pub(crate) mod path;
+mod remotes;
 mod reply;
 mod root;
 mod router;
@@ -26,8 +27,14 @@ use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    let own: [&'static [Endpoint<Server>]; 5] =
-        [root::ENDPOINTS, access::ENDPOINTS, nodes::ENDPOINTS, backup::UPGRADE, reader::UPGRADE];
+    let own: [&'static [Endpoint<Server>]; 6] = [
+        root::ENDPOINTS,
+        access::ENDPOINTS,
+        nodes::ENDPOINTS,
+        remotes::ENDPOINTS,
+        backup::UPGRADE,
+        reader::UPGRADE,
+    ];
     Router::new(&["api2", "json"], &[&own, datastore::TABLES].concat())
 }
 

@@ -168,6 +168,9 @@ async fn add_query_and_body(
 /// Checks an endpoint's access rule for a caller.
 fn check_access(access: Access, caller: &Caller, params: &Params) -> Result<Scope, ApiError> {
     let denied = |path: &AclPath| ApiError::forbidden(format!("permission check failed on {path}"));
+    let need = |path: AclPath, any: Privileges| {
+        caller.privileges(&path).has_any(any).then_some(Scope::Full).ok_or_else(|| denied(&path))
+    };
     match access {
         Access::Anyone | Access::Authenticated | Access::Session => Ok(Scope::Full),
         Access::Datastore { full, own } => {
@@ -179,11 +182,8 @@ fn check_access(access: Access, caller: &Caller, params: &Params) -> Result<Scop
                 _ => Err(denied(&path)),
             }
         }
-        Access::At { path, any } => {
-            let path: AclPath = path.parse().map_err(|error| ApiError::failed(&error))?;
-            let granted: Privileges = caller.privileges(&path);
-            granted.has_any(any).then_some(Scope::Full).ok_or_else(|| denied(&path))
-        }
+        Access::Remote { any } => need(AclPath::remote(params.text("name").unwrap_or_default(), None), any),
+        Access::At { path, any } => need(path.parse().map_err(|error| ApiError::failed(&error))?, any),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use coldkeep_datastore::{RemoteName, StoreName};
+
 use super::{Acl, AclPath, AuthId, Privileges, id};
 
 /// The author of a request, with the access list as it was when the request arrived.
@@ -57,5 +59,44 @@ impl Caller {
             Grants::List(acl) => acl.privileges(&self.auth_id, path),
             Grants::Nothing => Privileges::NONE,
         }
+    }
+
+    /// Tells whether the caller may pull from a datastore of a remote: `Remote.Read` on `/remote/{remote}/{store}` (spec
+    /// `pull.md` §1). What they may do with it here is another question.
+    pub fn may_pull_from(&self, remote: &RemoteName, store: &StoreName) -> bool {
+        let path = AclPath::remote(remote.as_str(), Some(store.as_str()));
+        self.privileges(&path).has_any(Privileges::REMOTE_READ)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{AclEntry, Role};
+
+    #[test]
+    fn pulling_needs_the_right_to_read_the_datastore_of_the_remote() {
+        let mut acl = Acl::default();
+        for (who, path, role) in [
+            ("al@pbs", "/remote/far/tank", Role::RemoteSyncOperator),
+            ("bo@pbs", "/remote/far", Role::RemoteAudit),
+            ("cy@pbs", "/remote", Role::RemoteAdmin),
+            ("di@pbs", "/datastore", Role::DatastoreAdmin),
+        ] {
+            let (path, who) = (path.parse().unwrap(), who.parse().unwrap());
+            acl.add(AclEntry { path, who, role, propagate: true });
+        }
+        let acl = Arc::new(acl);
+        let may = |who: &str, remote: &str, store: &str| {
+            let caller = Caller::authenticated(who.parse().unwrap(), Arc::clone(&acl));
+            caller.may_pull_from(&remote.parse().unwrap(), &store.parse().unwrap())
+        };
+        assert!(
+            may("al@pbs", "far", "tank") && !may("al@pbs", "far", "other") && !may("al@pbs", "near", "tank")
+        );
+        assert!(may("cy@pbs", "far", "tank") && may("cy@pbs", "near", "other"));
+        assert!(!may("bo@pbs", "far", "tank") && !may("di@pbs", "far", "tank"));
+        assert!(may("root@pam", "far", "tank"));
+        assert!(!Caller::nobody().may_pull_from(&"far".parse().unwrap(), &"tank".parse().unwrap()));
     }
 }
