@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -31,6 +31,13 @@ pub(crate) struct Running {
     store: String,
     password: String,
     fingerprint: String,
+}
+
+/// Another server, as the one that pulls from it is told of it.
+pub(crate) struct Far<'a> {
+    pub(crate) running: &'a Running,
+    pub(crate) via: Option<SocketAddr>,
+    pub(crate) password_file: &'a Path,
 }
 
 impl Coldkeep<'_> {
@@ -122,6 +129,30 @@ impl Coldkeep<'_> {
         command
     }
 
+    /// A backup of an image alone, as the snapshot of that time in the group `host/ID`.
+    pub(crate) fn backup_image_at(&self, running: &Running, id: &str, time: u64, image: &Path) -> Command {
+        let mut command = self.remote(running, "backup");
+        command.args(["--backup-id", id, "--backup-time", &time.to_string()]).arg(item(IMAGE, image));
+        command
+    }
+
+    /// Tells a server how to reach another one, through `via` if there is a line between them.
+    pub(crate) fn add_remote(&self, running: &Running, name: &str, far: &Far<'_>) -> Command {
+        let mut command = self.remote(running, "remote add");
+        let via = far.via.unwrap_or_else(|| far.running.address());
+        command.args([name, "--host", &via.ip().to_string(), "--port", &via.port().to_string()]);
+        command.args(["--auth-id", "root@pam", "--fingerprint", &far.running.fingerprint]);
+        command.arg("--password-file").arg(far.password_file);
+        command
+    }
+
+    /// A pull of all groups of a remote's store into the measured one.
+    pub(crate) fn pull(&self, running: &Running, name: &str, far: &Running) -> Command {
+        let mut command = self.remote(running, "pull");
+        command.args([&format!("{name}:{}", far.store), &running.store, "--output", "json"]);
+        command
+    }
+
     /// A restore of one archive.
     pub(crate) fn restore(&self, running: &Running, snapshot: &str, archive: &str, target: &Path) -> Command {
         let mut command = self.remote(running, "restore");
@@ -147,10 +178,11 @@ impl Coldkeep<'_> {
         command
     }
 
+    /// A verb, with a verb of its own behind a blank if it has any, on a running server.
     fn remote(&self, running: &Running, verb: &str) -> Command {
         let mut command = Command::new(self.program);
         command
-            .arg(verb)
+            .args(verb.split(' '))
             .args(["--repository", &format!("root@pam@127.0.0.1:{}:{}", running.port, running.store)]);
         command.env("PBS_PASSWORD", &running.password).env("PBS_FINGERPRINT", &running.fingerprint);
         command
@@ -165,20 +197,35 @@ impl Running {
         Ok(folder)
     }
 
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The administrator's password.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// The newest snapshot of the group `host/ID`.
     pub(crate) fn newest(&self, id: &str) -> Result<String> {
+        self.snapshots(id)?.pop().with_context(|| format!("host/{id} has no snapshot"))
+    }
+
+    /// All snapshots of the group `host/ID`, oldest first.
+    pub(crate) fn snapshots(&self, id: &str) -> Result<Vec<String>> {
         let group = self.store()?.join("host").join(id);
         let context = || format!("cannot list {}", group.display());
-        let mut newest = None;
+        let mut snapshots = Vec::new();
         for entry in fs::read_dir(&group).with_context(context)? {
             let entry = entry.with_context(context)?;
             if entry.path().is_dir() {
-                // Times are written so that they sort as text.
-                newest = newest.max(Some(entry.file_name().to_string_lossy().into_owned()));
+                snapshots.push(format!("host/{id}/{}", entry.file_name().to_string_lossy()));
             }
         }
-        let newest = newest.with_context(|| format!("{} has no snapshot", group.display()))?;
-        Ok(format!("host/{id}/{newest}"))
+        // Times are written so that they sort as text.
+        snapshots.sort();
+        Ok(snapshots)
     }
 }
 

@@ -48,7 +48,12 @@ fn source(segment: u64) -> u64 {
 }
 
 /// Even segments are incompressible, odd ones are words, which compress to about a third.
-fn write_segment(file: &mut impl Write, seed: u64, segment: u64, length: u64) -> std::io::Result<()> {
+pub(crate) fn write_segment(
+    file: &mut impl Write,
+    seed: u64,
+    segment: u64,
+    length: u64,
+) -> std::io::Result<()> {
     let mut random = Random::new(seed << 32 | segment);
     let mut block = Vec::with_capacity(BLOCK_BYTES + 16);
     let mut left = length as usize;

@@ -13,6 +13,7 @@ mod machine;
 mod output;
 mod peers;
 mod process;
+mod pull;
 mod s3;
 mod store;
 
@@ -52,8 +53,12 @@ fn run() -> Result<()> {
             let flags = gc::Flags::parse(&mut args)?;
             ("gc", gc::run(&flags)?, flags.json)
         }
+        Some(Value(bench)) if bench == "pull" => {
+            let flags = pull::Flags::parse(&mut args)?;
+            ("pull", pull::run(&flags)?, flags.json)
+        }
         _ => bail!(
-            "expected a benchmark's name, `e2e`, `gc`, `s3` or `store`; start this through `cargo xtask bench`"
+            "expected a benchmark's name, `e2e`, `gc`, `pull`, `s3` or `store`; start this through `cargo xtask bench`"
         ),
     };
     output::print(&output::Report { bench, machine: machine::describe()?, rows }, json)

@@ -32,10 +32,14 @@ pub(crate) struct Measured {
 impl Measured {
     /// Starts it, with its output kept in `log` for when it fails.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Measured> {
+        let output = create(log)?;
+        let errors = output.try_clone().context("cannot share the log")?;
+        Measured::start_into(command, output, errors)
+    }
+
+    fn start_into(command: &mut Command, output: File, errors: File) -> Result<Measured> {
         let line = shown(command);
         eprintln!("$ {line}");
-        let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let errors = output.try_clone().context("cannot share the log")?;
         let started_at = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         Ok(Measured { child: child.with_context(|| format!("cannot start {line}"))?, started_at, line })
@@ -58,6 +62,19 @@ pub(crate) fn measure(command: &mut Command, log: &Path) -> Result<Usage> {
     Measured::start(command, log)?.finish().with_context(|| tail(log))
 }
 
+/// Runs one process from start to end and returns its standard output, too; what it says otherwise goes to `log`.
+pub(crate) fn measure_output(command: &mut Command, log: &Path) -> Result<(Usage, String)> {
+    let path = log.with_extension("out");
+    let running = Measured::start_into(command, create(&path)?, create(log)?)?;
+    let usage = running.finish().with_context(|| tail(log))?;
+    let output = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((usage, output))
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
 /// The end of a log, for an error message.
 pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
@@ -75,7 +92,7 @@ impl Server {
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Server> {
         let line = shown(command);
         eprintln!("$ {line}");
-        let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let output = create(log)?;
         let errors = output.try_clone().context("cannot share the log")?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         Ok(Server { child: child.with_context(|| format!("cannot start {line}"))? })
@@ -174,6 +191,16 @@ mod tests {
         command.args(["-c", "echo no such thing; exit 3"]);
         let error = measure(&mut command, &folder.path().join("log")).unwrap_err();
         assert!(format!("{error:#}").contains("no such thing"), "{error:#}");
+    }
+
+    #[test]
+    fn standard_output_is_kept_apart_from_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("client.log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo progress >&2; echo result"]);
+        let (_, output) = measure_output(&mut command, &log).unwrap();
+        assert_eq!((output.as_str(), tail(&log).as_str()), ("result\n", "progress"));
     }
 
     #[test]
