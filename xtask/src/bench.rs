@@ -27,6 +27,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report
         "s3" => s3(workspace, flags, report),
         "store" => store(workspace, flags, report),
         "gc" => gc(workspace, flags, report),
+        "pull" => pull(workspace, flags, report),
         _ => e2e(workspace, flags, report),
     }
 }
@@ -83,6 +84,17 @@ fn store(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
         let programs: Vec<OsString> =
             programs.into_iter().flat_map(|(flag, name)| program(flag, &release.join(name))).collect();
         report.step(&flags.bench, || measure(workspace, flags, &programs, &[]));
+    }
+}
+
+/// Two servers and the line between them; the peer is `cp`, which every machine has.
+fn pull(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
+    report.step("release build", || {
+        build_programs(workspace, &[("coldkeep-server", "coldkeep"), ("coldkeep-bench", "coldkeep-bench")])
+    });
+    if !report.has_failed() {
+        let coldkeep = program("--coldkeep", &workspace.target.join("release/coldkeep"));
+        report.step(&flags.bench, || measure(workspace, flags, &coldkeep, &[]));
     }
 }
 

@@ -43,9 +43,14 @@ Usage: cargo xtask VERB
   bench gc [--json] [--runs 3] [--case NAME] [--quick] [--mark-chunks 50000000] [--chunks 1000000]
            [--objects 10000000] [--delay-ms 30] [--parallel 32] [--folder PATH]
                                     the collector on synthetic stores, on a filesystem and in a bucket
+  bench pull [--json] [--mib 4096] [--delay-ms 50] [--runs 3] [--case NAME]
+                                    a pull of 20 snapshots between two servers, near and a round trip apart
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
            [--endpoint URL --bucket NAME --access-key KEY --secret-key-env VARIABLE [--region NAME]]
                                     our S3 client beside others, one process a case";
+
+/// For messages.
+const BENCHMARKS: &str = "`e2e`, `gc`, `pull`, `s3` and `store`";
 
 /// Rounds of a campaign if none are named.
 const ROUNDS: u32 = 50;
@@ -274,8 +279,9 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
             Long("aws-sdk") => aws_sdk = true,
             Long("quick") => pass_on.push("--quick".into()),
             Long(
-                name @ ("size" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket" | "access-key"
-                | "secret-key-env" | "delay-ms" | "mark-chunks" | "objects" | "parallel" | "folder"),
+                name @ ("size" | "mib" | "runs" | "case" | "chunks" | "endpoint" | "region" | "bucket"
+                | "access-key" | "secret-key-env" | "delay-ms" | "mark-chunks" | "objects"
+                | "parallel" | "folder"),
             ) => {
                 let name = OsString::from(format!("--{name}"));
                 let value = args.value()?;
@@ -286,11 +292,13 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
     }
     let bench = match bench.as_deref() {
         Some(name) if aws_sdk && name != "s3" => bail!("--aws-sdk is a flag of `bench s3`"),
-        Some("gc") if peers != Peers::Use => bail!("the peers of `bench gc` come with it"),
+        Some(name @ ("gc" | "pull")) if peers != Peers::Use => {
+            bail!("the peers of `bench {name}` come with it")
+        }
         Some("s3") if peers == Peers::Install => bail!("the peers of `bench s3` are built, not installed"),
-        Some(name @ ("e2e" | "gc" | "s3" | "store")) => name.to_owned(),
-        Some(other) => bail!("there is no benchmark `{other}` yet; there are `e2e`, `gc`, `s3` and `store`"),
-        None => bail!("which benchmark? There are `e2e`, `gc`, `s3` and `store`"),
+        Some(name @ ("e2e" | "gc" | "pull" | "s3" | "store")) => name.to_owned(),
+        Some(other) => bail!("there is no benchmark `{other}` yet; there are {BENCHMARKS}"),
+        None => bail!("which benchmark? There are {BENCHMARKS}"),
     };
     Ok(BenchFlags { bench, json, peers, aws_sdk, pass_on })
 }
@@ -391,10 +399,27 @@ mod tests {
     }
 
     #[test]
+    fn bench_pull_passes_its_sizes_on() {
+        let Verb::Bench(flags) = parse("bench pull --json --mib 400 --delay-ms 20 --runs 1").unwrap() else {
+            panic!("another verb")
+        };
+        assert_eq!((flags.bench.as_str(), flags.json), ("pull", true));
+        assert_eq!(flags.pass_on, ["--mib", "400", "--delay-ms", "20", "--runs", "1"]);
+        for line in ["bench pull --aws-sdk", "bench pull --peers none"] {
+            parse(line).unwrap_err();
+        }
+    }
+
+    #[test]
     fn what_is_not_built_is_refused() {
-        for line in
-            ["proof", "bench pull", "matrix --tier slow", "test --fast", "crash --rounds 0", "faults --power"]
-        {
+        for line in [
+            "proof",
+            "bench client",
+            "matrix --tier slow",
+            "test --fast",
+            "crash --rounds 0",
+            "faults --power",
+        ] {
             parse(line).unwrap_err();
         }
     }
