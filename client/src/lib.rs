@@ -8,11 +8,13 @@
 //!   compressed and sent at the same time within a byte budget, and chunks of the previous snapshot are not sent.
 //! - [`ReaderSession`]: a snapshot open for reading, from [`Store::open_snapshot`]; restores to files, with holes, or to
 //!   any writer.
+//! - [`StoredSnapshot`]: a snapshot open for reading as it is stored, from [`Store::open_stored`]: what replication
+//!   needs. Indexes and blobs are checked against the manifest, with or without a key; chunks are left to the reader.
 //!
 //! # What it is not
 //! No command line, no configuration, no environment, no files but those it is handed. It holds no chunks, and knows
-//! nothing of a server's insides. Directory archives and encryption are not here yet: a snapshot made with a key is
-//! refused with [`RestoreError::KeyNeeded`].
+//! nothing of a server's insides. Directory archives and encryption are not here yet: restoring a snapshot made with
+//! a key is refused with [`RestoreError::KeyNeeded`].
 //!
 //! # Example
 //! ```no_run
@@ -84,8 +86,8 @@ pub use connect::{
 };
 pub use credentials::{Credentials, Secret};
 pub use error::{BoxError, Call, RequestError};
-pub use index::IndexMismatch;
+pub use index::{IndexMismatch, StoredIndex};
 pub use limits::TransferLimits;
 pub use progress::{Progress, ProgressSnapshot};
 pub use repository::{DEFAULT_PORT, ParseRepositoryError, REPOSITORY_CHARS_MAX, Repository};
-pub use restore::{ChunkError, ReaderSession, RestoreError};
+pub use restore::{ChunkError, ReaderSession, RestoreError, StoredSnapshot};

@@ -19,7 +19,7 @@ use crate::api::Store;
 use crate::encoding::Parameters;
 use crate::error::RequestError;
 use crate::http::{JSON, OCTETS, Session, Upgrade};
-use crate::index::{INDEX_BYTES_MAX, Index, IndexMismatch};
+use crate::index::{INDEX_BYTES_MAX, IndexMismatch, StoredIndex};
 use crate::limits::TransferLimits;
 use crate::progress::Progress;
 
@@ -304,7 +304,7 @@ impl BackupSession {
         let expected = entry.clone();
         let shared = Arc::clone(&self.shared);
         let load = move || -> Result<(), IndexMismatch> {
-            let index = Index::parse(kind, &bytes)?;
+            let index = StoredIndex::parse(kind, bytes)?;
             index.check(&expected)?;
             shared.known.extend(index.spans().map(|span| span.digest));
             Ok(())

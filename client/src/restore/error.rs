@@ -46,6 +46,15 @@ pub enum RestoreError {
     /// A call failed.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The snapshot does not exist, or is not finished.
+    #[error("{snapshot} is gone from the server or not finished")]
+    Vanished {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// What the server said.
+        #[source]
+        source: Box<RequestError>,
+    },
     /// The manifest is damaged.
     #[error("the manifest of {snapshot} is damaged")]
     Manifest {
@@ -148,4 +157,12 @@ pub enum RestoreError {
     /// A worker panicked or the runtime shuts down.
     #[error("a worker did not run to its end")]
     Worker(#[source] tokio::task::JoinError),
+}
+
+impl RestoreError {
+    /// Tells whether the snapshot does not exist; known only where [`Store::open_stored`](crate::Store::open_stored)
+    /// failed.
+    pub const fn is_vanished(&self) -> bool {
+        matches!(self, Self::Vanished { .. })
+    }
 }

@@ -19,7 +19,7 @@ use super::cache::Recent;
 use super::error::{ChunkError, RestoreError};
 use super::target::{Block, Target};
 use crate::error::RequestError;
-use crate::index::Index;
+use crate::index::StoredIndex;
 use crate::limits::TransferLimits;
 use crate::progress::Progress;
 use crate::zeros::ZeroDigests;
@@ -71,7 +71,7 @@ pub(super) struct Restore<S> {
 
 impl<S: ChunkSource> Restore<S> {
     /// Writes everything that `index` names to `target` and returns the target.
-    pub(super) async fn run<T: Target>(self, index: &Index, target: T) -> Result<T, RestoreError> {
+    pub(super) async fn run<T: Target>(self, index: &StoredIndex, target: T) -> Result<T, RestoreError> {
         let (blocks, written) = self.start_writer(target)?;
         let (queue, coming) = mpsc::channel(QUEUE_MAX);
         let write = async {
@@ -121,7 +121,7 @@ impl<S: ChunkSource> Restore<S> {
     }
 
     /// Walks the index and starts a fetch for every chunk.
-    async fn spread(&self, index: &Index, queue: mpsc::Sender<Coming>) -> Result<(), RestoreError> {
+    async fn spread(&self, index: &StoredIndex, queue: mpsc::Sender<Coming>) -> Result<(), RestoreError> {
         let capacity = self.limits.memory_bytes.max(CHUNK_BYTES_MAX) / BUDGET_UNIT;
         let budget = Arc::new(Semaphore::new(capacity));
         let requests = Arc::new(Semaphore::new(self.limits.requests.max(1)));

@@ -38,7 +38,7 @@ impl ChunkSource for Model {
 }
 
 /// Stores `chunks` and returns the index of the archive that they make, in order.
-fn stored(chunks: &[Vec<u8>]) -> (Model, Index) {
+fn stored(chunks: &[Vec<u8>]) -> (Model, StoredIndex) {
     let mut model = Model::default();
     let mut entries = Vec::new();
     let mut end = 0;
@@ -53,7 +53,7 @@ fn stored(chunks: &[Vec<u8>]) -> (Model, Index) {
     checksum.update(&entries);
     let header = DynamicHeader { uuid: [0; 16], created_at: 0, csum: checksum.finish() };
     let bytes = [&header.to_bytes()[..], &entries].concat();
-    (model, Index::parse(IndexKind::Dynamic, &bytes).unwrap())
+    (model, StoredIndex::parse(IndexKind::Dynamic, bytes.into()).unwrap())
 }
 
 fn restore(source: Model) -> (Arc<Model>, Restore<Model>) {
@@ -67,7 +67,7 @@ fn restore(source: Model) -> (Arc<Model>, Restore<Model>) {
     (source, restore)
 }
 
-async fn run(restore: Restore<Model>, index: &Index) -> Result<Vec<u8>, RestoreError> {
+async fn run(restore: Restore<Model>, index: &StoredIndex) -> Result<Vec<u8>, RestoreError> {
     restore.run(index, WriterTarget(Vec::new())).await.map(|target| target.0)
 }
 
@@ -185,7 +185,8 @@ async fn an_image_of_zeros_is_not_fetched_but_for_its_short_end() {
         size: 200 * MIB as u64 + 1000,
         chunk_size: FIXED_CHUNK_BYTES,
     };
-    let index = Index::parse(IndexKind::Fixed, &[&header.to_bytes()[..], &entries].concat()).unwrap();
+    let index =
+        StoredIndex::parse(IndexKind::Fixed, [&header.to_bytes()[..], &entries].concat().into()).unwrap();
     let mut model = Model::default();
     model.chunks.insert(Digest::of(&end), Blob::encode(&end, Compression::Zstd).unwrap().into_bytes());
     let (source, restore) = restore(model);

@@ -5,19 +5,15 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, Blob, ENCODE_BYTES_MAX};
-use coldkeep_datastore::manifest::{CryptMode, FileInfo};
+use coldkeep_datastore::manifest::CryptMode;
 use coldkeep_datastore::{ArchiveKind, ArchiveName, Manifest, SnapshotName};
 
 use super::error::RestoreError;
-use super::fetch::{ChunkSource, Restore};
+use super::fetch::Restore;
+use super::stored::StoredSnapshot;
 use super::target::{FileTarget, Target, WriterTarget};
 use crate::api::Store;
-use crate::encoding::Parameters;
-use crate::error::RequestError;
-use crate::http::{Session, Upgrade};
-use crate::index::{INDEX_BYTES_MAX, Index, IndexMismatch};
 use crate::limits::TransferLimits;
 use crate::progress::Progress;
 
@@ -30,9 +26,7 @@ const RSA_KEY: &str = "rsa-encrypted.key.blob";
 /// digest.
 #[derive(Debug)]
 pub struct ReaderSession {
-    session: Arc<Session>,
-    snapshot: SnapshotName,
-    manifest: Manifest,
+    stored: Arc<StoredSnapshot>,
     limits: TransferLimits,
     progress: Arc<Progress>,
 }
@@ -51,35 +45,20 @@ impl Store {
         snapshot: &SnapshotName,
         limits: TransferLimits,
     ) -> Result<ReaderSession, RestoreError> {
-        let parameters = self.snapshot(snapshot).with("store", self.name().to_string());
-        let session = self.client().upgrade(Upgrade::Reader, &parameters).await?;
-        let bytes = download(&session, &ArchiveName::manifest(), BLOB_ENCODED_BYTES_MAX).await?;
-        let manifest = Blob::parse(bytes).map_err(Into::into).and_then(|blob| Manifest::from_blob(&blob));
-        let manifest =
-            manifest.map_err(|source| RestoreError::Manifest { snapshot: snapshot.clone(), source })?;
-        let got = manifest.snapshot();
-        if got != *snapshot {
-            return Err(RestoreError::Snapshot { expected: snapshot.clone(), got });
-        }
-        Ok(ReaderSession {
-            session: Arc::new(session),
-            snapshot: snapshot.clone(),
-            manifest,
-            limits,
-            progress: Arc::default(),
-        })
+        let stored = Arc::new(StoredSnapshot::open(self, snapshot).await?);
+        Ok(ReaderSession { stored, limits, progress: Arc::default() })
     }
 }
 
 impl ReaderSession {
     /// Returns the snapshot's name.
-    pub const fn snapshot(&self) -> &SnapshotName {
-        &self.snapshot
+    pub fn snapshot(&self) -> &SnapshotName {
+        self.stored.snapshot()
     }
 
     /// Returns the snapshot's manifest.
-    pub const fn manifest(&self) -> &Manifest {
-        &self.manifest
+    pub fn manifest(&self) -> &Manifest {
+        self.stored.manifest()
     }
 
     /// Returns the counters of this session, for another thread to read.
@@ -133,11 +112,15 @@ impl ReaderSession {
             return Err(RestoreError::Kind { archive: archive.clone(), what: "a blob" });
         }
         let is_listed = !archive.is_manifest() && archive.as_str() != ArchiveName::CLIENT_LOG;
-        let entry = if is_listed { Some(self.entry(archive)?.clone()) } else { None };
-        let bytes = download(&self.session, archive, BLOB_ENCODED_BYTES_MAX).await?;
+        let bytes = if is_listed {
+            self.check_key(archive)?;
+            self.stored.blob(archive).await?
+        } else {
+            self.stored.download(archive, BLOB_ENCODED_BYTES_MAX).await?
+        };
         let archive = archive.clone();
         let encoded_len = bytes.len() as u64;
-        let decode = move || decode_blob(archive, bytes, entry.as_ref());
+        let decode = move || decode_blob(archive, bytes);
         let data = tokio::task::spawn_blocking(decode).await.map_err(RestoreError::Worker)??;
         self.progress.add_transferred_blob(data.len() as u64, encoded_len);
         Ok(data)
@@ -156,72 +139,33 @@ impl ReaderSession {
             self.progress.add_written(len);
             return target.map_err(|source| RestoreError::Write { archive: archive.clone(), source });
         };
-        let index = self.load_index(archive).await?;
+        self.check_key(archive)?;
+        let index = self.stored.index(archive).await?;
         let restore = Restore {
             archive: archive.clone(),
-            source: Arc::new(SessionSource(Arc::clone(&self.session))),
+            source: Arc::clone(&self.stored),
             limits: self.limits,
             progress: Arc::clone(&self.progress),
         };
         restore.run(&index, target).await
     }
 
-    /// Fetches an index, which also allows this session to fetch its chunks.
-    async fn load_index(&self, archive: &ArchiveName) -> Result<Index, RestoreError> {
-        let ArchiveKind::Index(kind) = archive.kind() else {
-            return Err(RestoreError::Kind { archive: archive.clone(), what: "an index" });
-        };
-        let entry = self.entry(archive)?.clone();
-        let bytes = download(&self.session, archive, INDEX_BYTES_MAX).await?;
-        let parse = move || -> Result<Index, IndexMismatch> {
-            let index = Index::parse(kind, &bytes)?;
-            index.check(&entry)?;
-            Ok(index)
-        };
-        let parsed = tokio::task::spawn_blocking(parse).await.map_err(RestoreError::Worker)?;
-        parsed.map_err(|source| RestoreError::Index { archive: archive.clone(), source })
-    }
-
-    /// Returns an archive's entry in the manifest, if it can be restored without a key.
-    fn entry(&self, archive: &ArchiveName) -> Result<&FileInfo, RestoreError> {
-        let missing =
-            || RestoreError::NoArchive { snapshot: self.snapshot.clone(), archive: archive.clone() };
-        let entry = self.manifest.file(archive).ok_or_else(missing)?;
-        let fingerprint = self.manifest.key_fingerprint();
+    /// Refuses an archive that cannot be restored without a key.
+    fn check_key(&self, archive: &ArchiveName) -> Result<(), RestoreError> {
+        let entry = self.stored.entry(archive)?;
+        let fingerprint = self.manifest().key_fingerprint();
         let needs_key = entry.crypt_mode == CryptMode::Encrypt || fingerprint.is_some();
         if needs_key && archive.as_str() != RSA_KEY {
             let fingerprint = fingerprint.unwrap_or("unknown").to_owned();
             return Err(RestoreError::KeyNeeded { archive: archive.clone(), fingerprint });
         }
-        Ok(entry)
+        Ok(())
     }
 }
 
-fn decode_blob(archive: ArchiveName, bytes: Bytes, entry: Option<&FileInfo>) -> Result<Bytes, RestoreError> {
-    if let Some(entry) = entry {
-        let (got_bytes, got) = (bytes.len() as u64, Digest::of(&bytes));
-        if (got_bytes, got) != (entry.size, entry.csum) {
-            let (expected_bytes, expected) = (entry.size, entry.csum);
-            return Err(RestoreError::BlobMismatch { archive, expected_bytes, expected, got_bytes, got });
-        }
-    }
+fn decode_blob(archive: ArchiveName, bytes: Bytes) -> Result<Bytes, RestoreError> {
     let decoded = Blob::parse(bytes).and_then(|blob| blob.decode(ENCODE_BYTES_MAX));
     decoded.map_err(|source| RestoreError::Blob { archive, source })
-}
-
-async fn download(session: &Session, archive: &ArchiveName, limit: usize) -> Result<Bytes, RequestError> {
-    session.download("/download", &Parameters::new().with("file-name", archive.as_str()), limit).await
-}
-
-/// Chunks of the session with the server.
-#[derive(Debug)]
-struct SessionSource(Arc<Session>);
-
-impl ChunkSource for SessionSource {
-    async fn fetch(&self, digest: Digest) -> Result<Bytes, RequestError> {
-        let parameters = Parameters::new().with("digest", digest.to_string());
-        self.0.download("/chunk", &parameters, BLOB_ENCODED_BYTES_MAX).await
-    }
 }
 
 #[cfg(test)]
@@ -231,18 +175,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blob_must_be_the_one_in_the_manifest() {
+    fn a_blob_must_be_whole() {
         let name: ArchiveName = "a.conf.blob".parse().unwrap();
         let bytes = Blob::encode(b"hello", Compression::Zstd).unwrap().into_bytes();
-        let entry = |size, csum| FileInfo::new(name.clone(), CryptMode::None, size, csum);
-        let good = entry(bytes.len() as u64, Digest::of(&bytes));
-        assert_eq!(decode_blob(name.clone(), bytes.clone(), Some(&good)).unwrap(), "hello");
-        assert_eq!(decode_blob(name.clone(), bytes.clone(), None).unwrap(), "hello");
-        for bad in [entry(bytes.len() as u64 + 1, good.csum), entry(good.size, Digest::of(b"x"))] {
-            let result = decode_blob(name.clone(), bytes.clone(), Some(&bad));
-            assert!(matches!(result, Err(RestoreError::BlobMismatch { .. })));
-        }
-        let damaged = decode_blob(name.clone(), bytes.slice(..bytes.len() - 1), None);
+        assert_eq!(decode_blob(name.clone(), bytes.clone()).unwrap(), "hello");
+        let damaged = decode_blob(name.clone(), bytes.slice(..bytes.len() - 1));
         assert!(matches!(damaged, Err(RestoreError::Blob { .. })));
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not inside a test function")]
 
+mod kept;
 mod rest;
 mod server;
 mod session;
+mod stored;
