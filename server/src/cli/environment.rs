@@ -25,6 +25,8 @@ pub(crate) struct Environment {
 pub(crate) enum Setting {
     /// Password of a user or secret of a token.
     Password,
+    /// Password or secret that a remote is given, for the server to show there: not the one for the server itself.
+    RemotePassword,
     /// Where backups go.
     Repository,
     /// SHA-256 of the server's certificate.
@@ -36,6 +38,7 @@ impl Setting {
     pub(crate) const fn variable(self) -> &'static str {
         match self {
             Self::Password => "PBS_PASSWORD",
+            Self::RemotePassword => "COLDKEEP_REMOTE_PASSWORD",
             Self::Repository => "PBS_REPOSITORY",
             Self::Fingerprint => "PBS_FINGERPRINT",
         }
@@ -44,6 +47,7 @@ impl Setting {
     const fn credential(self) -> &'static str {
         match self {
             Self::Password => "proxmox-backup-client.password",
+            Self::RemotePassword => "coldkeep.remote-password",
             Self::Repository => "proxmox-backup-client.repository",
             Self::Fingerprint => "proxmox-backup-client.fingerprint",
         }
@@ -173,6 +177,15 @@ mod tests {
         assert_eq!(password([last]).unwrap().as_deref(), Some("from systemd"));
         assert_eq!(password([("PBS_PASSWORD", "")]).unwrap(), None);
         assert_eq!(password([]).unwrap(), None);
+    }
+
+    #[test]
+    fn the_password_for_a_remote_is_another_one() {
+        let environment =
+            Environment::from([("PBS_PASSWORD", "here"), ("COLDKEEP_REMOTE_PASSWORD_CMD", "echo there")]);
+        let value = |setting| environment.setting(setting).unwrap().map(|value| value.to_string());
+        assert_eq!(value(Setting::Password).as_deref(), Some("here"));
+        assert_eq!(value(Setting::RemotePassword).as_deref(), Some("there"));
     }
 
     #[test]

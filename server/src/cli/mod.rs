@@ -25,6 +25,7 @@ mod notes;
 mod progress;
 mod protect;
 mod prune;
+mod remote;
 mod restore;
 mod secret;
 mod serve;
@@ -108,6 +109,8 @@ enum Verb {
     Token(token::Tokens),
     /// Manages the access list of the data folder.
     Acl(acl::AclVerbs),
+    /// Manages the other servers that backups are pulled from and pushed to.
+    Remote(remote::Remotes),
 }
 
 impl Cli {
@@ -151,6 +154,7 @@ impl Cli {
             Verb::User(verb) => verb.run(shell).await,
             Verb::Token(verb) => verb.run(shell).await,
             Verb::Acl(verb) => verb.run(shell).await,
+            Verb::Remote(verb) => verb.run(shell).await,
         }
     }
 }
@@ -186,6 +190,13 @@ mod tests {
             &["coldkeep", "restore", "a", "x.img", "y"],
             &["coldkeep", "snapshots", "--output", "xml"],
             &["coldkeep", "prune", "--keep-last", "0"],
+            &["coldkeep", "remote", "add", "off-site", "--auth-id", "joe@pbs"],
+            &["coldkeep", "remote", "add", "off-site", "--auth-id", "joe@pbs", "--host", "a b"],
+            &["coldkeep", "remote", "add", "off-site", "--auth-id", "joe@pbs", "--host", "a", "--port", "0"],
+            &["coldkeep", "remote", "add", "off-site", "--auth-id", "joe", "--host", "a"],
+            &["coldkeep", "remote", "add", "..", "--auth-id", "joe@pbs", "--host", "a"],
+            &["coldkeep", "remote", "update", "off-site", "--delete", "host"],
+            &["coldkeep", "remote", "update", "off-site", "--password", "--password-file", "x"],
             &["coldkeep", "nonsense"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");

@@ -70,6 +70,24 @@ impl Target {
         self.run_within(shell, missing, embedded_limits(), work).await
     }
 
+    /// As [`run`](Self::run), for what is not about a datastore: none is opened, and the namespace does not count.
+    pub(crate) async fn run_on_server<T>(
+        &self,
+        shell: &Shell,
+        missing: Missing,
+        work: impl AsyncFnOnce(Client) -> Result<T>,
+    ) -> Result<T> {
+        match Location::choose(self.repository.as_deref(), shell.data_folder(), &shell.environment)? {
+            Location::Remote(repository) => interruptible(work(connect_remote(&repository, shell)?)).await,
+            Location::Local(local) => {
+                let embedded = open_local(shell, &local, missing, embedded_limits()).await?;
+                let result = run_on(&embedded, work).await;
+                close(embedded).await;
+                result
+            }
+        }
+    }
+
     /// Tells whether the verb works on a folder.
     pub(crate) fn is_local(&self, shell: &Shell) -> Result<bool> {
         let location = Location::choose(self.repository.as_deref(), shell.data_folder(), &shell.environment)?;
@@ -150,24 +168,42 @@ async fn run_embedded<T>(
     (missing, limits): (Missing, Limits),
     work: impl AsyncFnOnce(Client) -> Result<T>,
 ) -> Result<T> {
+    let embedded = open_local(shell, local, missing, limits).await?;
+    let result = match interruptible(open_store(&embedded, &local.store)).await {
+        Ok(()) => run_on(&embedded, work).await,
+        Err(error) => Err(error),
+    };
+    close(embedded).await;
+    result
+}
+
+/// Opens the data folder of a location.
+async fn open_local(
+    shell: &Shell,
+    local: &LocalStore,
+    missing: Missing,
+    limits: Limits,
+) -> Result<Arc<Embedded>> {
     if local.is_default {
         Shell::note(&format!("data folder {}", local.folder.display()));
     }
-    let embedded = Arc::new(open(shell, &local.folder, missing, limits).await?);
-    let result = match interruptible(open_store(&embedded, &local.store)).await {
-        Ok(()) => {
-            let client = Client::new(InMemory(Arc::clone(&embedded)), Credentials::Local);
-            interruptible(work(client)).await
-        }
-        Err(error) => Err(error),
-    };
-    // `work` took the only client with it. The stores are closed also after a failure, so that the next start is quick.
+    Ok(Arc::new(open(shell, &local.folder, missing, limits).await?))
+}
+
+/// Runs `work` with a client of the embedded server; no other is made.
+async fn run_on<T>(embedded: &Arc<Embedded>, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
+    let client = Client::new(InMemory(Arc::clone(embedded)), Credentials::Local);
+    interruptible(work(client)).await
+}
+
+/// Closes the stores also after a failure, so that the next start is quick.
+async fn close(embedded: Arc<Embedded>) {
+    // `run_on` took the only client with it.
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.close().await;
     } else {
         tracing::warn!("a connection is still in use; the data folder is not closed cleanly");
     }
-    result
 }
 
 /// Returns the limits of an embedded server.

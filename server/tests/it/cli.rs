@@ -17,7 +17,7 @@ const FAILURE: i32 = 255;
 const CHUNK: usize = 4 << 20;
 
 /// Where commands work, with the environment that they get: nothing else of this process's.
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
     variables: Vec<(&'static str, String)>,
@@ -25,14 +25,14 @@ struct Place {
 
 impl Place {
     /// A data folder that the first backup makes.
-    fn folder() -> Self {
+    pub(crate) fn folder() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repository = folder.path().join("data").display().to_string();
         Self { folder, arguments: vec!["--repository".to_owned(), repository], variables: Vec::new() }
     }
 
     /// A running server, pinned by the fingerprint that it printed.
-    fn server(serve: &Serve) -> Self {
+    pub(crate) fn server(serve: &Serve) -> Self {
         let repository = format!("root@pam@127.0.0.1:{}:default", serve.address.port());
         let variables = vec![
             ("PBS_REPOSITORY", repository),
@@ -42,17 +42,17 @@ impl Place {
         Self { folder: tempfile::tempdir().unwrap(), arguments: Vec::new(), variables }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
         command.env_clear().env("HOME", self.folder.path()).envs(self.variables.clone());
         command.args(arguments).args(&self.arguments).current_dir(self.folder.path());
@@ -66,7 +66,7 @@ impl Place {
 
     /// Runs a command that succeeds in silence but for its result, which is returned.
     #[track_caller]
-    fn text(&self, arguments: &[&str]) -> String {
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.output(arguments);
         let stderr = String::from_utf8(stderr).unwrap();
         assert!(status.success(), "{arguments:?}: {stderr}");
@@ -76,14 +76,14 @@ impl Place {
 
     /// As [`text`](Self::text), for exactly one JSON value.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let text = self.text(&[arguments, &["--output", "json"]].concat());
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
     }
 
     /// Runs a command that fails with nothing on standard output, and returns its message.
     #[track_caller]
-    fn failure(&self, arguments: &[&str]) -> String {
+    pub(crate) fn failure(&self, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.output(arguments);
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(FAILURE), "{arguments:?}: {stderr}");

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::wire::Wire;
 
-/// The password of every user.
-const PASSWORD: &str = "a password for tests";
+/// The password of every user that [`TestServer::user`] makes.
+pub(crate) const PASSWORD: &str = "a password for tests";
 
 /// A running server; it is told to end when this is dropped.
 pub(crate) struct TestServer {

@@ -17,6 +17,7 @@ mod on_server;
 mod process;
 mod prune;
 mod reader_protocol;
+mod remotes;
 mod rest;
 mod roundtrip;
 mod site;
