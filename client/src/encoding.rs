@@ -42,6 +42,11 @@ impl Parameters {
         }
     }
 
+    /// Adds a parameter if it is true: false is what servers take its absence for.
+    pub(crate) fn with_flag(self, name: &'static str, value: bool) -> Self {
+        if value { self.with(name, true) } else { self }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -110,7 +115,9 @@ mod tests {
 
     #[test]
     fn json_bodies_keep_types() {
-        let body = Parameters::new().with("keep-last", 1_u64).with("dry-run", true).with("ns", "a").to_json();
-        assert_eq!(body, br#"{"dry-run":true,"keep-last":1,"ns":"a"}"#);
+        let parameters =
+            Parameters::new().with("keep-last", 1_u64).with_flag("dry-run", true).with("ns", "a");
+        let body = parameters.with_flag("verbose", false).with("list", vec!["b", "a"]).to_json();
+        assert_eq!(body, br#"{"dry-run":true,"keep-last":1,"list":["b","a"],"ns":"a"}"#);
     }
 }

@@ -72,7 +72,7 @@ mod zeros;
 pub use api::fuzzing;
 pub use api::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, NewRemote,
-    ParseRemotePropertyError, PruneItem, PruneKeep, RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem,
+    ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem,
     Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts,
     Verification, VerifyScope, Version,
 };

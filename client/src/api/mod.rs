@@ -6,11 +6,13 @@ pub(crate) mod envelope;
 pub mod fuzzing;
 mod node;
 mod remote;
+mod sync;
 mod task;
 mod types;
 
 pub use datastore::{PruneKeep, Store, VerifyScope};
 pub use remote::{NewRemote, ParseRemotePropertyError, RemoteItem, RemoteProperty, RemoteUpdate};
+pub use sync::{PullRequest, PushRequest};
 pub use task::{TaskError, TaskLine, TaskLog};
 pub use types::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,

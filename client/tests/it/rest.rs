@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use coldkeep_client::{Client, Credentials, PruneKeep, RequestError, Secret, TaskError, VerifyScope};
+use coldkeep_client::{
+    Client, Credentials, PruneKeep, PullRequest, PushRequest, RequestError, Secret, TaskError, VerifyScope,
+};
 use coldkeep_datastore::{GroupName, Namespace, SnapshotName};
 use serde_json::json;
 
@@ -196,4 +198,67 @@ async fn a_task_that_failed_is_an_error() {
     let client = Client::new(task("disk full"), Credentials::Local);
     let failed = client.wait_task("UPID:x", |_| ()).await.unwrap_err();
     assert!(matches!(&failed, TaskError::Failed { status, .. } if status == "disk full"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn replication_is_asked_for_with_what_is_set_and_nothing_else() {
+    let server = Server::new(|seen| match seen.path() {
+        "/api2/json/sync-report" => data(&json!({ "groups": [] })),
+        _ => data(&json!("UPID:x")),
+    });
+    let client = Client::new(server.clone(), Credentials::Local);
+    let name = |text: &str| text.parse().unwrap();
+    let mut pull = PullRequest::new(name("tank"), None, name("other"));
+    assert_eq!(client.start_pull(&pull).await.unwrap(), "UPID:x");
+    pull.ns = "a/b".parse().unwrap();
+    pull.remote = Some("pbs1".to_owned());
+    pull.remote_ns = "c".parse().unwrap();
+    pull.owner = Some("joe@pbs!t".parse().unwrap());
+    (pull.max_depth, pull.transfer_last, pull.worker_threads) = (Some(0), Some(3), Some(4));
+    pull.group_filter = vec!["type:vm".to_owned(), "exclude:regex:^vm/1".to_owned()];
+    (pull.remove_vanished, pull.resync_corrupt, pull.encrypted_only, pull.verified_only) =
+        (true, true, true, true);
+    (pull.rate_in, pull.dry_run, pull.trusted_remote) = (Some(1 << 20), true, true);
+    client.start_pull(&pull).await.unwrap();
+    let mut push = PushRequest::new(name("tank"), "pbs1".to_owned(), name("other"));
+    client.start_push(&push).await.unwrap();
+    (push.ns, push.remote_ns) = ("a".parse().unwrap(), "b".parse().unwrap());
+    (push.max_depth, push.transfer_last, push.worker_threads) = (Some(7), Some(1), Some(2));
+    push.group_filter = vec!["group:vm/100".to_owned()];
+    (push.remove_vanished, push.encrypted_only, push.verified_only, push.dry_run) = (true, true, true, true);
+    push.rate_out = Some(5);
+    client.start_push(&push).await.unwrap();
+    assert_eq!(client.sync_report("UPID:x").await.unwrap(), json!({ "groups": [] }));
+    assert_eq!(
+        server.log(),
+        [
+            "POST /api2/json/pull",
+            "POST /api2/json/pull",
+            "POST /api2/json/push",
+            "POST /api2/json/push",
+            "GET /api2/json/sync-report?upid=UPID%3Ax",
+        ]
+    );
+    let bodies: Vec<serde_json::Value> =
+        server.seen()[..4].iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();
+    assert_eq!(bodies[0], json!({ "store": "tank", "remote-store": "other" }));
+    assert_eq!(
+        bodies[1],
+        json!({
+            "store": "tank", "ns": "a/b", "remote": "pbs1", "remote-store": "other", "remote-ns": "c",
+            "owner": "joe@pbs!t", "remove-vanished": true, "max-depth": 0,
+            "group-filter": ["type:vm", "exclude:regex:^vm/1"], "transfer-last": 3, "resync-corrupt": true,
+            "encrypted-only": true, "verified-only": true, "worker-threads": 4, "rate-in": 1_048_576,
+            "dry-run": true, "trusted-remote": true,
+        })
+    );
+    assert_eq!(bodies[2], json!({ "store": "tank", "remote": "pbs1", "remote-store": "other" }));
+    assert_eq!(
+        bodies[3],
+        json!({
+            "store": "tank", "ns": "a", "remote": "pbs1", "remote-store": "other", "remote-ns": "b",
+            "remove-vanished": true, "max-depth": 7, "group-filter": ["group:vm/100"], "transfer-last": 1,
+            "encrypted-only": true, "verified-only": true, "worker-threads": 2, "rate-out": 5, "dry-run": true,
+        })
+    );
 }
