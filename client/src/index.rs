@@ -258,14 +258,13 @@ mod tests {
         #[test]
         fn bytes_are_judged_as_the_datastore_judges_them(
             ends in prop::collection::vec(prop_oneof![4 => 1_u64..1 << 24, 1 => Just(1 << 24), 1 => Just((1 << 24) + 1), 1 => Just(0)], 0..6),
-            base in prop_oneof![4 => Just(0), 1 => Just(CONTENT_BYTES_MAX)],
             chunk_size in prop_oneof![Just(1_u64 << 22), Just(4096), Just(0), Just(3), Just(1 << 25)],
             size in 0_u64..40 << 20,
             tail in 0_usize..2,
         ) {
             let header = DynamicHeader { uuid: [1; 16], created_at: 7, csum: Digest::of(b"") };
             let mut dynamic = header.to_bytes().to_vec();
-            let mut end = base;
+            let mut end = 0;
             for length in &ends {
                 end += length;
                 dynamic.extend_from_slice(&end.to_le_bytes());

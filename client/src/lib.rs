@@ -6,6 +6,8 @@
 //! - [`Store`]: the typed calls of one namespace of one datastore, from [`Client::store`].
 //! - [`BackupSession`]: a running backup, from [`Store::begin_backup`]; images, streams and blobs are read, hashed,
 //!   compressed and sent at the same time within a byte budget, and chunks of the previous snapshot are not sent.
+//! - [`PushSession`]: a snapshot written as it is stored elsewhere, from [`Store::begin_push`]: the chunks come encoded from
+//!   a [`LoadChunk`], only those that the previous snapshot does not name are sent, and the manifest comes with them.
 //! - [`ReaderSession`]: a snapshot open for reading, from [`Store::open_snapshot`]; restores to files, with holes, or to
 //!   any writer.
 //! - [`StoredSnapshot`]: a snapshot open for reading as it is stored, from [`Store::open_stored`]: what replication
@@ -39,7 +41,8 @@
 //! # Invariants
 //! - A chunk is referenced only after the server acknowledged it in this session, or if it stands in the previous
 //!   snapshot's index that this session fetched from the server (R17) and that fits the previous manifest.
-//! - The manifest is sent last, and names only archives whose index the server closed with the checksum computed here.
+//! - The manifest is sent last, and names only archives whose index the server closed with the checksum computed here;
+//!   one that is pushed is compared with what was sent.
 //! - A restore delivers no byte whose chunk was not checked: CRC, length and digest; and no archive whose index or blob
 //!   does not fit the manifest.
 //! - Everything a server sends is bounded in length, and every call in time; memory for chunks is bounded by
@@ -78,7 +81,7 @@ pub use api::{
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};
-pub use backup::{BackupError, BackupSession, ImageSource, Uploaded};
+pub use backup::{BackupError, BackupSession, ImageSource, LoadChunk, PushSession, Uploaded};
 pub use client::{Client, Ticket};
 pub use connect::{
     BoxedStream, Connect, ConnectError, Connecting, Fingerprint, ParseFingerprintError, Stream, TlsConnector,

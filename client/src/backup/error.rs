@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::BlobError;
-use coldkeep_datastore::ArchiveName;
 use coldkeep_datastore::manifest::ManifestError;
+use coldkeep_datastore::{ArchiveName, SnapshotName};
 
-use crate::error::RequestError;
+use crate::error::{BoxError, RequestError};
+use crate::index::IndexMismatch;
 
 /// A backup, or one of its archives, failed.
 ///
@@ -110,9 +112,47 @@ pub enum BackupError {
         #[source]
         source: BlobError,
     },
-    /// The manifest could not be written.
-    #[error("cannot write the manifest")]
+    /// The manifest could not be written, or what is to be pushed as one is none.
+    #[error("cannot make or read the manifest")]
     Manifest(#[from] ManifestError),
+    /// The manifest to push belongs to another snapshot.
+    #[error("the manifest for {expected} says that it belongs to {got}")]
+    Snapshot {
+        /// The snapshot that is pushed.
+        expected: SnapshotName,
+        /// The snapshot in the manifest.
+        got: SnapshotName,
+    },
+    /// A chunk to push could not be read where it is stored.
+    #[error("cannot read chunk {digest} of {archive}")]
+    Load {
+        /// The archive.
+        archive: ArchiveName,
+        /// The chunk.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// An index to push has a gap, or a chunk of a size that the protocol cannot register.
+    #[error("{archive} cannot be pushed: no chunk of it can reach from {start} to {end}")]
+    Spans {
+        /// The archive.
+        archive: ArchiveName,
+        /// Where the entry starts.
+        start: u64,
+        /// Where it ends.
+        end: u64,
+    },
+    /// An index to push is not the one in the manifest.
+    #[error("the index {archive} does not fit the manifest")]
+    Index {
+        /// The archive.
+        archive: ArchiveName,
+        /// How.
+        #[source]
+        source: IndexMismatch,
+    },
     /// A worker panicked or the runtime shuts down.
     #[error("a worker did not run to its end")]
     Worker(#[source] tokio::task::JoinError),

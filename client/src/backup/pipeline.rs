@@ -2,15 +2,13 @@
 //!
 //! A thread reads pieces in order and waits for room in a byte budget. Each piece becomes a task: hash and, if nobody
 //! has sent it, compress on a blocking thread (as many at once as there are workers), then send (a bounded number in
-//! flight). The tasks' handles go into a queue in the order of the archive; the other end awaits them one by one, so
-//! a batch of references leaves only after the answers to all its chunks, and index checksum and offsets need no
-//! sorting. Whatever fails drops the queue: the tasks are aborted, the budget is closed, the reader ends.
+//! flight). The tasks' handles go into a queue in the order of the archive, whose other end is that of every upload, see
+//! [`Uplink::reference`]. Whatever fails drops the queue: the tasks are aborted, the budget is closed, the reader ends.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{Blob, Compression};
-use coldkeep_chunk_store::{Digest, DigestBuilder};
 use coldkeep_datastore::ArchiveName;
 use coldkeep_datastore::index::IndexKind;
 use futures_util::future::try_join;
@@ -19,56 +17,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::{Budget, CloseOnDrop, Share};
 use super::error::BackupError;
-use super::known::{Claim, KnownChunks, Sending};
-use super::pool::BufferPool;
+use super::known::{Claim, Sending};
+use super::sink::{Chunk, ChunkSink, Coming, Done, QUEUE_MAX, Shared, Uplink, Written};
 use super::source::{Piece, Pieces};
-use crate::error::RequestError;
 use crate::limits::TransferLimits;
-use crate::progress::Progress;
-use crate::zeros::{ZeroDigests, is_zero};
-
-/// References per request: stock clients send up to 128 (spec `conversation.md` §4).
-const BATCH_MAX: usize = 128;
-
-/// Pieces between hashing and referencing. Their bytes are bounded by the budget; this bounds those that hold none.
-const QUEUE_MAX: usize = 256;
+use crate::zeros::is_zero;
 
 /// Pieces between reading and hashing: enough to keep the reader busy while the workers are.
 const READ_AHEAD: usize = 2;
-
-/// One chunk to send.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) digest: Digest,
-    pub(super) plain_len: usize,
-    pub(super) blob: Bytes,
-}
-
-/// Where the chunks of one archive go: an index writer of the server, or a model of one.
-pub(super) trait ChunkSink: Send + Sync + 'static {
-    /// Stores a chunk.
-    fn send(&self, chunk: Chunk) -> impl Future<Output = Result<(), RequestError>> + Send;
-
-    /// Appends references: digests with the offsets at which their chunks start.
-    fn append(&self, entries: &[(Digest, u64)]) -> impl Future<Output = Result<(), RequestError>> + Send;
-}
-
-/// What all uploads of a session share.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) known: Arc<KnownChunks>,
-    pub(super) progress: Arc<Progress>,
-    pub(super) zeros: ZeroDigests,
-    pub(super) pool: BufferPool,
-}
-
-/// What was referenced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) size: u64,
-    pub(super) chunk_count: u64,
-    pub(super) csum: Digest,
-}
 
 /// A piece on its way from the reader; the share is what it takes from the budget.
 struct Queued {
@@ -81,14 +37,6 @@ enum Read {
     Piece(Queued),
     End,
     Failed(std::io::Error),
-}
-
-/// A chunk that may be referenced.
-#[derive(Debug, Clone, Copy)]
-struct Done {
-    digest: Digest,
-    plain_len: u64,
-    is_sent: bool,
 }
 
 /// The upload of one archive.
@@ -107,7 +55,15 @@ impl<S: ChunkSink> Pipeline<S> {
         let _closing = CloseOnDrop(Arc::clone(&budget));
         let pieces = self.start_reader(source, budget)?;
         let (handles, finished) = mpsc::channel(QUEUE_MAX);
-        let ((), written) = try_join(self.spread(pieces, handles), self.reference(finished)).await?;
+        let uplink = Arc::new(Uplink {
+            archive: self.archive.clone(),
+            kind: self.kind,
+            sink: Arc::clone(&self.sink),
+            shared: Arc::clone(&self.shared),
+            requests: Semaphore::new(self.limits.requests.max(1)),
+        });
+        let ((), written) =
+            try_join(self.spread(pieces, handles, &uplink), uplink.reference(finished)).await?;
         Ok(written)
     }
 
@@ -147,10 +103,10 @@ impl<S: ChunkSink> Pipeline<S> {
     async fn spread(
         &self,
         mut pieces: mpsc::Receiver<Read>,
-        handles: mpsc::Sender<AbortOnDropHandle<Result<Done, BackupError>>>,
+        handles: mpsc::Sender<Coming>,
+        uplink: &Arc<Uplink<S>>,
     ) -> Result<(), BackupError> {
         let workers = Arc::new(Semaphore::new(self.limits.workers.max(1)));
-        let requests = Arc::new(Semaphore::new(self.limits.requests.max(1)));
         loop {
             let queued = match pieces.recv().await {
                 Some(Read::Piece(queued)) => queued,
@@ -162,74 +118,14 @@ impl<S: ChunkSink> Pipeline<S> {
             };
             // Taken here, so that pieces are hashed in order.
             let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return Ok(()) };
-            let task = Task {
-                archive: self.archive.clone(),
-                sink: Arc::clone(&self.sink),
-                shared: Arc::clone(&self.shared),
-                requests: Arc::clone(&requests),
-            };
-            let handle = AbortOnDropHandle::new(tokio::spawn(task.run(queued, worker)));
-            if handles.send(handle).await.is_err() {
+            let task = upload(Arc::clone(uplink), queued, worker);
+            let handle = AbortOnDropHandle::new(tokio::spawn(task));
+            if handles.send(Coming::Task(handle)).await.is_err() {
                 // The other end failed and says why.
                 return Ok(());
             }
         }
     }
-
-    /// Awaits the tasks in order and references their chunks in batches.
-    async fn reference(
-        &self,
-        mut finished: mpsc::Receiver<AbortOnDropHandle<Result<Done, BackupError>>>,
-    ) -> Result<Written, BackupError> {
-        let mut checksum = DigestBuilder::new();
-        let (mut size, mut chunk_count) = (0, 0);
-        let mut batch = Batch::default();
-        while let Some(handle) = finished.recv().await {
-            let done = handle.await.map_err(BackupError::Worker)??;
-            batch.entries.push((done.digest, size));
-            batch.sent += usize::from(done.is_sent);
-            size += done.plain_len;
-            chunk_count += 1;
-            if self.kind == IndexKind::Dynamic {
-                checksum.update(&u64::to_le_bytes(size));
-            }
-            checksum.update(done.digest.as_bytes());
-            if batch.entries.len() == BATCH_MAX {
-                self.append(std::mem::take(&mut batch)).await?;
-            }
-        }
-        if !batch.entries.is_empty() {
-            self.append(batch).await?;
-        }
-        Ok(Written { size, chunk_count, csum: checksum.finish() })
-    }
-
-    async fn append(&self, batch: Batch) -> Result<(), BackupError> {
-        self.sink.append(&batch.entries).await.map_err(|source| match source {
-            RequestError::Refused { .. } => BackupError::Append {
-                archive: self.archive.clone(),
-                reused: batch.entries.len() - batch.sent,
-                sent: batch.sent,
-                source: Box::new(source),
-            },
-            other => BackupError::Request(other),
-        })
-    }
-}
-
-/// References that wait to be sent.
-#[derive(Default)]
-struct Batch {
-    entries: Vec<(Digest, u64)>,
-    sent: usize,
-}
-
-/// The way of one piece.
-struct Task<S> {
-    archive: ArchiveName,
-    sink: Arc<S>,
-    shared: Arc<Shared>,
-    requests: Arc<Semaphore>,
 }
 
 /// A piece after the blocking part of its way.
@@ -238,44 +134,25 @@ enum Hashed {
     Encoded { sending: Sending, chunk: Chunk, share: Share },
 }
 
-impl<S: ChunkSink> Task<S> {
-    async fn run(self, queued: Queued, worker: OwnedSemaphorePermit) -> Result<Done, BackupError> {
-        let plain_len = queued.piece.len() as u64;
-        let shared = Arc::clone(&self.shared);
-        let hash = move || {
-            let hashed = hash_and_encode(&shared, queued);
-            drop(worker);
-            hashed
-        };
-        let hashed = tokio::task::spawn_blocking(hash).await.map_err(BackupError::Worker)?;
-        let hashed =
-            hashed.map_err(|source| BackupError::Encode { archive: self.archive.clone(), source })?;
-        let (digest, is_sent) = match hashed {
-            Hashed::Encoded { sending, chunk, share } => (self.send(sending, chunk, share).await?, true),
-            Hashed::Known(digest, Claim::Elsewhere(elsewhere)) => {
-                elsewhere.wait().await.map_err(|cause| match cause {
-                    Some(source) => BackupError::Chunk { archive: self.archive.clone(), source },
-                    None => BackupError::GivenUp { archive: self.archive.clone() },
-                })?;
-                (digest, false)
-            }
-            Hashed::Known(digest, _) => (digest, false),
-        };
-        if !is_sent {
-            self.shared.progress.add_reused_chunk(plain_len);
-        }
-        Ok(Done { digest, plain_len, is_sent })
-    }
-
-    async fn send(&self, sending: Sending, chunk: Chunk, share: Share) -> Result<Digest, BackupError> {
-        let (digest, plain_len, encoded_len) = (chunk.digest, chunk.plain_len, chunk.blob.len());
-        // Never closed: an error here cannot happen.
-        let _slot = self.requests.acquire().await;
-        let result = sending.ended(self.sink.send(chunk).await);
-        drop(share);
-        result.map_err(|source| BackupError::Chunk { archive: self.archive.clone(), source })?;
-        self.shared.progress.add_transferred_chunk(plain_len as u64, encoded_len as u64);
-        Ok(digest)
+/// The way of one piece.
+async fn upload<S: ChunkSink>(
+    uplink: Arc<Uplink<S>>,
+    queued: Queued,
+    worker: OwnedSemaphorePermit,
+) -> Result<Done, BackupError> {
+    let plain_len = queued.piece.len() as u64;
+    let shared = Arc::clone(&uplink.shared);
+    let hash = move || {
+        let hashed = hash_and_encode(&shared, queued);
+        drop(worker);
+        hashed
+    };
+    let hashed = tokio::task::spawn_blocking(hash).await.map_err(BackupError::Worker)?;
+    let hashed = hashed.map_err(|source| BackupError::Encode { archive: uplink.archive.clone(), source })?;
+    match hashed {
+        Hashed::Encoded { sending, chunk, share } => uplink.send(sending, chunk, share).await,
+        Hashed::Known(digest, Claim::Elsewhere(elsewhere)) => uplink.wait(digest, plain_len, elsewhere).await,
+        Hashed::Known(digest, _) => Ok(uplink.known(digest, plain_len)),
     }
 }
 

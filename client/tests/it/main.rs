@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not inside a test function")]
 
 mod kept;
+mod push;
 mod rest;
 mod server;
 mod session;
