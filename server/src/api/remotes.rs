@@ -1,6 +1,7 @@
 //! Remotes: `/config/remote` and what lies below it. Parameters are named as stock servers have them (spec `pull.md` §1).
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use coldkeep_client::{AuthId, Fingerprint, RemoteItem, RemoteProperty, RequestError, Secret};
 use coldkeep_datastore::RemoteName;
@@ -182,7 +183,7 @@ async fn scan(call: Call<Server>) -> Result<Reply, ApiError> {
     Reply::json(&stores)
 }
 
-fn find(call: &Call<Server>) -> Result<std::sync::Arc<Remote>, ApiError> {
+fn find(call: &Call<Server>) -> Result<Arc<Remote>, ApiError> {
     call.state.remotes().get(&call.params.get("name")?).map_err(|error| ApiError::failed(&error))
 }
 

@@ -12,7 +12,9 @@ use coldkeep_server::auth::{
     self, AclPath, AuthId, PASSWORD_BYTES_MAX, PasswordHasher, Role, TICKET_KEY_BYTES, TicketKey,
 };
 use coldkeep_server::bucket::{self, Prefix};
-use coldkeep_server::state::{self, DataDir, Identities, StateError, StoreConfig, load_certificate};
+use coldkeep_server::state::{
+    self, DataDir, Identities, RemoteHost, Remotes, StateError, StoreConfig, load_certificate,
+};
 use coldkeep_server::tasks::{self, TASKS_KEPT, Upid};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -119,6 +121,7 @@ pub fn check_files(input: &[u8]) {
         b't' => check_identity_file(&data_dir, "tokens.json", content),
         b'a' => check_identity_file(&data_dir, "acl.json", content),
         b's' => check_stores(content),
+        b'r' => check_remotes(&data_dir, content),
         b'c' => {
             let path = state::fuzzing::secret_path(&data_dir, "s3-tank.json");
             check_unchanged(&path, content, || drop(bucket::fuzzing::credentials(&path)));
@@ -156,6 +159,20 @@ fn check_identity_file(data_dir: &DataDir, name: &str, content: &[u8]) {
     });
     // The three are read together, and the next input is about another one.
     fs::remove_file(path).expect("it was just read");
+}
+
+fn check_remotes(data_dir: &DataDir, content: &[u8]) {
+    let path = state::fuzzing::config_path(data_dir, "remotes.json");
+    check_unchanged(&path, content, || match Remotes::open(data_dir) {
+        Ok(remotes) => {
+            for remote in remotes.list() {
+                let host = remote.host.to_string();
+                assert_eq!(host.parse::<RemoteHost>().expect("a printed host parses"), remote.host);
+                drop(remote.client());
+            }
+        }
+        Err(error) => assert!(matches!(error, StateError::MalformedSecrets { .. }), "{error}"),
+    });
 }
 
 fn check_identities(identities: &Identities) {
