@@ -75,9 +75,9 @@ mod zeros;
 pub use api::fuzzing;
 pub use api::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, NewRemote,
-    ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem,
-    Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts,
-    Verification, VerifyScope, Version,
+    ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem, RemoteProperty,
+    RemoteUpdate, SnapshotItem, Store, StoreStatus, TaskError, TaskItem, TaskLine, TaskLog, TaskState,
+    TaskStatus, TypeCount, TypeCounts, Verification, VerifyScope, Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};

@@ -234,6 +234,11 @@ impl Manifest {
         self.unprotected.insert(VERIFY_STATE.to_owned(), state);
     }
 
+    /// Forgets the result of the last verification.
+    pub fn clear_verify_state(&mut self) {
+        self.unprotected.shift_remove(VERIFY_STATE);
+    }
+
     /// Returns what the backup session uploaded.
     pub fn chunk_upload_stats(&self) -> Option<ChunkUploadStats> {
         ChunkUploadStats::deserialize(self.unprotected.get(CHUNK_UPLOAD_STATS)?).ok()

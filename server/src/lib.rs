@@ -46,6 +46,7 @@ mod protocol;
 mod prune;
 mod server;
 pub mod state;
+mod sync;
 pub mod tasks;
 mod verify;
 

@@ -18,6 +18,7 @@ use crate::state::{
     BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, Remotes, StateError,
     StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
 };
+use crate::sync::SyncReports;
 use crate::tasks::Tasks;
 
 /// How often the clocks of the stores are saved (R12).
@@ -30,6 +31,7 @@ pub struct Server {
     remotes: Remotes,
     stores: Arc<Stores>,
     tasks: Tasks,
+    sync_reports: SyncReports,
     limits: Limits,
     clock: Arc<dyn Clock>,
     cpu: Arc<Semaphore>,
@@ -142,6 +144,7 @@ impl Server {
             remotes,
             stores,
             tasks,
+            sync_reports: SyncReports::default(),
             limits,
             clock,
             cpu,
@@ -340,6 +343,11 @@ impl Server {
     /// Returns the running and ended tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
+    }
+
+    /// Returns what the last pulls and pushes came to.
+    pub(crate) fn sync_reports(&self) -> &SyncReports {
+        &self.sync_reports
     }
 
     /// Returns the bounds.

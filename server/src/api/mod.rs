@@ -12,6 +12,7 @@ mod remotes;
 mod reply;
 mod root;
 mod router;
+mod sync;
 mod upload;
 
 pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
@@ -27,11 +28,12 @@ use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    let own: [&'static [Endpoint<Server>]; 6] = [
+    let own: [&'static [Endpoint<Server>]; 7] = [
         root::ENDPOINTS,
         access::ENDPOINTS,
         nodes::ENDPOINTS,
         remotes::ENDPOINTS,
+        sync::ENDPOINTS,
         backup::UPGRADE,
         reader::UPGRADE,
     ];

@@ -143,7 +143,7 @@ async fn stop(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 /// Returns the task asked for, if the caller may see it.
-fn visible(call: &Call<Server>) -> Result<Upid, ApiError> {
+pub(super) fn visible(call: &Call<Server>) -> Result<Upid, ApiError> {
     let upid: Upid = call.params.get("upid")?;
     if is_owned_by(&upid, call.caller.auth_id()) || has_on_tasks(&call.caller, Privileges::SYS_AUDIT)? {
         return Ok(upid);

@@ -61,11 +61,10 @@ impl Caller {
         }
     }
 
-    /// Tells whether the caller may pull from a datastore of a remote: `Remote.Read` on `/remote/{remote}/{store}` (spec
-    /// `pull.md` §1). What they may do with it here is another question.
-    pub fn may_pull_from(&self, remote: &RemoteName, store: &StoreName) -> bool {
-        let path = AclPath::remote(remote.as_str(), Some(store.as_str()));
-        self.privileges(&path).has_any(Privileges::REMOTE_READ)
+    /// Tells whether the caller has one of `any` on a datastore of a remote, `/remote/{remote}/{store}`: `Remote.Read` to pull
+    /// from it (spec `pull.md` §1). What they may do here is another question.
+    pub fn has_on_remote(&self, remote: &RemoteName, store: &StoreName, any: Privileges) -> bool {
+        self.privileges(&AclPath::remote(remote.as_str(), Some(store.as_str()))).has_any(any)
     }
 }
 
@@ -89,7 +88,7 @@ mod tests {
         let acl = Arc::new(acl);
         let may = |who: &str, remote: &str, store: &str| {
             let caller = Caller::authenticated(who.parse().unwrap(), Arc::clone(&acl));
-            caller.may_pull_from(&remote.parse().unwrap(), &store.parse().unwrap())
+            caller.has_on_remote(&remote.parse().unwrap(), &store.parse().unwrap(), Privileges::REMOTE_READ)
         };
         assert!(
             may("al@pbs", "far", "tank") && !may("al@pbs", "far", "other") && !may("al@pbs", "near", "tank")
@@ -97,6 +96,10 @@ mod tests {
         assert!(may("cy@pbs", "far", "tank") && may("cy@pbs", "near", "other"));
         assert!(!may("bo@pbs", "far", "tank") && !may("di@pbs", "far", "tank"));
         assert!(may("root@pam", "far", "tank"));
-        assert!(!Caller::nobody().may_pull_from(&"far".parse().unwrap(), &"tank".parse().unwrap()));
+        assert!(!Caller::nobody().has_on_remote(
+            &"far".parse().unwrap(),
+            &"tank".parse().unwrap(),
+            Privileges::ALL
+        ));
     }
 }

@@ -25,6 +25,8 @@ mod notes;
 mod progress;
 mod protect;
 mod prune;
+mod pull;
+mod push;
 mod remote;
 mod restore;
 mod secret;
@@ -83,6 +85,10 @@ enum Verb {
     Forget(forget::Forget),
     /// Removes the snapshots that no rule keeps.
     Prune(prune::Prune),
+    /// Copies groups of another server into a datastore here, and waits for the end of it.
+    Pull(pull::Pull),
+    /// Copies groups of a datastore here to another server, and waits for the end of it.
+    Push(push::Push),
     /// Removes chunks that no snapshot needs, and waits for the end of it.
     Gc(gc::Gc),
     /// Reads snapshots back and checks every chunk.
@@ -141,6 +147,8 @@ impl Cli {
             Verb::Ls(verb) => verb.run(shell).await,
             Verb::Forget(verb) => verb.run(shell).await,
             Verb::Prune(verb) => verb.run(shell).await,
+            Verb::Pull(verb) => verb.run(shell).await,
+            Verb::Push(verb) => verb.run(shell).await,
             Verb::Gc(verb) => verb.run(shell).await,
             Verb::Verify(verb) => verb.run(shell).await,
             Verb::Status(verb) => verb.run(shell).await,

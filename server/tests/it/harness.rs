@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::{Clock, SystemClock};
+use coldkeep_client::{Client, Credentials, Secret, TlsConnector, Trust};
 use coldkeep_server::auth::AclEntry;
 use coldkeep_server::http::{Listener, Service};
 use coldkeep_server::state::load_certificate;
@@ -73,6 +74,14 @@ impl TestServer {
     /// Logs `root@pam` in.
     pub(crate) async fn root(&self) -> Wire {
         Wire::login(self.address, "root@pam", &self.root_password).await
+    }
+
+    /// A client that acts as `root@pam`.
+    pub(crate) fn client(&self) -> Client {
+        let trust = Trust::Pinned(self.fingerprint.parse().unwrap());
+        let connector = TlsConnector::new("127.0.0.1", self.address.port(), trust);
+        let secret = Secret::new(self.root_password.as_str());
+        Client::new(connector, Credentials::new("root@pam".parse().unwrap(), secret))
     }
 
     /// Makes a user with this role on the store, and logs them in.

@@ -18,6 +18,7 @@ mod process;
 mod prune;
 mod reader_protocol;
 mod remotes;
+mod replication;
 mod rest;
 mod roundtrip;
 mod site;

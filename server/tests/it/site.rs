@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,43 @@ impl Site {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {stderr}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command for what is not part of the protocol on the data folder, which no server may have open.
+    #[track_caller]
+    pub(crate) fn command_on_folder(&self, arguments: &[&str], input: &str) {
+        assert!(self.serve.is_none(), "the server runs");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
+        command.args(arguments).arg("--data-dir").arg(&self.folder).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{arguments:?}");
+    }
+
+    /// A command line that works on the running server.
+    pub(crate) fn command_on_server(&self, arguments: &[&str]) -> Command {
+        let serve = self.serve.as_ref().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
+        command
+            .args(arguments)
+            .args(["--repository", &format!("127.0.0.1:{}:default", serve.address.port())]);
+        command.env("PBS_PASSWORD", &self.password).env("PBS_FINGERPRINT", self.fingerprint());
+        command
+    }
+
+    /// The port that the server listens on as it runs now.
+    pub(crate) fn port(&self) -> u16 {
+        self.serve.as_ref().unwrap().address.port()
+    }
+
+    /// The fingerprint of its certificate.
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.serve.as_ref().unwrap().value_of("fingerprint").unwrap()
+    }
+
+    /// The password of `root@pam`.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
     }
 
     /// A logged-in client that knows nothing but HTTP.

@@ -161,11 +161,11 @@ impl Bench<'_> {
         let mut command = self.coldkeep.pull(target, REMOTE, &source.running);
         let (usage, output) = measure_output(&mut command, &self.folder.join("client.log"))?;
         let report = PullReport::parse(&output)?;
-        let PullReport { snapshots, chunks_fetched, chunks_reused, bytes_fetched, requests, seconds } =
+        let PullReport { snapshots, chunks_transferred, chunks_reused, bytes_transferred, requests, seconds } =
             report;
         let distinct = self.generations.distinct_blocks();
         eprintln!(
-            "{snapshots} snapshots, {chunks_fetched} chunks fetched ({bytes_fetched} bytes) of {distinct}, {chunks_reused} reused, \
+            "{snapshots} snapshots, {chunks_transferred} chunks fetched ({bytes_transferred} bytes) of {distinct}, {chunks_reused} reused, \
              {requests} requests, {seconds:.2} s"
         );
         Ok((usage, report))

@@ -7,9 +7,9 @@ use serde::Deserialize;
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct PullReport {
     pub(crate) snapshots: u64,
-    pub(crate) chunks_fetched: u64,
+    pub(crate) chunks_transferred: u64,
     pub(crate) chunks_reused: u64,
-    pub(crate) bytes_fetched: u64,
+    pub(crate) bytes_transferred: u64,
     pub(crate) requests: u64,
     /// As the server counts, without the start of the command.
     pub(crate) seconds: f64,
@@ -35,13 +35,13 @@ mod tests {
 
     #[test]
     fn fields_that_are_not_known_are_passed_over() {
-        let output = r#"{"upid": "UPID:a", "report": {"groups": 1, "snapshots": 2, "chunks_fetched": 3,
-            "bytes_fetched": 4, "chunks_reused": 5, "requests": 6, "seconds": 0.5, "errors": []}}"#;
+        let output = r#"{"upid": "UPID:a", "report": {"groups": 1, "snapshots": 2, "chunks_transferred": 3,
+            "bytes_transferred": 4, "chunks_reused": 5, "requests": 6, "seconds": 0.5, "errors": []}}"#;
         let expected = PullReport {
             snapshots: 2,
-            chunks_fetched: 3,
+            chunks_transferred: 3,
             chunks_reused: 5,
-            bytes_fetched: 4,
+            bytes_transferred: 4,
             requests: 6,
             seconds: 0.5,
         };

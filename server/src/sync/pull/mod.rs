@@ -1,0 +1,291 @@
+//! Pull: what another server has of some namespaces is copied here (spec `pull.md`).
+
+mod coming;
+mod error;
+mod fetch;
+mod group;
+mod snapshot;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coldkeep_client::Store;
+use coldkeep_datastore::{Datastore, GroupName, Namespace, Owner};
+use error::PullError;
+use fetch::Shared;
+use futures_util::stream::{self, StreamExt as _};
+use group::GroupPull;
+
+use super::report::{Failure, SyncReport, add};
+use super::{NamespacePair, SyncOptions, map_namespaces, place};
+use crate::Server;
+use crate::api::chain;
+use crate::auth::Privileges;
+use crate::tasks::TaskHandle;
+
+/// Tells whether whoever pulls has one of some privileges at a namespace of the target.
+pub(crate) type May = Box<dyn Fn(&Namespace, Privileges) -> bool + Send + Sync>;
+
+/// What is pulled, and for whom.
+pub(crate) struct PullJob {
+    pub(crate) store: Arc<Datastore>,
+    /// Where the source's namespace comes to lie.
+    pub(crate) ns: Namespace,
+    /// The namespace of the other server that is copied with those inside it.
+    pub(crate) source: Store,
+    /// Becomes the owner of new groups, and must be that of those that are there.
+    pub(crate) owner: Owner,
+    /// Whether chunks that the store has are used without being fetched (R17).
+    pub(crate) trusts_remote: bool,
+    pub(crate) options: SyncOptions,
+    pub(crate) may: May,
+}
+
+/// Pulls what the job names; what fails is logged and does not keep the rest from being copied. `report` has what was done,
+/// however it ends.
+///
+/// # Cancel safety
+/// What was copied stays; what is under way is given up.
+pub(crate) async fn run(
+    job: &PullJob,
+    server: &Arc<Server>,
+    task: &TaskHandle,
+    report: &mut SyncReport,
+) -> Result<(), PullError> {
+    let begun = Instant::now();
+    report.dry_run = job.options.dry_run;
+    let shared = Arc::new(Shared::new(Arc::clone(server), job.options.rate));
+    let pull = Pull { job, shared: &shared, task };
+    let pulled = tokio::select! {
+        pulled = pull.run(report) => pulled,
+        () = task.cancelled() => Err(PullError::Stopped),
+    };
+    report.count(&shared.figures);
+    report.seconds = begun.elapsed().as_secs_f64();
+    report.log(task, "fetched");
+    pulled
+}
+
+struct Pull<'a> {
+    job: &'a PullJob,
+    shared: &'a Arc<Shared>,
+    task: &'a TaskHandle,
+}
+
+impl Pull<'_> {
+    async fn run(&self, report: &mut SyncReport) -> Result<(), PullError> {
+        if !self.job.options.dry_run {
+            // Else all would be refused after a crash (R19). If the wait is in vain, each group says why.
+            let _ = self.job.store.wait_for_earlier(Duration::MAX).await;
+        }
+        let (namespaces, is_whole) = self.namespaces().await?;
+        let mut failed = u64::from(!is_whole);
+        for pair in &namespaces {
+            report.namespaces += 1;
+            failed += self.namespace(pair, report).await;
+        }
+        if self.job.options.removes_vanished && is_whole {
+            failed += self.remove_vanished_namespaces(&namespaces, report).await;
+        }
+        if failed > 0 { Err(PullError::Failed { failed }) } else { Ok(()) }
+    }
+
+    /// Lists the namespaces of the source, and tells whether these are all that were asked for.
+    async fn namespaces(&self) -> Result<(Vec<NamespacePair>, bool), PullError> {
+        let (source, depth) = (&self.job.source, self.job.options.max_depth);
+        let from = source.namespace();
+        let mut is_whole = true;
+        let listed = if from.is_root() && depth == Some(0) {
+            vec![from.clone()]
+        } else {
+            add(&self.shared.figures.requests, 1);
+            match source.namespaces(depth).await {
+                // A server from before there were namespaces.
+                Err(error) if error.is_not_found() && from.is_root() && depth.is_none() => {
+                    self.task.warn(PullError::NoNamespaces.to_string());
+                    is_whole = false;
+                    vec![from.clone()]
+                }
+                listed => listed.map_err(PullError::Namespaces)?.into_iter().map(|item| item.ns).collect(),
+            }
+        };
+        let pairs = map_namespaces(listed, from, &self.job.ns).map_err(PullError::Depth)?;
+        Ok((pairs, is_whole))
+    }
+
+    /// Pulls one namespace; returns how much of it failed.
+    async fn namespace(&self, pair: &NamespacePair, report: &mut SyncReport) -> u64 {
+        let groups = match self.begin_namespace(pair).await {
+            Ok(groups) => groups,
+            Err(error) => return self.fail(report, &pair.target, None, &error),
+        };
+        let (count, options) = (groups.len() as u64, &self.job.options);
+        report.groups += count;
+        self.task.log(format!("namespace {:?}: {count} groups", pair.target.as_str()));
+        let done_before = super::report::read(&self.shared.figures.groups_done);
+        let pulls = stream::iter(groups.clone()).map(|group| async move {
+            let pull = GroupPull { job: self.job, shared: self.shared, task: self.task, pair, group: &group };
+            let pulled = pull.run().await;
+            add(&self.shared.figures.groups_done, 1);
+            pull.log_progress(count, done_before);
+            (group, pulled)
+        });
+        let mut pulls = std::pin::pin!(pulls.buffer_unordered(options.parallel_groups.max(1)));
+        let mut failed = 0;
+        while let Some((group, pulled)) = pulls.next().await {
+            if let Err(error) = pulled {
+                failed += self.fail(report, &pair.target, Some(&group), &error);
+            }
+        }
+        if options.removes_vanished {
+            failed += self.remove_vanished_groups(pair, &groups, report).await;
+        }
+        failed
+    }
+
+    /// Makes the namespace if it is not there, and lists the groups that come into it.
+    async fn begin_namespace(&self, pair: &NamespacePair) -> Result<Vec<GroupName>, PullError> {
+        let (store, target) = (&self.job.store, &pair.target);
+        if !self.job.options.dry_run && !self.is_here(target).await? {
+            let parent = target.parent().unwrap_or_default();
+            self.check(&parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
+            match store.create_namespace(target).await {
+                Err(coldkeep_datastore::TreeError::NamespaceExists { .. }) => {}
+                made => made?,
+            }
+        }
+        self.check(target, Privileges::DATASTORE_BACKUP, "back up into")?;
+        add(&self.shared.figures.requests, 1);
+        let client = self.job.source.client();
+        let source = client.store(self.job.source.name().clone(), pair.source.clone());
+        let listed = source.groups().await;
+        let listed = listed.map_err(|source| PullError::Groups { ns: pair.source.clone(), source })?;
+        let mut groups: Vec<GroupName> = listed.into_iter().map(|item| item.group).collect();
+        groups.retain(|group| self.job.options.filters.matches(group));
+        groups.sort_unstable();
+        groups.dedup();
+        Ok(groups)
+    }
+
+    async fn is_here(&self, ns: &Namespace) -> Result<bool, PullError> {
+        match self.job.store.namespaces(ns, 0).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes own groups that the source no longer has; returns how many failed.
+    async fn remove_vanished_groups(
+        &self,
+        pair: &NamespacePair,
+        listed: &[GroupName],
+        report: &mut SyncReport,
+    ) -> u64 {
+        let (store, ns) = (&self.job.store, &pair.target);
+        let here = match store.group_names(ns).await {
+            // In a dry run it may not be there.
+            Err(error) if error.is_not_found() => return 0,
+            Err(error) => return self.fail(report, ns, None, &error.into()),
+            Ok(here) => here,
+        };
+        let mut failed = 0;
+        for group in
+            here.iter().filter(|group| !listed.contains(group) && self.job.options.filters.matches(group))
+        {
+            if let Err(error) = self.remove_group(ns, group).await {
+                failed += self.fail(report, ns, Some(group), &error);
+            }
+        }
+        failed
+    }
+
+    /// Removes a group of the owner of the pull, but for its protected snapshots.
+    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), PullError> {
+        let store = &self.job.store;
+        let owner = match store.owner(ns, group).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            owner => owner?,
+        };
+        if owner != self.job.owner && owner.without_token() != self.job.owner {
+            return Ok(());
+        }
+        self.check(ns, Privileges::DATASTORE_PRUNE, "remove groups from")?;
+        let figures = &self.shared.figures;
+        if self.job.options.dry_run {
+            add(&figures.removed_groups, 1);
+            self.task.log(format!("would remove {}", place(ns, group)));
+            return Ok(());
+        }
+        let removed = match store.forget_group(ns, group, false).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            removed => removed?,
+        };
+        add(&figures.removed_snapshots, removed.removed_snapshots);
+        add(&figures.removed_groups, removed.removed_groups);
+        if removed.protected_snapshots > 0 {
+            let kept = removed.protected_snapshots;
+            self.task.warn(format!("{}: {kept} protected snapshots stay", place(ns, group)));
+        }
+        self.task.log(format!("{}: removed, as from the source", place(ns, group)));
+        Ok(())
+    }
+
+    /// Removes namespaces inside the target that the source no longer has, the deepest first, with own groups; returns how many
+    /// failed. One that anything stays in stays.
+    async fn remove_vanished_namespaces(&self, synced: &[NamespacePair], report: &mut SyncReport) -> u64 {
+        let kept: BTreeSet<&Namespace> = synced.iter().map(|pair| &pair.target).collect();
+        let depth = self.job.options.max_depth.unwrap_or(Namespace::DEPTH_MAX);
+        let mut here = match self.job.store.namespaces(&self.job.ns, depth).await {
+            Err(error) if error.is_not_found() => return 0,
+            Err(error) => return self.fail(report, &self.job.ns, None, &error.into()),
+            Ok(here) => here,
+        };
+        here.retain(|ns| *ns != self.job.ns && !kept.contains(ns));
+        here.sort_by_key(|ns| std::cmp::Reverse(ns.as_str().len()));
+        let mut failed = 0;
+        for ns in here {
+            if let Err(error) = self.remove_namespace(&ns).await {
+                failed += self.fail(report, &ns, None, &error);
+            }
+        }
+        failed
+    }
+
+    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), PullError> {
+        let store = &self.job.store;
+        for group in store.group_names(ns).await? {
+            if self.job.options.filters.matches(&group) {
+                self.remove_group(ns, &group).await?;
+            }
+        }
+        let is_empty = store.group_names(ns).await?.is_empty() && store.namespaces(ns, 1).await?.len() == 1;
+        if self.job.options.dry_run || !is_empty {
+            return Ok(());
+        }
+        self.check(&ns.parent().unwrap_or_default(), Privileges::DATASTORE_MODIFY, "remove namespaces from")?;
+        store.remove_namespace(ns, false).await?;
+        add(&self.shared.figures.removed_namespaces, 1);
+        self.task.log(format!("namespace {:?}: removed, as from the source", ns.as_str()));
+        Ok(())
+    }
+
+    fn check(&self, ns: &Namespace, any: Privileges, what: &'static str) -> Result<(), PullError> {
+        if (self.job.may)(ns, any) {
+            return Ok(());
+        }
+        let who = self.task.upid().auth_id.to_string();
+        Err(PullError::Denied { who, what, ns: ns.clone() })
+    }
+
+    fn fail(
+        &self,
+        report: &mut SyncReport,
+        ns: &Namespace,
+        group: Option<&GroupName>,
+        error: &PullError,
+    ) -> u64 {
+        report.fail(Failure::of(ns, group, chain(error)), self.task)
+    }
+}

@@ -1,0 +1,293 @@
+//! One snapshot: fetched ahead as far as it is small, then stored whole or not at all (spec `pull.md` §6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coldkeep_client::{Store, StoredIndex, StoredSnapshot};
+use coldkeep_datastore::manifest::FileInfo;
+use coldkeep_datastore::{ArchiveKind, ArchiveName, LocalCopy, Manifest, SnapshotCopy, SnapshotName};
+use futures_util::future::try_join_all;
+
+use super::error::PullError;
+use super::fetch::{self, Fetcher, Underway};
+use crate::api::chain;
+use crate::sync::SyncOptions;
+use crate::sync::report::add;
+use crate::sync::select::is_as_asked;
+use crate::tasks::TaskHandle;
+
+/// Most bytes of indexes and blobs of one snapshot that are fetched before it is its turn; larger ones wait.
+const AHEAD_BYTES: u64 = 8 << 20;
+/// Shortest chunk that is usual; the length of an index is guessed by it.
+const SHORT_CHUNK_BYTES: u64 = 512 << 10;
+/// Length of the longer kind of entry of an index.
+const ENTRY_BYTES: u64 = 40;
+/// Length of the header of an index.
+const HEADER_BYTES: u64 = 4096;
+
+/// A snapshot of the source that is ready to be stored.
+pub(super) struct Ready {
+    source: Arc<StoredSnapshot>,
+    files: BTreeMap<ArchiveName, File>,
+    log: Option<Bytes>,
+}
+
+enum File {
+    Index(StoredIndex),
+    Blob(Bytes),
+}
+
+/// What there was to be got ready.
+pub(super) enum Found {
+    Ready(Box<Ready>),
+    /// The source has removed it.
+    Vanished,
+    /// It is no longer what the options ask for.
+    Excluded,
+}
+
+/// Opens a snapshot and, if it is `new` here, fetches what is small of it, with the chunks of those indexes.
+///
+/// # Cancel safety
+/// Dropping the future gives up what is under way.
+pub(super) async fn get_ready(
+    fetcher: &Arc<Fetcher>,
+    (store, snapshot): (&Store, &SnapshotName),
+    options: &SyncOptions,
+    new: bool,
+) -> Result<Found, PullError> {
+    let figures = &fetcher.shared.figures;
+    // The upgrade and the manifest.
+    add(&figures.requests, 2);
+    let source = match store.open_stored(snapshot).await {
+        Err(error) if error.is_vanished() => return Ok(Found::Vanished),
+        opened => Arc::new(opened?),
+    };
+    if !is_as_asked(source.manifest(), options) {
+        return Ok(Found::Excluded);
+    }
+    for file in source.manifest().files() {
+        let name = &file.filename;
+        if name.is_manifest() || name.as_str() == ArchiveName::CLIENT_LOG {
+            return Err(PullError::File { name: name.clone() });
+        }
+    }
+    if !new {
+        return Ok(Found::Ready(Box::new(Ready { source, files: BTreeMap::new(), log: None })));
+    }
+    let mut room = AHEAD_BYTES;
+    let is_small = |file: &&FileInfo| {
+        let bytes = bytes_of(file);
+        let fits = bytes <= room;
+        room -= if fits { bytes } else { 0 };
+        fits
+    };
+    let small: Vec<&FileInfo> = source.manifest().files().iter().filter(is_small).collect();
+    add(&figures.requests, small.len() as u64 + 1);
+    let fetched = try_join_all(small.into_iter().map(|file| fetch_file(&source, file)));
+    let (files, log) = tokio::join!(fetched, source.client_log());
+    let files: BTreeMap<ArchiveName, File> = files?.into_iter().collect();
+    let mut underway = Underway::new();
+    for entry in source.manifest().files() {
+        if let Some(File::Index(index)) = files.get(&entry.filename) {
+            fetcher.begin(&source, entry, index, &mut underway).await?;
+        }
+    }
+    fetch::finish(&mut underway).await?;
+    // One that cannot be had is no reason to do without the snapshot (spec `pull.md` §6).
+    Ok(Found::Ready(Box::new(Ready { source, files, log: log.ok().flatten() })))
+}
+
+/// Guesses the length of a file.
+fn bytes_of(file: &FileInfo) -> u64 {
+    match file.filename.kind() {
+        ArchiveKind::Index(_) => {
+            HEADER_BYTES + file.size.div_ceil(SHORT_CHUNK_BYTES).saturating_mul(ENTRY_BYTES)
+        }
+        ArchiveKind::Blob => file.size,
+    }
+}
+
+async fn fetch_file(source: &StoredSnapshot, file: &FileInfo) -> Result<(ArchiveName, File), PullError> {
+    let name = &file.filename;
+    let fetched = match name.kind() {
+        ArchiveKind::Index(_) => File::Index(source.index(name).await?),
+        ArchiveKind::Blob => File::Blob(source.blob(name).await?),
+    };
+    Ok((name.clone(), fetched))
+}
+
+impl Ready {
+    /// Stores a snapshot that is new here.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing of it.
+    pub(super) async fn store(
+        mut self,
+        fetcher: &Arc<Fetcher>,
+        making: SnapshotCopy,
+        task: &TaskHandle,
+    ) -> Result<(), PullError> {
+        match self.put_files(fetcher, &making, task).await {
+            Ok(()) => Ok(making.finish(self.source.encoded_manifest()).await?),
+            Err(error) => {
+                // The first error says more than one of this clean-up would; a collection removes what it leaves.
+                let _ = making.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn put_files(
+        &mut self,
+        fetcher: &Arc<Fetcher>,
+        making: &SnapshotCopy,
+        task: &TaskHandle,
+    ) -> Result<(), PullError> {
+        let source = Arc::clone(&self.source);
+        for entry in source.manifest().files() {
+            match self.file(fetcher, entry).await? {
+                File::Index(index) => making.put_index(&entry.filename, index.bytes().clone()).await?,
+                File::Blob(blob) => making.put_blob(&entry.filename, blob).await?,
+            }
+        }
+        if let Some(log) = self.log.take()
+            && let Err(error) = making.put_blob(&ArchiveName::client_log(), log).await
+        {
+            task.warn(format!("{}: the client's log is left out: {}", making.snapshot(), chain(&error)));
+        }
+        Ok(())
+    }
+
+    /// Returns a file; one that was not fetched ahead is fetched, with its chunks.
+    async fn file(&mut self, fetcher: &Arc<Fetcher>, entry: &FileInfo) -> Result<File, PullError> {
+        if let Some(file) = self.files.remove(&entry.filename) {
+            return Ok(file);
+        }
+        add(&fetcher.shared.figures.requests, 1);
+        let (_, file) = fetch_file(&self.source, entry).await?;
+        if let File::Index(index) = &file {
+            let mut underway = Underway::new();
+            fetcher.begin(&self.source, entry, index, &mut underway).await?;
+            fetch::finish(&mut underway).await?;
+        }
+        Ok(file)
+    }
+
+    /// Compares a snapshot that is here already, and puts right what differs; returns whether anything did. With `repairs` it is
+    /// known to be damaged here: all its chunks are looked up again, and its manifest is replaced.
+    ///
+    /// # Cancel safety
+    /// Files may or may not be replaced if the future is dropped; each is whole.
+    pub(super) async fn compare(
+        mut self,
+        fetcher: &Arc<Fetcher>,
+        local: LocalCopy,
+        repairs: bool,
+    ) -> Result<bool, PullError> {
+        let source = Arc::clone(&self.source);
+        let log = ArchiveName::client_log();
+        if !repairs {
+            let Some(known) = local.manifest() else { return Err(PullError::Damaged) };
+            if !is_same_content(known, source.manifest()) {
+                return Err(PullError::Differs);
+            }
+            if is_same_but_for_verification(known, source.manifest()) {
+                return self.add_log(fetcher, &local, &log).await;
+            }
+        }
+        for entry in source.manifest().files() {
+            if !repairs && local.has_file(entry).await? {
+                continue;
+            }
+            // Of a damaged one the chunks are what is missing, so its indexes are always gone through.
+            match self.file(fetcher, entry).await? {
+                File::Index(index) if local.has_file(entry).await? => drop(index),
+                File::Index(index) => local.replace_index(&entry.filename, index.bytes().clone()).await?,
+                File::Blob(blob) => local.replace_blob(&entry.filename, blob).await?,
+            }
+        }
+        self.add_log(fetcher, &local, &log).await?;
+        let manifest = merged_manifest(&source, &local, repairs)?;
+        local.finish(manifest).await?;
+        Ok(true)
+    }
+
+    /// Adds the client's log if it is missing here; returns whether it did.
+    async fn add_log(
+        &self,
+        fetcher: &Arc<Fetcher>,
+        local: &LocalCopy,
+        log: &ArchiveName,
+    ) -> Result<bool, PullError> {
+        if local.has_client_log().await? {
+            return Ok(false);
+        }
+        add(&fetcher.shared.figures.requests, 1);
+        // One that cannot be had or used is left out (spec `pull.md` §6).
+        let Ok(Some(content)) = self.source.client_log().await else { return Ok(false) };
+        Ok(local.replace_blob(log, content).await.is_ok())
+    }
+}
+
+/// Returns the manifest that a snapshot gets which is here already: the source's. What the last verification found here stays,
+/// since the source's says nothing about the chunks of this store.
+fn merged_manifest(source: &StoredSnapshot, local: &LocalCopy, repairs: bool) -> Result<Bytes, PullError> {
+    let verified_here = local.manifest().and_then(Manifest::verify_state).filter(|_| !repairs);
+    let Some(state) = verified_here else { return Ok(source.encoded_manifest()) };
+    let mut manifest = source.manifest().clone();
+    manifest.set_verify_state(&state);
+    let encoded = manifest.to_blob().map_err(coldkeep_datastore::BackupError::from);
+    Ok(encoded.map_err(coldkeep_datastore::CopyError::from)?.into_bytes())
+}
+
+/// Tells whether two manifests name the same files with the same content, encrypted with the same key.
+fn is_same_content(a: &Manifest, b: &Manifest) -> bool {
+    a.key_fingerprint() == b.key_fingerprint() && a.snapshot() == b.snapshot() && a.files() == b.files()
+}
+
+/// Tells whether two manifests say the same, but for results of verifications.
+fn is_same_but_for_verification(a: &Manifest, b: &Manifest) -> bool {
+    let plain = |manifest: &Manifest| {
+        let mut manifest = manifest.clone();
+        manifest.clear_verify_state();
+        manifest
+    };
+    plain(a) == plain(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use coldkeep_chunk_store::Digest;
+    use coldkeep_datastore::manifest::{CryptMode, VerifyResult, VerifyState};
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let mut manifest = Manifest::new(&"vm/1/2026-01-01T00:00:00Z".parse().unwrap());
+        let name = "a.img.fidx".parse().unwrap();
+        manifest.push(FileInfo::new(name, CryptMode::None, 5, Digest::of(b"x")));
+        manifest
+    }
+
+    #[test]
+    fn notes_and_verifications_are_no_other_content() {
+        let (a, mut b) = (manifest(), manifest());
+        b.set_verify_state(&VerifyState { state: VerifyResult::Ok, upid: "UPID:x".into() });
+        assert!(is_same_content(&a, &b) && is_same_but_for_verification(&a, &b));
+        b.set_notes("other");
+        assert!(is_same_content(&a, &b) && !is_same_but_for_verification(&a, &b));
+        b.push(FileInfo::new("b.conf.blob".parse().unwrap(), CryptMode::None, 1, Digest::of(b"y")));
+        assert!(!is_same_content(&a, &b));
+    }
+
+    #[test]
+    fn the_length_of_an_index_is_not_underestimated_by_much() {
+        let file =
+            |name: &str, size| FileInfo::new(name.parse().unwrap(), CryptMode::None, size, Digest::of(b""));
+        assert_eq!(bytes_of(&file("a.conf.blob", 77)), 77);
+        assert!(bytes_of(&file("a.bin.didx", 200 << 20)) < 64 << 10);
+        assert!(bytes_of(&file("a.img.fidx", 1 << 40)) > AHEAD_BYTES);
+    }
+}

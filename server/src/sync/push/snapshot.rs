@@ -1,0 +1,123 @@
+//! One snapshot on its way to the target: files as they are stored here, chunks that the target's last one lacks.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use coldkeep_chunk_store::blob::Blob;
+use coldkeep_client::{BoxError, LoadChunk, PushSession, Store, TransferLimits};
+use coldkeep_datastore::{
+    ArchiveKind, ArchiveName, ChunkSpan, Datastore, Manifest, Namespace, SnapshotName, SnapshotReader,
+};
+
+use super::error::PushError;
+use crate::sync::rate::RateLimit;
+use crate::sync::report::{Figures, add};
+
+/// What the groups of a push share.
+pub(super) struct Shared {
+    pub(super) figures: Figures,
+    pub(super) rate: RateLimit,
+    pub(super) limits: TransferLimits,
+}
+
+/// Chunks of a snapshot of this server.
+struct Chunks {
+    reader: SnapshotReader,
+    shared: Arc<Shared>,
+}
+
+impl LoadChunk for Chunks {
+    async fn load(&self, span: ChunkSpan) -> Result<Bytes, BoxError> {
+        let encoded = self.reader.chunk(&span.digest).await?.into_bytes();
+        self.shared.rate.pass(encoded.len()).await;
+        let figures = &self.shared.figures;
+        add(&figures.chunks_transferred, 1);
+        add(&figures.bytes_transferred, encoded.len() as u64);
+        add(&figures.requests, 1);
+        Ok(encoded)
+    }
+}
+
+/// Pushes a snapshot.
+///
+/// # Cancel safety
+/// Dropping the future lets the target give up what it has of the snapshot.
+pub(super) async fn push(
+    store: &Arc<Datastore>,
+    (ns, snapshot): (&Namespace, &SnapshotName),
+    target: &Store,
+    shared: &Arc<Shared>,
+) -> Result<(), PushError> {
+    let reader = store.open_snapshot(ns, snapshot).await?;
+    let encoded = read(&reader, &ArchiveName::manifest()).await?;
+    let manifest = Manifest::from_blob(
+        &Blob::parse(encoded).map_err(coldkeep_datastore::manifest::ManifestError::from)?,
+    )?;
+    let log = match read(&reader, &ArchiveName::client_log()).await {
+        Err(PushError::Read(error)) if error.is_not_found() => None,
+        log => Some(log?),
+    };
+    let session = target.begin_push(snapshot, shared.limits).await.map_err(PushError::Begin)?;
+    // The upgrade, its time, its manifest; the manifest sent and the end.
+    add(&shared.figures.requests, 5);
+    let chunks = Arc::new(Chunks { reader, shared: Arc::clone(shared) });
+    for entry in manifest.files() {
+        let name = &entry.filename;
+        match name.kind() {
+            ArchiveKind::Index(_) => push_index(&session, &chunks, entry).await?,
+            ArchiveKind::Blob => push_blob(&session, &chunks, name).await?,
+        }
+    }
+    if let Some(log) = log {
+        add(&shared.figures.requests, 1);
+        session.upload_encoded_blob(&ArchiveName::client_log(), log).await?;
+    }
+    // What a verification found here says nothing about the chunks of the target.
+    let mut manifest = manifest;
+    manifest.clear_verify_state();
+    session.finish(manifest.to_blob()?.into_bytes()).await?;
+    Ok(())
+}
+
+async fn push_index(
+    session: &PushSession,
+    chunks: &Arc<Chunks>,
+    entry: &coldkeep_datastore::manifest::FileInfo,
+) -> Result<(), PushError> {
+    let (name, figures) = (&entry.filename, &chunks.shared.figures);
+    // Opened, so that its chunks may be read.
+    drop(chunks.reader.download(name).await?);
+    if session.previous_manifest().is_some_and(|previous| previous.file(name).is_some()) {
+        add(&figures.requests, 1);
+        session.previous_chunks(name).await;
+    }
+    let index = chunks.reader.index(name).await?;
+    let read = move || index.spans().collect::<Result<Vec<ChunkSpan>, _>>();
+    let spans = tokio::task::spawn_blocking(read).await.map_err(PushError::Worker)?;
+    let spans = spans.map_err(|source| PushError::Index { name: name.clone(), source })?;
+    let sent_before = crate::sync::report::read(&figures.chunks_transferred);
+    let total = spans.len() as u64;
+    // Opening and closing.
+    add(&figures.requests, 2);
+    session.upload_index(entry, spans.into_iter(), Arc::clone(chunks)).await?;
+    let sent = crate::sync::report::read(&figures.chunks_transferred) - sent_before;
+    add(&figures.chunks_reused, total.saturating_sub(sent));
+    Ok(())
+}
+
+async fn push_blob(session: &PushSession, chunks: &Chunks, name: &ArchiveName) -> Result<(), PushError> {
+    let blob = read(&chunks.reader, name).await?;
+    add(&chunks.shared.figures.requests, 1);
+    Ok(session.upload_encoded_blob(name, blob).await?)
+}
+
+/// Reads a small file as it is stored.
+async fn read(reader: &SnapshotReader, name: &ArchiveName) -> Result<Bytes, PushError> {
+    let mut file = reader.download(name).await?;
+    let mut content = BytesMut::new();
+    let failed = |source| PushError::File { name: name.clone(), source };
+    while let Some(block) = file.next_block().await.map_err(failed)? {
+        content.extend_from_slice(&block);
+    }
+    Ok(content.freeze())
+}

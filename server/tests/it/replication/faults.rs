@@ -1,0 +1,255 @@
+//! Pulls that meet trouble: a clear error, nothing half visible, and the next one comes to its end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use coldkeep_client::{Client, Fingerprint, RemoteUpdate, Secret};
+use coldkeep_datastore::SnapshotName;
+use coldkeep_s3_testbed::Fault;
+
+use super::{BLOB, Pair, REMOTE, STREAM, count, errors, request};
+use crate::live::Live;
+use crate::site::{CACHE_BYTES, Site, chunk_files};
+
+/// Several snapshots that share nothing.
+async fn with_snapshots(mut pair: Pair, count: usize) -> (Pair, Vec<SnapshotName>) {
+    let mut names = Vec::new();
+    for number in 0..count {
+        let pieces: Vec<usize> = (0..12).map(|piece| 12 * number + piece).collect();
+        names.push(pair.back_up("web", number as i64, &pieces).await);
+    }
+    (pair, names)
+}
+
+fn refs(names: &[SnapshotName]) -> Vec<&SnapshotName> {
+    names.iter().collect()
+}
+
+#[tokio::test]
+async fn who_the_source_is_and_who_asks_it_must_be_right() {
+    let (pair, names) = with_snapshots(Pair::new().await, 1).await;
+    let (client, remote) = (pair.target.client(), REMOTE.parse().unwrap());
+    let update = async |update: RemoteUpdate| client.update_remote(&remote, &update).await.unwrap();
+    let other: Fingerprint = ["00"; 32].join(":").parse().unwrap();
+    update(RemoteUpdate { fingerprint: Some(other), ..RemoteUpdate::default() }).await;
+    let (error, _) = pair.pull().await.unwrap_err();
+    assert!(error.to_string().contains("has fingerprint"), "{error}");
+    update(RemoteUpdate {
+        fingerprint: Some(pair.source.fingerprint().parse().unwrap()),
+        ..RemoteUpdate::default()
+    })
+    .await;
+    update(RemoteUpdate { secret: Some(Secret::new("wrong")), ..RemoteUpdate::default() }).await;
+    let (error, _) = pair.pull().await.unwrap_err();
+    assert!(error.to_string().contains("cannot list the namespaces of the source"), "{error}");
+    let gone = Some("root@pam!gone".parse().unwrap());
+    update(RemoteUpdate { auth_id: gone, ..RemoteUpdate::default() }).await;
+    let (error, _) = pair.pull().await.unwrap_err();
+    assert!(error.to_string().contains("cannot list the namespaces of the source"), "{error}");
+    assert_eq!(pair.here().await, []);
+    let right = RemoteUpdate {
+        auth_id: Some("root@pam".parse().unwrap()),
+        secret: Some(Secret::new(pair.source.password())),
+        ..RemoteUpdate::default()
+    };
+    update(right).await;
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}
+
+/// Lets the source say something else than its manifest, for its second snapshot of three.
+async fn a_source_that_lies_is_refused(lie: impl Fn(&Path, &Path), expected: &str) {
+    let (pair, names) = with_snapshots(Pair::new().await, 3).await;
+    let folder = pair.source.store_folder();
+    let (first, second) = (folder.join(names[0].to_string()), folder.join(names[1].to_string()));
+    let kept: Vec<(std::path::PathBuf, Vec<u8>)> = [STREAM, BLOB, "index.json.blob"]
+        .map(|file| second.join(file))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .into();
+    lie(&first, &second);
+    let (_, report) = pair.pull().await.unwrap_err();
+    assert!(errors(&report).contains(expected), "{report}");
+    assert!(errors(&report).contains(&names[1].to_string()), "{report}");
+    // What came before is whole, nothing else is visible.
+    pair.assert_here(&[&names[0]]).await;
+    for (path, content) in kept {
+        std::fs::write(path, content).unwrap();
+    }
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}
+
+fn copy(from: &Path, to: &Path, file: &str) {
+    std::fs::copy(from.join(file), to.join(file)).unwrap();
+}
+
+#[tokio::test]
+async fn an_index_of_another_snapshot_is_refused() {
+    let swap = |first: &Path, second: &Path| copy(first, second, STREAM);
+    a_source_that_lies_is_refused(swap, "the manifest says").await;
+}
+
+#[tokio::test]
+async fn a_truncated_index_is_refused() {
+    let cut = |_: &Path, second: &Path| {
+        let file = std::fs::File::options().write(true).open(second.join(STREAM)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 40).unwrap();
+    };
+    a_source_that_lies_is_refused(cut, STREAM).await;
+}
+
+#[tokio::test]
+async fn a_blob_of_another_snapshot_is_refused() {
+    let swap = |first: &Path, second: &Path| copy(first, second, BLOB);
+    a_source_that_lies_is_refused(swap, BLOB).await;
+}
+
+#[tokio::test]
+async fn a_manifest_of_another_snapshot_is_refused() {
+    let swap = |first: &Path, second: &Path| {
+        copy(first, second, "index.json.blob");
+    };
+    a_source_that_lies_is_refused(swap, "does not give the snapshot").await;
+}
+
+#[tokio::test]
+async fn a_file_that_the_source_lacks_is_an_error() {
+    let remove = |_: &Path, second: &Path| std::fs::remove_file(second.join(BLOB)).unwrap();
+    a_source_that_lies_is_refused(remove, BLOB).await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_the_source_lacks_is_an_error() {
+    let (pair, names) = with_snapshots(Pair::new().await, 1).await;
+    let lost = chunk_files(&pair.source).pop().unwrap();
+    let content = std::fs::read(&lost).unwrap();
+    std::fs::remove_file(&lost).unwrap();
+    let (_, report) = pair.pull().await.unwrap_err();
+    let digest = lost.file_name().unwrap().to_str().unwrap();
+    assert!(errors(&report).contains(&format!("chunk {digest} of {STREAM} is refused")), "{report}");
+    assert_eq!(pair.here().await, []);
+    std::fs::write(lost, content).unwrap();
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}
+
+/// Starts a pull that takes its time, and waits until its log says that a snapshot was copied.
+async fn until_one_is_copied(pair: &Pair) -> String {
+    let client = pair.target.client();
+    let slowly = request(|request| request.rate_in = Some(4 << 20));
+    let upid = client.start_pull(&slowly).await.unwrap();
+    wait_for_line(&client, &upid, ": copied").await;
+    upid
+}
+
+/// Waits until the log of a task has a line with this text.
+pub(super) async fn wait_for_line(client: &Client, upid: &str, text: &'static str) {
+    let (seen, first) = tokio::sync::oneshot::channel();
+    let mut seen = Some(seen);
+    let (client, upid) = (client.clone(), upid.to_owned());
+    tokio::spawn(async move {
+        let watch = |line: &str| {
+            if line.contains(text)
+                && let Some(seen) = seen.take()
+            {
+                seen.send(()).unwrap();
+            }
+        };
+        // However it ends.
+        let _ = client.wait_task(&upid, watch).await;
+    });
+    tokio::time::timeout(Duration::from_mins(1), first).await.unwrap().unwrap();
+}
+
+/// Goal: a source that goes away in the middle is an error, and the next pull goes on where this one stopped.
+async fn a_source_that_is_restarted_is_no_harm(pair: Pair) {
+    let (mut pair, names) = with_snapshots(pair, 5).await;
+    let upid = until_one_is_copied(&pair).await;
+    pair.source.kill();
+    let client = pair.target.client();
+    client.wait_task(&upid, |_| {}).await.unwrap_err();
+    let here = pair.here().await.len();
+    assert!((1..5).contains(&here), "{here} snapshots are here");
+    pair.source.start();
+    pair.update_remote().await;
+    let report = pair.pull().await.unwrap();
+    assert_eq!(count(&report, "snapshots") as usize, 5 - here, "{report}");
+    pair.assert_here(&refs(&names)).await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_restarted_is_no_harm_on_a_filesystem() {
+    a_source_that_is_restarted_is_no_harm(Pair::new().await).await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_restarted_is_no_harm_in_a_bucket() {
+    a_source_that_is_restarted_is_no_harm(Pair::into_bucket().await).await;
+}
+
+/// Goal: a target that is killed in the middle shows nothing half, and the next pull comes to its end.
+async fn a_target_that_is_killed_is_no_harm(pair: Pair) {
+    let (mut pair, names) = with_snapshots(pair, 5).await;
+    until_one_is_copied(&pair).await;
+    pair.target.kill();
+    pair.target.start();
+    let here = pair.here().await.len();
+    assert!((1..5).contains(&here), "{here} snapshots are here");
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_killed_is_no_harm_on_a_filesystem() {
+    a_target_that_is_killed_is_no_harm(Pair::new().await).await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_killed_is_no_harm_in_a_bucket() {
+    a_target_that_is_killed_is_no_harm(Pair::into_bucket().await).await;
+}
+
+#[tokio::test]
+async fn a_pull_that_is_stopped_leaves_nothing_half() {
+    let (pair, names) = with_snapshots(Pair::new().await, 5).await;
+    let upid = until_one_is_copied(&pair).await;
+    let client = pair.target.client();
+    client.stop_task(&upid).await.unwrap();
+    let error = client.wait_task(&upid, |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("stopped by request"), "{error}");
+    let here = pair.here().await.len();
+    assert!((1..5).contains(&here), "{here} snapshots are here");
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}
+
+/// Goal: a snapshot that is removed from the source after it was listed is passed over.
+/// Method: the last of many is removed when the first is here; only the next two are open by then.
+#[tokio::test]
+async fn a_snapshot_that_vanishes_in_the_middle_is_passed_over() {
+    let (pair, names) = with_snapshots(Pair::new().await, 6).await;
+    let upid = until_one_is_copied(&pair).await;
+    pair.source.store().forget(&names[5]).await.unwrap();
+    let client = pair.target.client();
+    client.wait_task(&upid, |_| {}).await.unwrap();
+    let report = client.sync_report(&upid).await.unwrap();
+    assert_eq!([count(&report, "snapshots"), count(&report, "vanished")], [5, 1], "{report}");
+    pair.assert_here(&refs(&names[..5])).await;
+}
+
+/// Goal: a bucket that cannot be reached is an error, and the next pull comes to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_down_is_no_harm() {
+    let (live, proxy) = Live::any().through_proxy();
+    let (pair, names) = with_snapshots(Pair::with_target(Site::in_bucket(&live, CACHE_BYTES)).await, 5).await;
+    let upid = until_one_is_copied(&pair).await;
+    proxy.always(|_| true, Fault::ResetAtHead);
+    let client = pair.target.client();
+    let error = client.wait_task(&upid, |_| {}).await.unwrap_err();
+    println!("{error}");
+    proxy.clear();
+    let here = pair.here().await.len();
+    assert!((1..5).contains(&here), "{here} snapshots are here");
+    pair.pull().await.unwrap();
+    pair.assert_here(&refs(&names)).await;
+}

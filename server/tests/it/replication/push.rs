@@ -1,0 +1,185 @@
+//! Push: the same from the other side, with the target's own protocol for backups.
+
+use coldkeep_client::PushRequest;
+use coldkeep_datastore::SnapshotName;
+use serde_json::Value;
+
+use super::{Pair, REMOTE, TIME, back_up, content, count, errors, large, names, ns, remote};
+use crate::site::{Site, assert_restores, collect, small, snapshot};
+
+/// Pushes from the pair's source; the pair's target is the remote.
+async fn push_with(pair: &Pair, change: impl FnOnce(&mut PushRequest)) -> Result<Value, (String, Value)> {
+    let client = pair.source.client();
+    let default = || "default".parse().unwrap();
+    let mut request = PushRequest::new(default(), REMOTE.to_owned(), default());
+    change(&mut request);
+    let upid = client.start_push(&request).await.unwrap();
+    let mut log = String::new();
+    let ended = client.wait_task(&upid, |line| log.extend([line, "\n"])).await;
+    println!("{log}");
+    let report = client.sync_report(&upid).await.unwrap();
+    ended.map(|_| report.clone()).map_err(|error| (error.to_string(), report))
+}
+
+async fn push(pair: &Pair) -> Result<Value, (String, Value)> {
+    push_with(pair, |_| {}).await
+}
+
+/// A pair whose source knows its target.
+async fn pair(target: Site) -> Pair {
+    let pair = Pair::with_target(target).await;
+    pair.source.client().add_remote(&remote(&pair.target)).await.unwrap();
+    pair
+}
+
+async fn a_push_sends_what_is_new(mut pair: Pair) {
+    let first = pair.back_up("web", 1, &large(64)).await;
+    let other = pair.back_up("db", 2, &[20, 21]).await;
+    pair.source.store().set_notes(&first, "of the source").await.unwrap();
+    let report = push(&pair).await.unwrap();
+    assert_eq!([count(&report, "groups"), count(&report, "snapshots")], [2, 2], "{report}");
+    pair.assert_here(&[&first, &other]).await;
+    assert_eq!(pair.target.store().notes(&first).await.unwrap(), "of the source");
+
+    let report = push(&pair).await.unwrap();
+    assert_eq!([count(&report, "snapshots"), count(&report, "unchanged")], [0, 2], "{report}");
+    assert!(count(&report, "requests") <= 3, "{report}");
+
+    let second = pair.back_up("web", 3, &large(70)).await;
+    let report = push(&pair).await.unwrap();
+    assert_eq!(count(&report, "snapshots"), 1, "{report}");
+    assert!(
+        count(&report, "chunks_reused") > 0 && count(&report, "bytes_transferred") < 12 << 20,
+        "{report}"
+    );
+    pair.assert_here(&[&first, &other, &second]).await;
+    collect(&pair.target.store()).await.unwrap();
+    pair.assert_here(&[&first, &other, &second]).await;
+}
+
+#[tokio::test]
+async fn a_push_into_a_filesystem_sends_what_is_new() {
+    a_push_sends_what_is_new(pair(Site::on_filesystem()).await).await;
+}
+
+#[tokio::test]
+async fn a_push_into_a_bucket_sends_what_is_new() {
+    let target = Site::in_bucket(crate::live::Live::any(), crate::site::CACHE_BYTES);
+    a_push_sends_what_is_new(pair(target).await).await;
+}
+
+/// Goal: what a push copied can be pulled back, by the same remote in the other direction, without a difference.
+#[tokio::test]
+async fn what_was_pushed_is_pulled_back_unchanged() {
+    let mut pair = pair(Site::on_filesystem()).await;
+    let name = pair.back_up("web", 1, &[0, 1]).await;
+    push(&pair).await.unwrap();
+    let report = pair.pull().await.unwrap();
+    assert_eq!([count(&report, "snapshots"), count(&report, "chunks_transferred")], [0, 0], "{report}");
+    pair.assert_here(&[&name]).await;
+}
+
+#[tokio::test]
+async fn namespaces_are_made_and_removed_in_the_target() {
+    let pair = pair(Site::on_filesystem()).await;
+    let default = || "default".parse().unwrap();
+    let (source, target) = (pair.source.client(), pair.target.client());
+    source.store(default(), ns("")).create_namespace("a").await.unwrap();
+    let name = snapshot("x", TIME);
+    back_up(&source.store(default(), ns("a")), &name, &content(&[1])).await;
+    let report = push_with(&pair, |request| request.remote_ns = ns("copies/here")).await.unwrap();
+    assert_eq!([count(&report, "namespaces"), count(&report, "snapshots")], [2, 1], "{report}");
+    let copied = target.store(default(), ns("copies/here/a"));
+    assert_eq!(names(&copied).await, std::slice::from_ref(&name));
+    let reader = copied.open_snapshot(&name, small()).await.unwrap();
+    assert_restores(&reader, super::STREAM, &content(&[1])).await;
+    drop(reader);
+
+    source.store(default(), ns("a")).remove_namespace(true).await.unwrap();
+    let vanished = |request: &mut PushRequest| {
+        (request.remote_ns, request.remove_vanished) = (ns("copies/here"), true);
+    };
+    let dry = push_with(&pair, |request| {
+        vanished(request);
+        request.dry_run = true;
+    });
+    assert_eq!(count(&dry.await.unwrap(), "removed_namespaces"), 1);
+    assert_eq!(names(&copied).await, std::slice::from_ref(&name));
+    push_with(&pair, vanished).await.unwrap();
+    let left = target.store(default(), ns("")).namespaces(None).await.unwrap();
+    assert!(left.iter().all(|item| item.ns != ns("copies/here/a")), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_vanished_here_goes_there_unless_it_is_protected() {
+    let mut pair = pair(Site::on_filesystem()).await;
+    let gone = pair.back_up("web", 1, &[0]).await;
+    let kept = pair.back_up("web", 2, &[1]).await;
+    let stays = pair.back_up("web", 3, &[2]).await;
+    pair.back_up("db", 4, &[3]).await;
+    push(&pair).await.unwrap();
+    for name in [&gone, &kept, &snapshot("db", TIME + 4)] {
+        pair.source.store().forget(name).await.unwrap();
+    }
+    pair.target.store().set_protected(&kept, true).await.unwrap();
+    let report = push_with(&pair, |request| request.remove_vanished = true).await.unwrap();
+    assert_eq!([count(&report, "removed_snapshots"), count(&report, "removed_groups")], [2, 1], "{report}");
+    pair.assert_here(&[&kept, &stays]).await;
+}
+
+/// Goal: a target that goes away in the middle is an error, shows nothing half, and the next push comes to its end.
+#[tokio::test]
+async fn a_target_that_is_restarted_is_no_harm() {
+    let mut pair = pair(Site::on_filesystem()).await;
+    let mut names = Vec::new();
+    for number in 0..4 {
+        let pieces: Vec<usize> = (0..12).map(|piece| 12 * number + piece).collect();
+        names.push(pair.back_up("web", number as i64, &pieces).await);
+    }
+    let client = pair.source.client();
+    let default = || "default".parse().unwrap();
+    let mut request = PushRequest::new(default(), REMOTE.to_owned(), default());
+    request.rate_out = Some(4 << 20);
+    let upid = client.start_push(&request).await.unwrap();
+    super::faults::wait_for_line(&client, &upid, ": copied").await;
+    pair.target.kill();
+    client.wait_task(&upid, |_| {}).await.unwrap_err();
+    let report = client.sync_report(&upid).await.unwrap();
+    assert!(!errors(&report).is_empty(), "{report}");
+    pair.target.start();
+    assert!((1..4).contains(&pair.here().await.len()));
+    let update = coldkeep_client::RemoteUpdate {
+        port: Some(pair.target.port()),
+        ..coldkeep_client::RemoteUpdate::default()
+    };
+    client.update_remote(&REMOTE.parse().unwrap(), &update).await.unwrap();
+    push(&pair).await.unwrap();
+    let all: Vec<&SnapshotName> = names.iter().collect();
+    pair.assert_here(&all).await;
+}
+
+#[tokio::test]
+async fn the_command_pushes() {
+    let mut pair = pair(Site::on_filesystem()).await;
+    let name = pair.back_up("web", 1, &[0]).await;
+    let push = ["push", "default", "source:default", "--output", "json"];
+    let output = pair.source.command_on_server(&push).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["report"]["snapshots"], 1);
+    pair.assert_here(&[&name]).await;
+    // The group is somebody else's there: a clear error.
+    let body = serde_json::json!({ "new-owner": "joe@pbs", "backup-type": "host", "backup-id": "web" });
+    pair.target.stop();
+    pair.target.command_on_folder(&["user", "add", "joe@pbs"], "a password for joe\n");
+    pair.target.start();
+    pair.target.wire().await.post_json("/api2/json/admin/datastore/default/change-owner", &body).await.ok();
+    let update = coldkeep_client::RemoteUpdate {
+        port: Some(pair.target.port()),
+        ..coldkeep_client::RemoteUpdate::default()
+    };
+    pair.source.client().update_remote(&REMOTE.parse().unwrap(), &update).await.unwrap();
+    pair.back_up("web", 2, &[1]).await;
+    let (_, report) = self::push(&pair).await.unwrap_err();
+    assert!(errors(&report).contains("owned by joe@pbs"), "{report}");
+}
