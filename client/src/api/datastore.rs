@@ -122,6 +122,14 @@ impl Store {
         Ok(stats.unwrap_or_default())
     }
 
+    /// Removes the snapshots of a group that are not protected, and the group with the last one; servers before 3.2.11 do not
+    /// know this.
+    pub async fn forget_unprotected(&self, group: &GroupName) -> Result<DeleteStats, RequestError> {
+        let parameters = self.group(group).with("error-on-protected", false);
+        let stats: Option<DeleteStats> = self.call(Method::DELETE, "groups", parameters).await?;
+        Ok(stats.unwrap_or_default())
+    }
+
     /// Returns a snapshot's notes.
     pub async fn notes(&self, snapshot: &SnapshotName) -> Result<String, RequestError> {
         self.get("notes", self.snapshot(snapshot)).await

@@ -160,6 +160,11 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
+    /// Tells whether the server sent more than it was asked for at most.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Request(RequestError::TooLong { .. }))
+    }
+
     /// Tells whether the snapshot does not exist; known only where [`Store::open_stored`](crate::Store::open_stored)
     /// failed.
     pub const fn is_vanished(&self) -> bool {

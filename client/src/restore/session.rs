@@ -140,7 +140,7 @@ impl ReaderSession {
             return target.map_err(|source| RestoreError::Write { archive: archive.clone(), source });
         };
         self.check_key(archive)?;
-        let index = self.stored.index(archive).await?;
+        let index = self.stored.index(archive, usize::MAX).await?;
         let restore = Restore {
             archive: archive.clone(),
             source: Arc::clone(&self.stored),

@@ -101,8 +101,8 @@ impl StoredSnapshot {
         self.encoded_manifest.clone()
     }
 
-    /// Fetches an index, which also allows this session to fetch its chunks; kind, size and checksum are those in the
-    /// manifest.
+    /// Fetches an index of at most `bytes_max` bytes, which also allows this session to fetch its chunks; kind, size and checksum
+    /// are those in the manifest. No index is longer than 512 MiB.
     ///
     /// # Errors
     /// [`RestoreError::Index`]: the server sent something else. [`RestoreError::NoArchive`]: the manifest has no such
@@ -111,12 +111,12 @@ impl StoredSnapshot {
     ///
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
-    pub async fn index(&self, archive: &ArchiveName) -> Result<StoredIndex, RestoreError> {
+    pub async fn index(&self, archive: &ArchiveName, bytes_max: usize) -> Result<StoredIndex, RestoreError> {
         let ArchiveKind::Index(kind) = archive.kind() else {
             return Err(RestoreError::Kind { archive: archive.clone(), what: "an index" });
         };
         let entry = self.entry(archive)?.clone();
-        let bytes = self.download(archive, INDEX_BYTES_MAX).await?;
+        let bytes = self.download(archive, bytes_max.min(INDEX_BYTES_MAX)).await?;
         let parse = move || -> Result<StoredIndex, IndexMismatch> {
             let index = StoredIndex::parse(kind, bytes)?;
             index.check(&entry)?;
@@ -139,7 +139,9 @@ impl StoredSnapshot {
             return Err(RestoreError::Kind { archive: archive.clone(), what: "a blob" });
         }
         let entry = self.entry(archive)?.clone();
-        let bytes = self.download(archive, BLOB_ENCODED_BYTES_MAX).await?;
+        // One byte more, so that one which is too long is told from one that cannot be fetched.
+        let bytes_max = usize::try_from(entry.size).unwrap_or(usize::MAX).saturating_add(1);
+        let bytes = self.download(archive, bytes_max.min(BLOB_ENCODED_BYTES_MAX)).await?;
         let check = move || check_blob(&entry, bytes);
         tokio::task::spawn_blocking(check).await.map_err(RestoreError::Worker)?
     }

@@ -67,7 +67,7 @@ async fn upload(
     if let ArchiveKind::Blob = file.filename.kind() {
         return session.upload_encoded_blob(&file.filename, from.blob(&file.filename).await.unwrap()).await;
     }
-    let index = from.index(&file.filename).await.unwrap();
+    let index = from.index(&file.filename, usize::MAX).await.unwrap();
     session.upload_index(file, index.spans(), Arc::new(Remote(Arc::clone(from)))).await
 }
 
@@ -98,7 +98,8 @@ async fn a_pushed_snapshot_is_the_same_and_a_second_push_sends_no_chunk() {
     }
     let copied = store.open_stored(&snapshot()).await.unwrap();
     for file in from.manifest().files().iter().filter(|file| file.filename.kind() != ArchiveKind::Blob) {
-        let (ours, theirs) = (from.index(&file.filename).await, copied.index(&file.filename).await);
+        let (ours, theirs) =
+            (from.index(&file.filename, usize::MAX).await, copied.index(&file.filename, usize::MAX).await);
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
         assert_eq!(ours.bytes(), theirs.bytes());
         for span in theirs.spans() {

@@ -44,7 +44,7 @@ async fn files_and_chunks_come_as_they_are_stored() {
     assert_eq!(stored.encoded_manifest(), kept.blobs["index.json.blob"]);
     assert_eq!((stored.snapshot(), stored.manifest().files().len()), (&snapshot(), 3));
     for (archive, kind) in [("d.img.fidx", IndexKind::Fixed), ("s.bin.didx", IndexKind::Dynamic)] {
-        let index = stored.index(&name(archive)).await.unwrap();
+        let index = stored.index(&name(archive), usize::MAX).await.unwrap();
         assert_eq!((index.kind(), &index.bytes()[..]), (kind, &kept.indexes[archive][..]));
         assert_eq!(index.size(), stored.manifest().file(&name(archive)).unwrap().size);
         for span in index.spans() {
@@ -53,9 +53,9 @@ async fn files_and_chunks_come_as_they_are_stored() {
         }
     }
     assert_eq!(stored.blob(&name("y.conf.blob")).await.unwrap(), kept.blobs["y.conf.blob"]);
-    let other = stored.index(&name("z.img.fidx")).await.unwrap_err();
+    let other = stored.index(&name("z.img.fidx"), usize::MAX).await.unwrap_err();
     assert!(matches!(other, RestoreError::NoArchive { .. }));
-    let kind = stored.index(&name("y.conf.blob")).await.unwrap_err();
+    let kind = stored.index(&name("y.conf.blob"), usize::MAX).await.unwrap_err();
     assert!(matches!(kind, RestoreError::Kind { .. }));
 }
 
@@ -66,7 +66,7 @@ async fn an_index_that_lies_is_refused() {
     let refusal = async |lie: &dyn Fn(&mut Vec<u8>)| {
         let honest = kept.lock().unwrap().indexes["s.bin.didx"].clone();
         lie(kept.lock().unwrap().indexes.get_mut("s.bin.didx").unwrap());
-        let refused = stored.index(&name("s.bin.didx")).await.unwrap_err();
+        let refused = stored.index(&name("s.bin.didx"), usize::MAX).await.unwrap_err();
         kept.lock().unwrap().indexes.insert("s.bin.didx".to_owned(), honest);
         match refused {
             RestoreError::Index { source, .. } => source,
@@ -88,7 +88,7 @@ async fn an_index_that_lies_is_refused() {
     assert!(matches!(lacks_an_entry, IndexMismatch::Size { .. }), "{lacks_an_entry:?}");
     let other_kind = refusal(&|index| index[0] ^= 1).await;
     assert!(matches!(other_kind, IndexMismatch::Malformed(_)), "{other_kind:?}");
-    stored.index(&name("s.bin.didx")).await.unwrap();
+    stored.index(&name("s.bin.didx"), usize::MAX).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +112,7 @@ async fn a_blob_that_lies_is_refused_and_a_missing_file_is_not_a_vanished_snapsh
 async fn a_chunk_is_bounded_and_a_client_log_may_be_missing() {
     let (kept, store) = backed_up().await;
     let stored = store.open_stored(&snapshot()).await.unwrap();
-    let digest = stored.index(&name("d.img.fidx")).await.unwrap().spans().next().unwrap().digest;
+    let digest = stored.index(&name("d.img.fidx"), usize::MAX).await.unwrap().spans().next().unwrap().digest;
     let len = kept.lock().unwrap().chunks[&digest.to_string()].len();
     assert_eq!(stored.chunk(&digest, len).await.unwrap().len(), len);
     let long = stored.chunk(&digest, len - 1).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn an_encrypted_snapshot_needs_no_key() {
     let blob = manifest.to_blob().unwrap().into_bytes();
     kept.lock().unwrap().blobs.insert("index.json.blob".to_owned(), blob);
     let stored = store.open_stored(&snapshot()).await.unwrap();
-    assert_eq!(stored.index(&name("d.img.fidx")).await.unwrap().spans().len(), 3);
+    assert_eq!(stored.index(&name("d.img.fidx"), usize::MAX).await.unwrap().spans().len(), 3);
     assert_eq!(stored.blob(&name("y.conf.blob")).await.unwrap(), "sealed");
     let reader = store.open_snapshot(&snapshot(), TransferLimits::default()).await.unwrap();
     for file in ["d.img.fidx", "y.conf.blob"] {
@@ -172,7 +172,7 @@ async fn twenty_chunks_are_fetched_at_once() {
     });
     let store = Client::new(server, Credentials::Local).store("tank".parse().unwrap(), Namespace::root());
     let stored = store.open_stored(&snapshot()).await.unwrap();
-    let digest = stored.index(&name("d.img.fidx")).await.unwrap().spans().next().unwrap().digest;
+    let digest = stored.index(&name("d.img.fidx"), usize::MAX).await.unwrap().spans().next().unwrap().digest;
     let chunks = join_all((0..20).map(|_| stored.chunk(&digest, usize::MAX))).await;
     assert!(chunks.into_iter().all(|chunk| chunk.unwrap().len() > 4 << 20));
 }

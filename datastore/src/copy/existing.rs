@@ -109,6 +109,7 @@ impl LocalCopy {
     pub async fn replace_index(&self, name: &ArchiveName, content: Bytes) -> Result<(), CopyError> {
         let (group, checked_name, checked) = (Arc::clone(&self.group), name.clone(), content.clone());
         blocking(move || group.check_index(&checked_name, &checked)).await?;
+        self.check_chunks().await?;
         self.replace(name, Some(content)).await
     }
 
@@ -134,21 +135,27 @@ impl LocalCopy {
     /// # Cancel safety
     /// The snapshot has the old or the new manifest if the future is dropped.
     pub async fn finish(self, manifest: Bytes) -> Result<(), CopyError> {
-        let session = &self.group.session;
-        session.check_alive()?;
-        self.group.store.chunks().sync().await.map_err(crate::backup::BackupError::from)?;
+        self.check_chunks().await?;
         let name = ArchiveName::manifest();
         let checked_name = name.clone();
         let blob = blocking(move || Ok(checked_blob(&checked_name, manifest)?)).await?;
         let decoded = Manifest::from_blob(&blob).map_err(crate::backup::BackupError::from)?;
         self.replace(&name, Some(blob.into_bytes())).await?;
         // Whoever sets a chunk aside from here on finds a snapshot that is committed (I3).
-        if let Err(failed) = session.check_alive() {
-            self.distrust().await?;
-            return Err(failed.into());
-        }
+        self.check_chunks().await?;
         for file in self.others(decoded).await? {
             self.replace(&file, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the chunks of the copy durable, so that what names them may be. If one was lost, the snapshot is marked as failed: a
+    /// file that was replaced before may name it.
+    async fn check_chunks(&self) -> Result<(), CopyError> {
+        self.group.store.chunks().sync().await.map_err(crate::backup::BackupError::from)?;
+        if let Err(failed) = self.group.session.check_alive() {
+            self.distrust().await?;
+            return Err(failed.into());
         }
         Ok(())
     }

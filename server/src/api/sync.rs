@@ -10,7 +10,7 @@ use super::datastore::place;
 use super::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
 use crate::Server;
 use crate::auth::{AclPath, AuthId, Caller, Privileges};
-use crate::sync::{self, May, PullJob, PushJob, SyncOptions, SyncReport};
+use crate::sync::{self, May, PullJob, PushJob, Reach, SyncOptions, SyncReport};
 use crate::tasks::{TaskHandle, TaskSpec, Upid};
 
 const DEPTH: Kind = Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 };
@@ -103,7 +103,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Post,
         path: "/push",
-        doc: "Copies groups of a datastore here to another server; returns the id of the task. Needs Datastore.Read here, or Datastore.Backup for own groups, Remote.DatastoreBackup on the remote's datastore, and Remote.DatastorePrune to remove what vanished.",
+        doc: "Copies groups of a datastore here to another server; returns the id of the task. Needs Datastore.Read here, or Datastore.Backup for own groups, Remote.DatastoreBackup on the remote's datastore, Remote.DatastoreModify to make namespaces there, and Remote.DatastorePrune to remove what vanished.",
         params: &[
             STORE,
             NS,
@@ -130,7 +130,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/sync-report",
-        doc: "Returns what a pull or push of this server came to, while it remembers; 404 afterwards. Others' need Sys.Audit on /system/tasks.",
+        doc: "Returns what a pull or push of this server came to, while it remembers: the last ones since it was started. Others' need Sys.Audit on /system/tasks.",
         params: &[Param::required("upid", Kind::name::<Upid>("task id"), "The task.")],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -152,7 +152,7 @@ async fn pull(call: Call<Server>) -> Result<Reply, ApiError> {
         place::check_any(&call.caller, &store, &Namespace::root(), Privileges::DATASTORE_MODIFY)?;
     }
     let owner = owner(&call, &store, &ns)?;
-    let source = connect(&call.state, &remote, (remote_store, remote_ns))?;
+    let (source, _) = connect(&call.state, &remote, (remote_store, remote_ns))?;
     let spec = spec(&call, format!("{remote}:{}:{store}:{ns}", source.name()));
     let job = PullJob {
         store: call.state.datastore(&store)?,
@@ -182,19 +182,25 @@ async fn push(call: Call<Server>) -> Result<Reply, ApiError> {
     if options.removes_vanished {
         check_remote(&call.caller, (&remote, &remote_store), Privileges::REMOTE_DATASTORE_PRUNE)?;
     }
-    let target = connect(&call.state, &remote, (remote_store, remote_ns))?;
+    let may_modify = call.caller.has_on_remote(&remote, &remote_store, Privileges::REMOTE_DATASTORE_MODIFY);
+    let (target, there_as) = connect(&call.state, &remote, (remote_store, remote_ns))?;
     let spec = spec(&call, format!("{store}:{ns}:{remote}:{}", target.name()));
     let datastore = call.state.datastore(&store)?;
     let depth = options.max_depth.unwrap_or(Namespace::DEPTH_MAX);
     let listed = datastore.namespaces(&ns, depth).await.map_err(|error| ApiError::failed(&error))?;
     // Deeper entries of the access list replace those above: each namespace for itself.
     let may = |ns: &Namespace, any| place::has_any(&call.caller, &store, ns, any);
-    let namespaces = listed.into_iter().filter_map(|ns| match () {
-        () if may(&ns, Privileges::DATASTORE_READ) => Some((ns, None)),
-        () if may(&ns, Privileges::DATASTORE_BACKUP) => Some((ns, Some(call.caller.auth_id().clone()))),
-        () => None,
-    });
-    let job = PushJob { store: datastore, namespaces: namespaces.collect(), ns, target, options };
+    let reach = |ns: &Namespace| {
+        if may(ns, Privileges::DATASTORE_READ) {
+            Reach::All
+        } else if may(ns, Privileges::DATASTORE_BACKUP) {
+            Reach::Own(call.caller.auth_id().clone())
+        } else {
+            Reach::Nothing
+        }
+    };
+    let namespaces = listed.into_iter().map(|ns| (reach(&ns), ns)).map(|(reach, ns)| (ns, reach)).collect();
+    let job = PushJob { store: datastore, namespaces, ns, target, there_as, may_modify, options };
     let server = Arc::clone(&call.state);
     let work = |task: TaskHandle| async move {
         let mut report = SyncReport::default();
@@ -272,13 +278,14 @@ fn owner(call: &Call<Server>, store: &StoreName, ns: &Namespace) -> Result<AuthI
     Ok(owner)
 }
 
+/// Returns a namespace of a remote, and who this server is there.
 fn connect(
     server: &Server,
     remote: &RemoteName,
     (store, ns): (StoreName, Namespace),
-) -> Result<Store, ApiError> {
+) -> Result<(Store, String), ApiError> {
     let remote = server.remotes().get(remote).map_err(|error| ApiError::failed(&error))?;
-    Ok(remote.client().store(store, ns))
+    Ok((remote.client().store(store, ns), remote.auth_id.to_string()))
 }
 
 fn may(caller: &Caller, store: &StoreName) -> May {
@@ -288,6 +295,6 @@ fn may(caller: &Caller, store: &StoreName) -> May {
 
 async fn report(call: Call<Server>) -> Result<Reply, ApiError> {
     let upid = super::nodes::visible(&call)?;
-    let unknown = || ApiError::not_found(format!("there is no report of {upid}"));
+    let unknown = || ApiError::bad_request(format!("there is no report of {upid}"));
     Reply::json(&call.state.sync_reports().get(&upid).ok_or_else(unknown)?)
 }

@@ -120,6 +120,12 @@ pub enum Role {
     RemoteAdmin,
     /// Pulling from remotes.
     RemoteSyncOperator,
+    /// Pushing to remotes.
+    RemoteSyncPushOperator,
+    /// Pushing to remotes, and pruning what was pushed.
+    RemoteDatastorePrune,
+    /// Pushing to remotes, and managing what lies there, with its namespaces.
+    RemoteDatastoreAdmin,
 }
 
 /// A text that names no role.
@@ -132,7 +138,7 @@ pub struct UnknownRole {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Admin,
         Self::Audit,
         Self::NoAccess,
@@ -144,6 +150,9 @@ impl Role {
         Self::RemoteAudit,
         Self::RemoteAdmin,
         Self::RemoteSyncOperator,
+        Self::RemoteSyncPushOperator,
+        Self::RemoteDatastorePrune,
+        Self::RemoteDatastoreAdmin,
     ];
 
     /// Returns what the role grants.
@@ -166,6 +175,14 @@ impl Role {
             Self::RemoteAudit => P::REMOTE_AUDIT,
             Self::RemoteAdmin => P::REMOTE_AUDIT.union(P::REMOTE_MODIFY).union(P::REMOTE_READ),
             Self::RemoteSyncOperator => P::REMOTE_AUDIT.union(P::REMOTE_READ),
+            Self::RemoteSyncPushOperator => P::REMOTE_AUDIT.union(P::REMOTE_DATASTORE_BACKUP),
+            Self::RemoteDatastorePrune => {
+                P::REMOTE_AUDIT.union(P::REMOTE_DATASTORE_BACKUP).union(P::REMOTE_DATASTORE_PRUNE)
+            }
+            Self::RemoteDatastoreAdmin => P::REMOTE_AUDIT
+                .union(P::REMOTE_DATASTORE_BACKUP)
+                .union(P::REMOTE_DATASTORE_PRUNE)
+                .union(P::REMOTE_DATASTORE_MODIFY),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use coldkeep_client::{AuthId, Client, PullRequest, Store, TaskStatus};
+use coldkeep_client::{AuthId, Client, PullRequest, TaskStatus};
 use coldkeep_datastore::{GroupFilter, NameError, Namespace, RemoteName, StoreName};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub(crate) struct Pull {
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Selection {
     /// Only these groups: `[include:|exclude:]` and `type:vm`, `group:vm/100` or `regex:…`; may be given more than once.
-    #[arg(long = "group", value_name = "FILTER")]
+    #[arg(long = "group-filter", visible_alias = "group", value_name = "FILTER")]
     pub(super) filters: Vec<GroupFilter>,
     /// So many levels of namespaces; default: all.
     #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u64).range(0..=Namespace::DEPTH_MAX as u64))]
@@ -123,12 +123,11 @@ impl fmt::Display for LocalPlace {
 impl Pull {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         let request = self.request();
-        let pull = async |store: Store| {
-            let client = store.client();
+        let pull = async |client: Client| {
             let upid = client.start_pull(&request).await.context("cannot start the pull")?;
-            outcome(client, upid).await
+            outcome(&client, upid).await
         };
-        let outcome = self.target.run(shell, Missing::Refuse, pull).await?;
+        let outcome = self.target.run_on_store(shell, Missing::Refuse, &self.into.store, pull).await?;
         show(shell, &outcome, "pull")
     }
 

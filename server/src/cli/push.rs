@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use coldkeep_client::{PushRequest, Store};
+use coldkeep_client::{Client, PushRequest};
 
 use super::human;
 use super::pull::{LocalPlace, RemotePlace, Selection, outcome, show};
@@ -30,12 +30,11 @@ pub(crate) struct Push {
 impl Push {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         let request = self.request();
-        let push = async |store: Store| {
-            let client = store.client();
+        let push = async |client: Client| {
             let upid = client.start_push(&request).await.context("cannot start the push")?;
-            outcome(client, upid).await
+            outcome(&client, upid).await
         };
-        let outcome = self.target.run(shell, Missing::Refuse, push).await?;
+        let outcome = self.target.run_on_store(shell, Missing::Refuse, &self.from.store, push).await?;
         show(shell, &outcome, "push")
     }
 

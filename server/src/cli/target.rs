@@ -88,6 +88,26 @@ impl Target {
         }
     }
 
+    /// As [`run`](Self::run), for a verb that names the datastore itself, with its namespace.
+    pub(crate) async fn run_on_store<T>(
+        &self,
+        shell: &Shell,
+        missing: Missing,
+        store: &StoreName,
+        work: impl AsyncFnOnce(Client) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(ns) = &self.ns {
+            bail!("the namespace stands behind the datastore here, as in {store}/{ns}; leave out --ns");
+        }
+        match Location::choose(self.repository.as_deref(), shell.data_folder(), &shell.environment)? {
+            Location::Remote(repository) => interruptible(work(connect_remote(&repository, shell)?)).await,
+            Location::Local(local) => {
+                let local = LocalStore { store: store.clone(), ..local };
+                run_embedded(shell, &local, (missing, embedded_limits()), work).await
+            }
+        }
+    }
+
     /// Tells whether the verb works on a folder.
     pub(crate) fn is_local(&self, shell: &Shell) -> Result<bool> {
         let location = Location::choose(self.repository.as_deref(), shell.data_folder(), &shell.environment)?;

@@ -13,7 +13,7 @@ mod select;
 use coldkeep_datastore::{GroupFilters, GroupName, NameError, Namespace};
 
 pub(crate) use pull::{May, PullJob, run as pull};
-pub(crate) use push::{PushJob, run as push};
+pub(crate) use push::{PushJob, Reach, run as push};
 pub(crate) use report::{SyncReport, SyncReports};
 
 /// What is copied, and how.

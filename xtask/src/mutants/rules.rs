@@ -107,6 +107,7 @@ pub(crate) const RULES: &[Rule] = &[
             },
             Hazard { harness: DATASTORE, test: "h07_an_appended_chunk_stays_though_nothing_else_names_it" },
             Hazard { harness: DATASTORE, test: "h07_a_reused_index_holds_its_chunks" },
+            Hazard { harness: DATASTORE, test: "h07_a_collection_during_a_copy_takes_nothing_from_it" },
             Hazard { harness: GC, test: "h02_a_known_chunk_used_at_any_step_stays" },
         ],
     },
@@ -252,6 +253,7 @@ pub(crate) const RULES: &[Rule] = &[
         what: "open sessions do not hold the cutoff",
         hazards: &[
             Hazard { harness: GC, test: "h07_the_cutoff_is_no_later_than_the_oldest_session" },
+            Hazard { harness: DATASTORE, test: "h07_a_collection_during_a_copy_takes_nothing_from_it" },
             Hazard { harness: GC, test: "h20_the_upload_marker_of_a_very_long_upload_stays" },
         ],
     },
@@ -292,10 +294,13 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "r17",
         what: "an index may name any chunk of the store",
-        hazards: &[Hazard {
-            harness: DATASTORE,
-            test: "h34_an_index_cannot_name_a_chunk_that_its_session_never_had",
-        }],
+        hazards: &[
+            Hazard {
+                harness: DATASTORE,
+                test: "h34_an_index_cannot_name_a_chunk_that_its_session_never_had",
+            },
+            Hazard { harness: DATASTORE, test: "h34_a_copy_uses_what_its_group_names_and_nothing_else" },
+        ],
     },
     Rule {
         name: "r19",

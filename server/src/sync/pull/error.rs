@@ -54,7 +54,7 @@ pub(crate) enum PullError {
     Differs,
     #[error("its manifest here is damaged; pull it again with resync-corrupt")]
     Damaged,
-    #[error("the manifest lists a file called {name}, which is none of an archive")]
+    #[error("the manifest lists a file called {name} twice, or as an archive though it is none")]
     File { name: ArchiveName },
     #[error("{who} has no right to {what} namespace {ns:?}", ns = ns.as_str())]
     Denied { who: String, what: &'static str, ns: Namespace },

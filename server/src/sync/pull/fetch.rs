@@ -1,5 +1,6 @@
 //! The way of chunks from the other server into the store: fetch, check, store; bounded in requests and bytes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,6 +74,7 @@ impl Fetcher {
         underway: &mut Underway,
     ) -> Result<(), PullError> {
         let mut spans = index.spans();
+        let mut awaited = HashSet::new();
         loop {
             let window: Vec<ChunkSpan> = spans.by_ref().take(WINDOW).collect();
             if window.is_empty() {
@@ -85,7 +87,11 @@ impl Fetcher {
                     done.map_err(PullError::Worker)??;
                 }
                 match self.coming.ask(span.digest) {
+                    // Stored since it was looked up, for the other snapshot.
+                    Come::Fetch(_) if self.copy.holds(&span.digest) => {}
+                    Come::Wait(_) if !awaited.insert(span.digest) => {}
                     Come::Fetch(arrival) => {
+                        awaited.insert(span.digest);
                         let order = self.order(source, entry, span).await;
                         underway.spawn(order.run(Some(arrival)));
                     }

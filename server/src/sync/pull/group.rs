@@ -13,13 +13,14 @@ use super::error::PullError;
 use super::fetch::{Fetcher, Shared};
 use super::snapshot::{Found, get_ready};
 use crate::api::chain;
+use crate::auth::Privileges;
 use crate::sync::report::{add, read};
 use crate::sync::select::{Decision, decide, is_candidate};
 use crate::sync::{NamespacePair, SyncOptions, place};
 use crate::tasks::TaskHandle;
 
-/// Snapshots that are fetched at the same time: the round trips of one hide behind the chunks of the other.
-const AHEAD: usize = 2;
+/// Snapshots that are got ready at the same time: the round trips of some hide behind the chunks of others.
+const AHEAD: usize = 4;
 
 /// What a group is copied with.
 pub(super) struct GroupPull<'a> {
@@ -50,11 +51,13 @@ impl GroupPull<'_> {
         let listed = source.snapshots(Some(self.group.ty), Some(&self.group.id)).await;
         let mut listed =
             listed.map_err(|source| PullError::Snapshots { group: self.group.clone(), source })?;
+        // Whatever the source lists has not vanished, though it may be damaged or not what is asked for.
+        let there: BTreeSet<BackupTime> = listed.iter().map(|item| item.backup_time).collect();
         listed.retain(|item| item.group == *self.group && is_candidate(item, &self.job.options));
         listed.sort_by_key(|item| item.backup_time);
         listed.dedup_by_key(|item| item.backup_time);
         if self.job.options.dry_run {
-            return self.tell(&listed).await;
+            return self.tell(&listed, &there).await;
         }
         let request = CopyRequest {
             ns: self.pair.target.clone(),
@@ -69,7 +72,7 @@ impl GroupPull<'_> {
         // The session ends here: a removal needs no chunk.
         drop(fetcher);
         if self.job.options.removes_vanished {
-            self.remove_vanished(&listed).await?;
+            self.remove_vanished(&there).await?;
         }
         Ok(())
     }
@@ -186,9 +189,13 @@ impl GroupPull<'_> {
     }
 
     /// Removes snapshots that the source does not list, but for protected ones and those in use.
-    async fn remove_vanished(&self, listed: &[SnapshotItem]) -> Result<(), PullError> {
+    async fn remove_vanished(&self, there: &BTreeSet<BackupTime>) -> Result<(), PullError> {
         let (store, ns) = (&self.job.store, &self.pair.target);
-        for snapshot in vanished(store, ns, self.group, listed).await? {
+        let gone = vanished(store, ns, self.group, there).await?;
+        if !gone.is_empty() {
+            self.job.check(self.task, ns, Privileges::DATASTORE_PRUNE, "remove snapshots from")?;
+        }
+        for snapshot in gone {
             match store.forget(ns, &snapshot).await {
                 Ok(()) => {
                     add(&self.shared.figures.removed_snapshots, 1);
@@ -205,7 +212,7 @@ impl GroupPull<'_> {
     }
 
     /// Tells what a pull would do with the group.
-    async fn tell(&self, listed: &[SnapshotItem]) -> Result<(), PullError> {
+    async fn tell(&self, listed: &[SnapshotItem], there: &BTreeSet<BackupTime>) -> Result<(), PullError> {
         let (store, ns) = (&self.job.store, &self.pair.target);
         let here = match store.snapshots(ns, Some(self.group.ty), Some(&self.group.id)).await {
             // The namespace would be made.
@@ -234,7 +241,7 @@ impl GroupPull<'_> {
             self.task.log(format!("would {what} {}", item.name()));
         }
         if self.job.options.removes_vanished {
-            for snapshot in vanished(store, ns, self.group, listed).await? {
+            for snapshot in vanished(store, ns, self.group, there).await? {
                 add(&figures.removed_snapshots, 1);
                 self.task.log(format!("would remove {snapshot}"));
             }
@@ -276,13 +283,12 @@ async fn vanished(
     store: &Datastore,
     ns: &Namespace,
     group: &GroupName,
-    listed: &[SnapshotItem],
+    there: &BTreeSet<BackupTime>,
 ) -> Result<Vec<SnapshotName>, PullError> {
     let here = match store.snapshots(ns, Some(group.ty), Some(&group.id)).await {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         here => here?,
     };
-    let is_listed = |time| listed.iter().any(|item| item.backup_time == time);
-    let gone = here.into_iter().filter(|info| !info.protected && !is_listed(info.name.time));
+    let gone = here.into_iter().filter(|info| !info.protected && !there.contains(&info.name.time));
     Ok(gone.map(|info| info.name).collect())
 }

@@ -67,6 +67,23 @@ pub(crate) async fn run(
     pulled
 }
 
+impl PullJob {
+    /// Refuses a namespace of the target where whoever pulls has none of `any`: deeper entries of the access list replace those
+    /// above, so each is looked at for itself.
+    fn check(
+        &self,
+        task: &TaskHandle,
+        ns: &Namespace,
+        any: Privileges,
+        what: &'static str,
+    ) -> Result<(), PullError> {
+        if (self.may)(ns, any) {
+            return Ok(());
+        }
+        Err(PullError::Denied { who: task.upid().auth_id.to_string(), what, ns: ns.clone() })
+    }
+}
+
 struct Pull<'a> {
     job: &'a PullJob,
     shared: &'a Arc<Shared>,
@@ -110,6 +127,8 @@ impl Pull<'_> {
                 listed => listed.map_err(PullError::Namespaces)?.into_iter().map(|item| item.ns).collect(),
             }
         };
+        let mut listed: Vec<Namespace> = listed;
+        listed.retain(|ns| depth.is_none_or(|depth| ns.depth() <= from.depth() + depth));
         let pairs = map_namespaces(listed, from, &self.job.ns).map_err(PullError::Depth)?;
         Ok((pairs, is_whole))
     }
@@ -149,13 +168,16 @@ impl Pull<'_> {
         let (store, target) = (&self.job.store, &pair.target);
         if !self.job.options.dry_run && !self.is_here(target).await? {
             let parent = target.parent().unwrap_or_default();
-            self.check(&parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
+            self.job.check(self.task, &parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
             match store.create_namespace(target).await {
                 Err(coldkeep_datastore::TreeError::NamespaceExists { .. }) => {}
                 made => made?,
             }
         }
-        self.check(target, Privileges::DATASTORE_BACKUP, "back up into")?;
+        self.job.check(self.task, target, Privileges::DATASTORE_BACKUP, "back up into")?;
+        if self.job.owner != self.task.upid().auth_id {
+            self.job.check(self.task, target, Privileges::DATASTORE_MODIFY, "give groups away in")?;
+        }
         add(&self.shared.figures.requests, 1);
         let client = self.job.source.client();
         let source = client.store(self.job.source.name().clone(), pair.source.clone());
@@ -211,7 +233,7 @@ impl Pull<'_> {
         if owner != self.job.owner && owner.without_token() != self.job.owner {
             return Ok(());
         }
-        self.check(ns, Privileges::DATASTORE_PRUNE, "remove groups from")?;
+        self.job.check(self.task, ns, Privileges::DATASTORE_PRUNE, "remove groups from")?;
         let figures = &self.shared.figures;
         if self.job.options.dry_run {
             add(&figures.removed_groups, 1);
@@ -261,22 +283,24 @@ impl Pull<'_> {
             }
         }
         let is_empty = store.group_names(ns).await?.is_empty() && store.namespaces(ns, 1).await?.len() == 1;
-        if self.job.options.dry_run || !is_empty {
+        if !is_empty {
             return Ok(());
         }
-        self.check(&ns.parent().unwrap_or_default(), Privileges::DATASTORE_MODIFY, "remove namespaces from")?;
+        if self.job.options.dry_run {
+            add(&self.shared.figures.removed_namespaces, 1);
+            self.task.log(format!("would remove namespace {:?}", ns.as_str()));
+            return Ok(());
+        }
+        self.job.check(
+            self.task,
+            &ns.parent().unwrap_or_default(),
+            Privileges::DATASTORE_MODIFY,
+            "remove namespaces from",
+        )?;
         store.remove_namespace(ns, false).await?;
         add(&self.shared.figures.removed_namespaces, 1);
         self.task.log(format!("namespace {:?}: removed, as from the source", ns.as_str()));
         Ok(())
-    }
-
-    fn check(&self, ns: &Namespace, any: Privileges, what: &'static str) -> Result<(), PullError> {
-        if (self.job.may)(ns, any) {
-            return Ok(());
-        }
-        let who = self.task.upid().auth_id.to_string();
-        Err(PullError::Denied { who, what, ns: ns.clone() })
     }
 
     fn fail(

@@ -1,13 +1,16 @@
 //! One snapshot: fetched ahead as far as it is small, then stored whole or not at all (spec `pull.md` §6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coldkeep_client::{Store, StoredIndex, StoredSnapshot};
+use coldkeep_client::{RestoreError, Store, StoredIndex, StoredSnapshot};
 use coldkeep_datastore::manifest::FileInfo;
-use coldkeep_datastore::{ArchiveKind, ArchiveName, LocalCopy, Manifest, SnapshotCopy, SnapshotName};
-use futures_util::future::try_join_all;
+use coldkeep_datastore::{
+    ArchiveKind, ArchiveName, BackupError, CopyError, LocalCopy, Manifest, SnapshotCopy, SnapshotName,
+    TreeError,
+};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::error::PullError;
 use super::fetch::{self, Fetcher, Underway};
@@ -25,6 +28,12 @@ const SHORT_CHUNK_BYTES: u64 = 512 << 10;
 const ENTRY_BYTES: u64 = 40;
 /// Length of the header of an index.
 const HEADER_BYTES: u64 = 4096;
+/// What a file counts for at least.
+const FILE_BYTES_MIN: u64 = 4096;
+/// How much longer an index may be than guessed to be fetched ahead.
+const GUESS_FACTOR: u64 = 4;
+/// Files of a snapshot that are fetched at the same time; each may take the server that sends it some memory.
+const FILES_AT_ONCE: usize = 4;
 
 /// A snapshot of the source that is ready to be stored.
 pub(super) struct Ready {
@@ -67,12 +76,14 @@ pub(super) async fn get_ready(
     if !is_as_asked(source.manifest(), options) {
         return Ok(Found::Excluded);
     }
+    let mut names = BTreeSet::new();
     for file in source.manifest().files() {
         let name = &file.filename;
-        if name.is_manifest() || name.as_str() == ArchiveName::CLIENT_LOG {
+        if name.is_manifest() || name.as_str() == ArchiveName::CLIENT_LOG || !names.insert(name.as_str()) {
             return Err(PullError::File { name: name.clone() });
         }
     }
+    drop(names);
     if !new {
         return Ok(Found::Ready(Box::new(Ready { source, files: BTreeMap::new(), log: None })));
     }
@@ -83,11 +94,14 @@ pub(super) async fn get_ready(
         room -= if fits { bytes } else { 0 };
         fits
     };
-    let small: Vec<&FileInfo> = source.manifest().files().iter().filter(is_small).collect();
-    add(&figures.requests, small.len() as u64 + 1);
-    let fetched = try_join_all(small.into_iter().map(|file| fetch_file(&source, file)));
+    let mut fetches = Vec::new();
+    for file in source.manifest().files().iter().filter(is_small) {
+        fetches.push(fetch_ahead(&source, file));
+    }
+    add(&figures.requests, fetches.len() as u64 + 1);
+    let fetched = stream::iter(fetches).buffered(FILES_AT_ONCE).try_collect::<Vec<_>>();
     let (files, log) = tokio::join!(fetched, source.client_log());
-    let files: BTreeMap<ArchiveName, File> = files?.into_iter().collect();
+    let files: BTreeMap<ArchiveName, File> = files?.into_iter().flatten().collect();
     let mut underway = Underway::new();
     for entry in source.manifest().files() {
         if let Some(File::Index(index)) = files.get(&entry.filename) {
@@ -105,17 +119,34 @@ fn bytes_of(file: &FileInfo) -> u64 {
         ArchiveKind::Index(_) => {
             HEADER_BYTES + file.size.div_ceil(SHORT_CHUNK_BYTES).saturating_mul(ENTRY_BYTES)
         }
-        ArchiveKind::Blob => file.size,
+        ArchiveKind::Blob => file.size.max(FILE_BYTES_MIN),
     }
 }
 
-async fn fetch_file(source: &StoredSnapshot, file: &FileInfo) -> Result<(ArchiveName, File), PullError> {
+async fn fetch_file(
+    source: &StoredSnapshot,
+    file: &FileInfo,
+    index_bytes_max: usize,
+) -> Result<File, RestoreError> {
     let name = &file.filename;
-    let fetched = match name.kind() {
-        ArchiveKind::Index(_) => File::Index(source.index(name).await?),
+    Ok(match name.kind() {
+        ArchiveKind::Index(_) => File::Index(source.index(name, index_bytes_max).await?),
         ArchiveKind::Blob => File::Blob(source.blob(name).await?),
-    };
-    Ok((name.clone(), fetched))
+    })
+}
+
+/// Fetches a file that should be small; none if it is not after all, and waits for its turn.
+async fn fetch_ahead(
+    source: &StoredSnapshot,
+    file: &FileInfo,
+) -> Result<Option<(ArchiveName, File)>, PullError> {
+    let index_bytes_max = bytes_of(file).saturating_mul(GUESS_FACTOR) as usize;
+    match fetch_file(source, file, index_bytes_max).await {
+        Err(error) if error.is_too_long() && matches!(file.filename.kind(), ArchiveKind::Index(_)) => {
+            Ok(None)
+        }
+        fetched => Ok(Some((file.filename.clone(), fetched?))),
+    }
 }
 
 impl Ready {
@@ -166,7 +197,9 @@ impl Ready {
             return Ok(file);
         }
         add(&fetcher.shared.figures.requests, 1);
-        let (_, file) = fetch_file(&self.source, entry).await?;
+        // Chunks have at least a byte each.
+        let index_bytes_max = HEADER_BYTES.saturating_add(entry.size.saturating_mul(ENTRY_BYTES)) as usize;
+        let file = fetch_file(&self.source, entry, index_bytes_max).await?;
         if let File::Index(index) = &file {
             let mut underway = Underway::new();
             fetcher.begin(&self.source, entry, index, &mut underway).await?;
@@ -188,24 +221,28 @@ impl Ready {
     ) -> Result<bool, PullError> {
         let source = Arc::clone(&self.source);
         let log = ArchiveName::client_log();
-        if !repairs {
-            let Some(known) = local.manifest() else { return Err(PullError::Damaged) };
-            if !is_same_content(known, source.manifest()) {
-                return Err(PullError::Differs);
-            }
-            if is_same_but_for_verification(known, source.manifest()) {
+        match local.manifest() {
+            None if !repairs => return Err(PullError::Damaged),
+            Some(known) if !is_same_content(known, source.manifest()) => return Err(PullError::Differs),
+            Some(known) if !repairs && is_same_but_for_verification(known, source.manifest()) => {
                 return self.add_log(fetcher, &local, &log).await;
             }
+            _ => {}
         }
+        // All of it is here before the first file is replaced. Of a damaged snapshot the chunks are what is missing, so its
+        // indexes are always gone through.
+        let mut files = Vec::new();
         for entry in source.manifest().files() {
-            if !repairs && local.has_file(entry).await? {
-                continue;
+            let is_here = local.has_file(entry).await?;
+            if repairs || !is_here {
+                let file = self.file(fetcher, entry).await?;
+                files.extend((!is_here).then_some((&entry.filename, file)));
             }
-            // Of a damaged one the chunks are what is missing, so its indexes are always gone through.
-            match self.file(fetcher, entry).await? {
-                File::Index(index) if local.has_file(entry).await? => drop(index),
-                File::Index(index) => local.replace_index(&entry.filename, index.bytes().clone()).await?,
-                File::Blob(blob) => local.replace_blob(&entry.filename, blob).await?,
+        }
+        for (name, file) in files {
+            match file {
+                File::Index(index) => local.replace_index(name, index.bytes().clone()).await?,
+                File::Blob(blob) => local.replace_blob(name, blob).await?,
             }
         }
         self.add_log(fetcher, &local, &log).await?;
@@ -227,19 +264,26 @@ impl Ready {
         add(&fetcher.shared.figures.requests, 1);
         // One that cannot be had or used is left out (spec `pull.md` §6).
         let Ok(Some(content)) = self.source.client_log().await else { return Ok(false) };
-        Ok(local.replace_blob(log, content).await.is_ok())
+        match local.replace_blob(log, content).await {
+            Err(CopyError::Tree(TreeError::Blob { .. })) => Ok(false),
+            added => Ok(added.map(|()| true)?),
+        }
     }
 }
 
-/// Returns the manifest that a snapshot gets which is here already: the source's. What the last verification found here stays,
-/// since the source's says nothing about the chunks of this store.
+/// Returns the manifest that a snapshot gets which is here already: the source's, with the result of the last verification
+/// here, since that of the source says nothing about the chunks of this store. What was repaired has not been verified yet.
 fn merged_manifest(source: &StoredSnapshot, local: &LocalCopy, repairs: bool) -> Result<Bytes, PullError> {
-    let verified_here = local.manifest().and_then(Manifest::verify_state).filter(|_| !repairs);
-    let Some(state) = verified_here else { return Ok(source.encoded_manifest()) };
     let mut manifest = source.manifest().clone();
-    manifest.set_verify_state(&state);
-    let encoded = manifest.to_blob().map_err(coldkeep_datastore::BackupError::from);
-    Ok(encoded.map_err(coldkeep_datastore::CopyError::from)?.into_bytes())
+    manifest.clear_verify_state();
+    if let Some(state) = local.manifest().and_then(Manifest::verify_state).filter(|_| !repairs) {
+        manifest.set_verify_state(&state);
+    }
+    if manifest == *source.manifest() {
+        return Ok(source.encoded_manifest());
+    }
+    let encoded = manifest.to_blob().map_err(BackupError::from);
+    Ok(encoded.map_err(CopyError::from)?.into_bytes())
 }
 
 /// Tells whether two manifests name the same files with the same content, encrypted with the same key.
@@ -286,7 +330,8 @@ mod tests {
     fn the_length_of_an_index_is_not_underestimated_by_much() {
         let file =
             |name: &str, size| FileInfo::new(name.parse().unwrap(), CryptMode::None, size, Digest::of(b""));
-        assert_eq!(bytes_of(&file("a.conf.blob", 77)), 77);
+        assert_eq!(bytes_of(&file("a.conf.blob", 77_777)), 77_777);
+        assert_eq!(bytes_of(&file("a.conf.blob", 0)), FILE_BYTES_MIN);
         assert!(bytes_of(&file("a.bin.didx", 200 << 20)) < 64 << 10);
         assert!(bytes_of(&file("a.img.fidx", 1 << 40)) > AHEAD_BYTES);
     }

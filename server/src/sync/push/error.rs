@@ -19,6 +19,8 @@ pub(crate) enum PushError {
         #[source]
         source: RequestError,
     },
+    #[error("{who} has no right to make or remove namespace {ns:?} in the target", ns = ns.as_str())]
+    Denied { who: String, ns: Namespace },
     #[error("cannot list namespace {ns:?} of the target", ns = ns.as_str())]
     List {
         ns: Namespace,

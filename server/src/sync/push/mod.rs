@@ -14,7 +14,7 @@ use coldkeep_client::{SnapshotItem, Store, TransferLimits};
 use coldkeep_datastore::{BackupTime, Datastore, GroupName, Namespace, Owner, SnapshotInfo, SnapshotName};
 use error::PushError;
 use futures_util::stream::{self, StreamExt as _};
-use snapshot::Shared;
+use snapshot::{Pushed, Shared};
 
 use super::rate::RateLimit;
 use super::report::{Failure, Figures, SyncReport, add};
@@ -31,13 +31,26 @@ const REQUESTS_MAX: usize = 20;
 /// What is pushed, and for whom.
 pub(crate) struct PushJob {
     pub(crate) store: Arc<Datastore>,
-    /// Each namespace that may be read; where there is an owner, only their groups.
-    pub(crate) namespaces: Vec<(Namespace, Option<Owner>)>,
+    /// Every namespace there is here, also those that may not be read: they have not vanished.
+    pub(crate) namespaces: Vec<(Namespace, Reach)>,
     /// The namespace that all of them lie in.
     pub(crate) ns: Namespace,
     /// Where that comes to lie.
     pub(crate) target: Store,
+    /// Who this server is there: groups of others are never removed.
+    pub(crate) there_as: String,
+    /// Whether namespaces may be made and removed there.
+    pub(crate) may_modify: bool,
     pub(crate) options: SyncOptions,
+}
+
+/// What of a namespace may be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    All,
+    /// Groups of this owner.
+    Own(Owner),
+    Nothing,
 }
 
 /// Pushes what the job names; what fails is logged and does not keep the rest from being copied. `report` has what was done,
@@ -76,8 +89,11 @@ impl Push<'_> {
         let mut there = self.namespaces().await?;
         let mut failed = 0;
         for pair in &pairs {
-            report.namespaces += 1;
-            failed += self.namespace(pair, &mut there, report).await;
+            let reach = self.job.namespaces.iter().find(|(ns, _)| *ns == pair.source).map(|(_, reach)| reach);
+            if let Some(reach @ (Reach::All | Reach::Own(_))) = reach {
+                report.namespaces += 1;
+                failed += self.namespace(pair, reach, &mut there, report).await;
+            }
         }
         if self.job.options.removes_vanished {
             failed += self.remove_vanished_namespaces(&pairs, &there, report).await;
@@ -102,10 +118,11 @@ impl Push<'_> {
     async fn namespace(
         &self,
         pair: &NamespacePair,
+        reach: &Reach,
         there: &mut BTreeSet<Namespace>,
         report: &mut SyncReport,
     ) -> u64 {
-        let groups = match self.begin_namespace(pair, there).await {
+        let groups = match self.begin_namespace(pair, reach, there).await {
             Ok(groups) => groups,
             Err(error) => return self.fail(report, &pair.target, None, &error),
         };
@@ -124,11 +141,9 @@ impl Push<'_> {
                 failed += self.fail(report, &pair.target, Some(&group), &error);
             }
         }
-        if options.removes_vanished
-            && is_there
-            && let Err(error) = self.remove_vanished_groups(pair, &groups).await
-        {
-            failed += self.fail(report, &pair.target, None, &error);
+        // Whoever sees only their own groups here does not know which of the others have vanished.
+        if options.removes_vanished && is_there && *reach == Reach::All {
+            failed += self.remove_vanished_groups(pair, &groups, report).await;
         }
         failed
     }
@@ -137,22 +152,18 @@ impl Push<'_> {
     async fn begin_namespace(
         &self,
         pair: &NamespacePair,
+        reach: &Reach,
         there: &mut BTreeSet<Namespace>,
     ) -> Result<Vec<GroupName>, PushError> {
         if !self.job.options.dry_run {
             self.make(&pair.target, there).await?;
         }
-        let owner = self
-            .job
-            .namespaces
-            .iter()
-            .find(|(ns, _)| *ns == pair.source)
-            .and_then(|(_, owner)| owner.as_ref());
         let mut groups = Vec::new();
         for group in self.job.store.group_names(&pair.source).await? {
-            let is_own = match owner {
-                None => true,
-                Some(owner) => {
+            let is_own = match reach {
+                Reach::All => true,
+                Reach::Nothing => false,
+                Reach::Own(owner) => {
                     let of_group = self.job.store.owner(&pair.source, &group).await;
                     of_group.is_ok_and(|of_group| of_group.is_owned_by(owner))
                 }
@@ -170,6 +181,7 @@ impl Push<'_> {
         for component in ns.components() {
             let inner = outer.child(component).map_err(PushError::Depth)?;
             if !there.contains(&inner) {
+                self.check_modify(&inner)?;
                 add(&self.shared.figures.requests, 1);
                 let made = self.there(&outer).create_namespace(component).await;
                 made.map_err(|source| PushError::Create { ns: inner.clone(), source })?;
@@ -180,12 +192,18 @@ impl Push<'_> {
         Ok(())
     }
 
+    fn check_modify(&self, ns: &Namespace) -> Result<(), PushError> {
+        let who = || self.task.upid().auth_id.to_string();
+        self.job.may_modify.then_some(()).ok_or_else(|| PushError::Denied { who: who(), ns: ns.clone() })
+    }
+
     /// Pushes one group, oldest snapshot first; the first that fails ends it.
     async fn group(&self, pair: &NamespacePair, group: &GroupName, is_there: bool) -> Result<(), PushError> {
         let (options, figures) = (&self.job.options, &self.shared.figures);
         let there = if is_there { self.snapshots(&pair.target, group).await? } else { Vec::new() };
         let last = there.iter().filter(|item| item.size.is_some()).map(|item| item.backup_time).max();
-        let mut here = self.job.store.snapshots(&pair.source, Some(group.ty), Some(&group.id)).await?;
+        let all = self.job.store.snapshots(&pair.source, Some(group.ty), Some(&group.id)).await?;
+        let mut here = all.clone();
         here.retain(|info| is_candidate_here(info, options));
         here.sort_by_key(|info| info.name.time);
         let times: Vec<BackupTime> = here.iter().map(|info| info.name.time).collect();
@@ -202,22 +220,32 @@ impl Push<'_> {
                 add(counter, 1);
                 continue;
             }
-            add(&figures.snapshots_copied, 1);
             if options.dry_run {
+                add(&figures.snapshots_copied, 1);
                 self.task.log(format!("would copy {snapshot}"));
                 continue;
             }
             let begun = Instant::now();
-            let pushed =
-                snapshot::push(&self.job.store, (&pair.source, snapshot), &target, self.shared).await;
-            if let Err(source) = pushed {
-                figures.snapshots_copied.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                return Err(PushError::Snapshot { snapshot: snapshot.clone(), source: Box::new(source) });
-            }
-            self.task.log(format!("{snapshot}: copied ({:.1} s)", begun.elapsed().as_secs_f64()));
+            let what = match snapshot::push(&self.job.store, (&pair.source, snapshot), &target, self.shared)
+                .await
+            {
+                Ok(Pushed::Whole) => {
+                    add(&figures.snapshots_copied, 1);
+                    "copied"
+                }
+                Ok(Pushed::Vanished) => {
+                    add(&figures.snapshots_vanished, 1);
+                    "removed here meanwhile"
+                }
+                Err(source) => {
+                    return Err(PushError::Snapshot { snapshot: snapshot.clone(), source: Box::new(source) });
+                }
+            };
+            self.task.log(format!("{snapshot}: {what} ({:.1} s)", begun.elapsed().as_secs_f64()));
         }
         if options.removes_vanished {
-            self.remove_vanished(&target, &here, &there).await?;
+            // Whatever is here has not vanished, though it may be damaged or not what is asked for.
+            self.remove_vanished(&target, &all, &there).await?;
         }
         Ok(())
     }
@@ -242,80 +270,120 @@ impl Push<'_> {
             there.iter().filter(|item| item.size.is_some() && !item.protected && !is_here(item.backup_time));
         for item in gone {
             let snapshot: SnapshotName = item.name();
-            add(&self.shared.figures.removed_snapshots, 1);
             if self.job.options.dry_run {
+                add(&self.shared.figures.removed_snapshots, 1);
                 self.task.log(format!("would remove {snapshot}"));
                 continue;
             }
             add(&self.shared.figures.requests, 1);
             let removed = target.forget(&snapshot).await;
             removed.map_err(|source| PushError::Remove { what: snapshot.to_string(), source })?;
+            add(&self.shared.figures.removed_snapshots, 1);
             self.task.log(format!("{snapshot}: removed, as from here"));
         }
         Ok(())
     }
 
-    /// Removes groups of the target that are not here.
+    /// Removes own groups of the target that are not here; returns how many failed.
     async fn remove_vanished_groups(
         &self,
         pair: &NamespacePair,
         here: &[GroupName],
-    ) -> Result<(), PushError> {
-        let target = self.there(&pair.target);
-        add(&self.shared.figures.requests, 1);
-        let listed = target.groups().await;
-        let listed = listed.map_err(|source| PushError::List { ns: pair.target.clone(), source })?;
-        for group in listed.into_iter().map(|item| item.group) {
-            if here.contains(&group) || !self.job.options.filters.matches(&group) {
-                continue;
+        report: &mut SyncReport,
+    ) -> u64 {
+        let ns = &pair.target;
+        let gone = match self.own_groups(ns).await {
+            Ok(groups) => groups.into_iter().filter(|group| !here.contains(group)).collect::<Vec<_>>(),
+            Err(error) => return self.fail(report, ns, None, &error),
+        };
+        let mut failed = 0;
+        for group in gone {
+            if let Err(error) = self.remove_group(ns, &group).await {
+                failed += self.fail(report, ns, Some(&group), &error);
             }
-            if self.job.options.dry_run {
-                add(&self.shared.figures.removed_groups, 1);
-                self.task.log(format!("would remove {}", place(&pair.target, &group)));
-                continue;
-            }
-            add(&self.shared.figures.requests, 1);
-            let removed = target.forget_group(&group).await;
-            let removed =
-                removed.map_err(|source| PushError::Remove { what: place(&pair.target, &group), source })?;
-            add(&self.shared.figures.removed_groups, removed.removed_groups);
-            add(&self.shared.figures.removed_snapshots, removed.removed_snapshots);
-            self.task.log(format!("{}: removed, as from here", place(&pair.target, &group)));
         }
+        failed
+    }
+
+    /// Lists the groups of a namespace of the target that are this server's there, and that the filters let pass.
+    async fn own_groups(&self, ns: &Namespace) -> Result<Vec<GroupName>, PushError> {
+        add(&self.shared.figures.requests, 1);
+        let listed = self.there(ns).groups().await;
+        let mut listed = listed.map_err(|source| PushError::List { ns: ns.clone(), source })?;
+        let is_own = |owner: &Owner| {
+            owner.to_string() == self.job.there_as || owner.without_token().to_string() == self.job.there_as
+        };
+        listed.retain(|item| item.owner.as_ref().is_some_and(is_own));
+        let groups = listed.into_iter().map(|item| item.group);
+        Ok(groups.filter(|group| self.job.options.filters.matches(group)).collect())
+    }
+
+    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), PushError> {
+        let figures = &self.shared.figures;
+        if self.job.options.dry_run {
+            add(&figures.removed_groups, 1);
+            self.task.log(format!("would remove {}", place(ns, group)));
+            return Ok(());
+        }
+        add(&figures.requests, 1);
+        let removed = self.there(ns).forget_unprotected(group).await;
+        let removed = removed.map_err(|source| PushError::Remove { what: place(ns, group), source })?;
+        add(&figures.removed_groups, removed.removed_groups);
+        add(&figures.removed_snapshots, removed.removed_snapshots);
+        self.task.log(format!("{}: removed, as from here", place(ns, group)));
         Ok(())
     }
 
-    /// Removes namespaces inside the target's that are not here, the deepest first; returns how many failed.
+    /// Removes namespaces inside the target's that are not here, the deepest first, with own groups; returns how many failed.
+    /// One that anything stays in stays.
     async fn remove_vanished_namespaces(
         &self,
-        pushed: &[NamespacePair],
+        here: &[NamespacePair],
         there: &BTreeSet<Namespace>,
         report: &mut SyncReport,
     ) -> u64 {
         let root = self.job.target.namespace();
         let depth = self.job.options.max_depth.map_or(Namespace::DEPTH_MAX, |depth| root.depth() + depth);
-        let kept: BTreeSet<&Namespace> = pushed.iter().map(|pair| &pair.target).collect();
+        let kept: BTreeSet<&Namespace> = here.iter().map(|pair| &pair.target).collect();
         let is_gone =
             |ns: &&Namespace| ns.is_within(root) && *ns != root && ns.depth() <= depth && !kept.contains(*ns);
         let mut gone: Vec<&Namespace> = there.iter().filter(is_gone).collect();
         gone.sort_by_key(|ns| std::cmp::Reverse(ns.as_str().len()));
         let mut failed = 0;
         for ns in gone {
-            add(&self.shared.figures.removed_namespaces, 1);
-            if self.job.options.dry_run {
-                self.task.log(format!("would remove namespace {:?}", ns.as_str()));
-                continue;
-            }
-            add(&self.shared.figures.requests, 1);
-            match self.there(ns).remove_namespace(true).await {
-                Ok(_) => self.task.log(format!("namespace {:?}: removed, as from here", ns.as_str())),
-                Err(source) => {
-                    let error = PushError::Remove { what: format!("namespace {:?}", ns.as_str()), source };
-                    failed += self.fail(report, ns, None, &error);
-                }
+            if let Err(error) = self.remove_namespace(ns).await {
+                failed += self.fail(report, ns, None, &error);
             }
         }
         failed
+    }
+
+    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), PushError> {
+        let figures = &self.shared.figures;
+        for group in self.own_groups(ns).await? {
+            self.remove_group(ns, &group).await?;
+        }
+        if self.job.options.dry_run {
+            add(&figures.removed_namespaces, 1);
+            self.task.log(format!("would remove namespace {:?} if it is empty then", ns.as_str()));
+            return Ok(());
+        }
+        let list = |source| PushError::List { ns: ns.clone(), source };
+        add(&figures.requests, 3);
+        let target = self.there(ns);
+        let is_empty = target.groups().await.map_err(list)?.is_empty()
+            && target.namespaces(Some(1)).await.map_err(list)?.len() <= 1;
+        if !is_empty {
+            self.task.log(format!("namespace {:?}: stays, since it is not empty", ns.as_str()));
+            return Ok(());
+        }
+        self.check_modify(ns)?;
+        let removed = target.remove_namespace(false).await;
+        removed
+            .map_err(|source| PushError::Remove { what: format!("namespace {:?}", ns.as_str()), source })?;
+        add(&figures.removed_namespaces, 1);
+        self.task.log(format!("namespace {:?}: removed, as from here", ns.as_str()));
+        Ok(())
     }
 
     fn fail(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use coldkeep_chunk_store::blob::Blob;
 use coldkeep_client::{BoxError, LoadChunk, PushSession, Store, TransferLimits};
+use coldkeep_datastore::manifest::{FileInfo, ManifestError};
 use coldkeep_datastore::{
     ArchiveKind, ArchiveName, ChunkSpan, Datastore, Manifest, Namespace, SnapshotName, SnapshotReader,
 };
@@ -38,6 +39,13 @@ impl LoadChunk for Chunks {
     }
 }
 
+/// What became of a snapshot.
+pub(super) enum Pushed {
+    Whole,
+    /// It was removed here after it was listed.
+    Vanished,
+}
+
 /// Pushes a snapshot.
 ///
 /// # Cancel safety
@@ -47,12 +55,13 @@ pub(super) async fn push(
     (ns, snapshot): (&Namespace, &SnapshotName),
     target: &Store,
     shared: &Arc<Shared>,
-) -> Result<(), PushError> {
-    let reader = store.open_snapshot(ns, snapshot).await?;
+) -> Result<Pushed, PushError> {
+    let reader = match store.open_snapshot(ns, snapshot).await {
+        Err(error) if error.is_not_found() => return Ok(Pushed::Vanished),
+        reader => reader?,
+    };
     let encoded = read(&reader, &ArchiveName::manifest()).await?;
-    let manifest = Manifest::from_blob(
-        &Blob::parse(encoded).map_err(coldkeep_datastore::manifest::ManifestError::from)?,
-    )?;
+    let mut manifest = Manifest::from_blob(&Blob::parse(encoded).map_err(ManifestError::from)?)?;
     let log = match read(&reader, &ArchiveName::client_log()).await {
         Err(PushError::Read(error)) if error.is_not_found() => None,
         log => Some(log?),
@@ -73,17 +82,15 @@ pub(super) async fn push(
         session.upload_encoded_blob(&ArchiveName::client_log(), log).await?;
     }
     // What a verification found here says nothing about the chunks of the target.
-    let mut manifest = manifest;
     manifest.clear_verify_state();
+    let progress = session.progress().snapshot();
     session.finish(manifest.to_blob()?.into_bytes()).await?;
-    Ok(())
+    add(&shared.figures.chunks_reused, progress.reused_chunks);
+    add(&shared.figures.bytes_reused, progress.reused_bytes);
+    Ok(Pushed::Whole)
 }
 
-async fn push_index(
-    session: &PushSession,
-    chunks: &Arc<Chunks>,
-    entry: &coldkeep_datastore::manifest::FileInfo,
-) -> Result<(), PushError> {
+async fn push_index(session: &PushSession, chunks: &Arc<Chunks>, entry: &FileInfo) -> Result<(), PushError> {
     let (name, figures) = (&entry.filename, &chunks.shared.figures);
     // Opened, so that its chunks may be read.
     drop(chunks.reader.download(name).await?);
@@ -95,14 +102,9 @@ async fn push_index(
     let read = move || index.spans().collect::<Result<Vec<ChunkSpan>, _>>();
     let spans = tokio::task::spawn_blocking(read).await.map_err(PushError::Worker)?;
     let spans = spans.map_err(|source| PushError::Index { name: name.clone(), source })?;
-    let sent_before = crate::sync::report::read(&figures.chunks_transferred);
-    let total = spans.len() as u64;
     // Opening and closing.
     add(&figures.requests, 2);
-    session.upload_index(entry, spans.into_iter(), Arc::clone(chunks)).await?;
-    let sent = crate::sync::report::read(&figures.chunks_transferred) - sent_before;
-    add(&figures.chunks_reused, total.saturating_sub(sent));
-    Ok(())
+    Ok(session.upload_index(entry, spans.into_iter(), Arc::clone(chunks)).await?)
 }
 
 async fn push_blob(session: &PushSession, chunks: &Chunks, name: &ArchiveName) -> Result<(), PushError> {

@@ -42,6 +42,9 @@ const SNAPSHOTS_KEPT: u64 = 1;
 /// Snapshots that are restored in the end.
 const SAMPLES: usize = 30;
 
+/// How long a busy machine may take for what a run must have seen.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// What all of them know.
 struct Shared {
     committed: Mutex<BTreeMap<SnapshotName, Vec<u64>>>,
@@ -52,12 +55,13 @@ struct Shared {
     collections: AtomicUsize,
     pruned: AtomicUsize,
     until: Instant,
+    cleaning: Cleaning,
     /// Held by a reader until it has a snapshot open, and by a prune: what is open is not removed.
     pruning: RwLock<()>,
 }
 
 impl Shared {
-    fn for_seconds(seconds: u64) -> Arc<Self> {
+    fn for_seconds(seconds: u64, cleaning: Cleaning) -> Arc<Self> {
         Arc::new(Self {
             committed: Mutex::default(),
             next_time: AtomicI64::new(0),
@@ -67,12 +71,22 @@ impl Shared {
             collections: AtomicUsize::new(0),
             pruned: AtomicUsize::new(0),
             until: Instant::now() + Duration::from_secs(seconds),
+            cleaning,
             pruning: RwLock::default(),
         })
     }
 
+    /// Tells whether all may end: the time is over and everything that a run is about has happened at least once, which takes a
+    /// busy machine longer.
     fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        let late = Instant::now().checked_duration_since(self.until);
+        late.is_some_and(|late| self.has_seen_all() || late > PATIENCE)
+    }
+
+    fn has_seen_all(&self) -> bool {
+        let seen = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) > 0;
+        let is_cleaned = || seen(&self.collections) && seen(&self.pruned);
+        seen(&self.aborted) && !self.committed().is_empty() && (self.cleaning == Cleaning::No || is_cleaned())
     }
 
     fn committed(&self) -> BTreeMap<SnapshotName, Vec<u64>> {
@@ -228,7 +242,7 @@ enum Cleaning {
 async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shared> {
     let seconds = setting("COLDKEEP_STRESS_SECONDS").unwrap_or(5);
     println!("COLDKEEP_STRESS_SECONDS={seconds}");
-    let shared = Shared::for_seconds(seconds);
+    let shared = Shared::for_seconds(seconds, cleaning);
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let wire = site.wire().await;

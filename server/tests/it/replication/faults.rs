@@ -41,11 +41,11 @@ async fn who_the_source_is_and_who_asks_it_must_be_right() {
     .await;
     update(RemoteUpdate { secret: Some(Secret::new("wrong")), ..RemoteUpdate::default() }).await;
     let (error, _) = pair.pull().await.unwrap_err();
-    assert!(error.to_string().contains("cannot list the namespaces of the source"), "{error}");
+    assert!(error.to_string().contains("401"), "{error}");
     let gone = Some("root@pam!gone".parse().unwrap());
     update(RemoteUpdate { auth_id: gone, ..RemoteUpdate::default() }).await;
     let (error, _) = pair.pull().await.unwrap_err();
-    assert!(error.to_string().contains("cannot list the namespaces of the source"), "{error}");
+    assert!(error.to_string().contains("401"), "{error}");
     assert_eq!(pair.here().await, []);
     let right = RemoteUpdate {
         auth_id: Some("root@pam".parse().unwrap()),
@@ -95,7 +95,7 @@ async fn a_truncated_index_is_refused() {
         let file = std::fs::File::options().write(true).open(second.join(STREAM)).unwrap();
         file.set_len(file.metadata().unwrap().len() - 40).unwrap();
     };
-    a_source_that_lies_is_refused(cut, STREAM).await;
+    a_source_that_lies_is_refused(cut, "index a.bin.didx").await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_chunk_that_the_source_lacks_is_an_error() {
 }
 
 /// Starts a pull that takes its time, and waits until its log says that a snapshot was copied.
-async fn until_one_is_copied(pair: &Pair) -> String {
+pub(super) async fn until_one_is_copied(pair: &Pair) -> String {
     let client = pair.target.client();
     let slowly = request(|request| request.rate_in = Some(4 << 20));
     let upid = client.start_pull(&slowly).await.unwrap();
@@ -246,7 +246,7 @@ async fn a_backend_that_is_down_is_no_harm() {
     proxy.always(|_| true, Fault::ResetAtHead);
     let client = pair.target.client();
     let error = client.wait_task(&upid, |_| {}).await.unwrap_err();
-    println!("{error}");
+    assert!(error.to_string().contains("could not be copied whole"), "{error}");
     proxy.clear();
     let here = pair.here().await.len();
     assert!((1..5).contains(&here), "{here} snapshots are here");

@@ -1,5 +1,6 @@
 //! Replication between two real servers: `pull`, its unhappy paths, and `push`, into a filesystem and into a bucket.
 
+mod encrypted;
 mod faults;
 mod pull;
 mod push;
@@ -11,7 +12,9 @@ use coldkeep_datastore::{Namespace, SnapshotName};
 use serde_json::Value;
 
 use crate::live::Live;
-use crate::site::{CACHE_BYTES, Content, Site, archive, assert_restores, assert_verifies, small, snapshot};
+use crate::site::{
+    CACHE_BYTES, Content, Site, archive, assert_restores, assert_verifies, group, small, snapshot,
+};
 
 /// Time of the first backup.
 const TIME: i64 = 1_700_000_000;
@@ -130,6 +133,15 @@ const PIECE: usize = 256 << 10;
 
 fn content(pieces: &[usize]) -> Content {
     Content { pieces: pieces.iter().map(|piece| (piece * PIECE, PIECE)).collect() }
+}
+
+/// Gives a group of a server to another user.
+async fn give_away(site: &mut Site, id: &str) {
+    site.stop();
+    site.command_on_folder(&["user", "add", "joe@pbs"], "a password for joe\n");
+    site.start();
+    let store = site.store();
+    store.change_owner(&group(id), &"joe@pbs".parse().unwrap()).await.unwrap();
 }
 
 /// Pieces of a content of several chunks, of which the first are the same whatever it ends with.

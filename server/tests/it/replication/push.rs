@@ -1,11 +1,13 @@
 //! Push: the same from the other side, with the target's own protocol for backups.
 
-use coldkeep_client::PushRequest;
+use coldkeep_client::{PushRequest, RemoteUpdate};
 use coldkeep_datastore::SnapshotName;
-use serde_json::Value;
+use coldkeep_server::auth::AclEntry;
+use serde_json::{Value, json};
 
-use super::{Pair, REMOTE, TIME, back_up, content, count, errors, large, names, ns, remote};
-use crate::site::{Site, assert_restores, collect, small, snapshot};
+use super::{Pair, REMOTE, TIME, back_up, content, count, errors, give_away, large, names, ns, remote};
+use crate::harness::TestServer;
+use crate::site::{Site, assert_restores, collect, group, small, snapshot};
 
 /// Pushes from the pair's source; the pair's target is the remote.
 async fn push_with(pair: &Pair, change: impl FnOnce(&mut PushRequest)) -> Result<Value, (String, Value)> {
@@ -118,13 +120,68 @@ async fn what_vanished_here_goes_there_unless_it_is_protected() {
     let stays = pair.back_up("web", 3, &[2]).await;
     pair.back_up("db", 4, &[3]).await;
     push(&pair).await.unwrap();
+    // Of somebody else in the target.
+    let other = snapshot("other", TIME);
+    back_up(&pair.target.store(), &other, &content(&[4])).await;
+    pair.made.insert(other.clone(), content(&[4]));
+    give_away(&mut pair.target, "other").await;
+    moved(&pair).await;
     for name in [&gone, &kept, &snapshot("db", TIME + 4)] {
         pair.source.store().forget(name).await.unwrap();
     }
     pair.target.store().set_protected(&kept, true).await.unwrap();
     let report = push_with(&pair, |request| request.remove_vanished = true).await.unwrap();
     assert_eq!([count(&report, "removed_snapshots"), count(&report, "removed_groups")], [2, 1], "{report}");
-    pair.assert_here(&[&kept, &stays]).await;
+    pair.assert_here(&[&kept, &stays, &other]).await;
+}
+
+/// Tells the source where the target is by now.
+async fn moved(pair: &Pair) {
+    let update = RemoteUpdate { port: Some(pair.target.port()), ..RemoteUpdate::default() };
+    pair.source.client().update_remote(&REMOTE.parse().unwrap(), &update).await.unwrap();
+}
+
+/// Goal: whoever pushes needs rights here and on the remote, sees only their own groups with less, and removes nothing of others.
+#[tokio::test]
+async fn whoever_pushes_needs_rights_on_both_sides() {
+    let (target, source) = (Site::on_filesystem(), TestServer::start().await);
+    source.client().add_remote(&remote(&target)).await.unwrap();
+    let default = || "default".parse().unwrap();
+    let root = source.client().store(default(), ns(""));
+    back_up(&root, &snapshot("roots", TIME), &content(&[0])).await;
+    let joe = source.user("joe@pbs", "DatastoreBackup").await;
+    back_up(&root, &snapshot("joes", TIME), &content(&[1])).await;
+    root.change_owner(&group("joes"), &"joe@pbs".parse().unwrap()).await.unwrap();
+    back_up(&target.store(), &snapshot("there", TIME), &content(&[2])).await;
+    let body = json!({ "store": "default", "remote": "source", "remote-store": "default" });
+    let push = async |more: Value| {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        joe.post_json("/api2/json/push", &body).await
+    };
+    push(json!({})).await.refused(403, "/remote/source/default");
+    let grant = async |role: &str| {
+        let (who, path) = ("joe@pbs".parse().unwrap(), "/remote/source/default".parse().unwrap());
+        let entry = AclEntry { path, who, role: role.parse().unwrap(), propagate: true };
+        source.server.identities().grant(entry).await.unwrap();
+    };
+    grant("RemoteSyncPushOperator").await;
+    push(json!({ "remove-vanished": true })).await.refused(403, "/remote/source/default");
+    let run = async |more: Value| {
+        let upid = push(more).await.data().as_str().unwrap().to_owned();
+        let ended = source.client().wait_task(&upid, |_| {}).await;
+        (ended.is_ok(), source.client().sync_report(&upid).await.unwrap())
+    };
+    let (ended_well, report) = run(json!({ "remote-ns": "a" })).await;
+    assert!(!ended_well && errors(&report).contains("no right to make or remove namespace"), "{report}");
+    grant("RemoteDatastorePrune").await;
+    let (ended_well, report) = run(json!({ "remove-vanished": true })).await;
+    assert!(ended_well && count(&report, "snapshots") == 1, "{report}");
+    let mut there = names(&target.store()).await;
+    there.sort_unstable();
+    assert_eq!(there, [snapshot("joes", TIME), snapshot("there", TIME)]);
+    source.client().sync_report("UPID:x").await.unwrap_err();
+    source.end().await;
 }
 
 /// Goal: a target that goes away in the middle is an error, shows nothing half, and the next push comes to its end.
@@ -148,11 +205,7 @@ async fn a_target_that_is_restarted_is_no_harm() {
     assert!(!errors(&report).is_empty(), "{report}");
     pair.target.start();
     assert!((1..4).contains(&pair.here().await.len()));
-    let update = coldkeep_client::RemoteUpdate {
-        port: Some(pair.target.port()),
-        ..coldkeep_client::RemoteUpdate::default()
-    };
-    client.update_remote(&REMOTE.parse().unwrap(), &update).await.unwrap();
+    moved(&pair).await;
     push(&pair).await.unwrap();
     let all: Vec<&SnapshotName> = names.iter().collect();
     pair.assert_here(&all).await;
@@ -169,16 +222,8 @@ async fn the_command_pushes() {
     assert_eq!(shown["report"]["snapshots"], 1);
     pair.assert_here(&[&name]).await;
     // The group is somebody else's there: a clear error.
-    let body = serde_json::json!({ "new-owner": "joe@pbs", "backup-type": "host", "backup-id": "web" });
-    pair.target.stop();
-    pair.target.command_on_folder(&["user", "add", "joe@pbs"], "a password for joe\n");
-    pair.target.start();
-    pair.target.wire().await.post_json("/api2/json/admin/datastore/default/change-owner", &body).await.ok();
-    let update = coldkeep_client::RemoteUpdate {
-        port: Some(pair.target.port()),
-        ..coldkeep_client::RemoteUpdate::default()
-    };
-    pair.source.client().update_remote(&REMOTE.parse().unwrap(), &update).await.unwrap();
+    give_away(&mut pair.target, "web").await;
+    moved(&pair).await;
     pair.back_up("web", 2, &[1]).await;
     let (_, report) = self::push(&pair).await.unwrap_err();
     assert!(errors(&report).contains("owned by joe@pbs"), "{report}");
