@@ -2,7 +2,8 @@
 //!
 //! A [`Datastore`] is a folder in the layout of Proxmox Backup Server: snapshots in groups in namespaces, and one
 //! [chunk store](coldkeep_chunk_store) that all of them share. A [`BackupWriter`] makes a snapshot, a
-//! [`SnapshotReader`] reads one, [`Datastore::verify_snapshot`] checks one, and [`Datastore::index_files`] tells a
+//! [`SnapshotReader`] reads one, a [`GroupCopy`] takes those of another store as they are there,
+//! [`Datastore::verify_snapshot`] checks one, and [`Datastore::index_files`] tells a
 //! collector what is referenced. The format types ([`index`], [`manifest::Manifest`], [`name`]) stand on their own: clients use
 //! them without a datastore.
 //!
@@ -42,7 +43,8 @@
 //!   (I1, I4).
 //! - A session names only chunks that it uploaded or that the group's last snapshot names (R17), refreshes each of them
 //!   (R5), and keeps the snapshot that it builds on from being removed (R5). [`BackupWriter::finish`] is acknowledged
-//!   only if none of these chunks was lost meanwhile (I3).
+//!   only if none of these chunks was lost meanwhile (I3). A copy does the same for a whole group in one session; it does not
+//!   build on the last snapshot but only uses what the store still has of it.
 //! - Every index counts as references, with or without manifest, wherever it lies; what cannot be read is an error that
 //!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
 //! - A chunk is set aside only if complete bodies fail their check; a failed read sets nothing aside (R15).

@@ -191,8 +191,7 @@ impl Client {
         self.post("/push", &request.parameters()).await
     }
 
-    /// Returns what a pull or push has done so far, or did, as the server tells it. Coldkeep servers only; others answer 404
-    /// ([`RequestError::is_not_found`]).
+    /// Returns what a pull or push came to, once it has ended. Coldkeep servers only, while they remember; others refuse the call.
     ///
     /// # Errors
     /// [`RequestError::Refused`]: no such task, or no right to see it.

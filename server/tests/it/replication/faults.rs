@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use coldkeep_client::{Client, Fingerprint, RemoteUpdate, Secret};
+use coldkeep_client::{Client, Fingerprint, NewRemote, RemoteUpdate, Secret};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::Fault;
+use coldkeep_server::auth::AclEntry;
 
 use super::{BLOB, Pair, REMOTE, STREAM, count, errors, request};
+use crate::harness::TestServer;
 use crate::live::Live;
 use crate::site::{CACHE_BYTES, Site, chunk_files};
 
@@ -252,4 +254,40 @@ async fn a_backend_that_is_down_is_no_harm() {
     assert!((1..5).contains(&here), "{here} snapshots are here");
     pair.pull().await.unwrap();
     pair.assert_here(&refs(&names)).await;
+}
+
+/// Goal: a token that has expired is refused by the source, and says so.
+#[tokio::test]
+async fn a_token_that_has_expired_is_refused() {
+    let (source, target) = (TestServer::start().await, Site::on_filesystem());
+    let identities = source.server.identities();
+    let token: coldkeep_server::auth::AuthId = "root@pam!pull".parse().unwrap();
+    let secret = identities.add_token(token.clone(), None).await.unwrap();
+    let entry = AclEntry {
+        path: "/".parse().unwrap(),
+        who: token.clone(),
+        role: "Admin".parse().unwrap(),
+        propagate: true,
+    };
+    identities.grant(entry).await.unwrap();
+    let new = NewRemote {
+        name: REMOTE.parse().unwrap(),
+        host: "127.0.0.1".to_owned(),
+        port: Some(source.address.port()),
+        auth_id: token.to_string().parse().unwrap(),
+        secret: Secret::new(secret.as_str()),
+        fingerprint: Some(source.fingerprint.parse().unwrap()),
+        comment: None,
+    };
+    let client = target.client();
+    client.add_remote(&new).await.unwrap();
+    let pull = async || {
+        let upid = client.start_pull(&request(|_| {})).await.unwrap();
+        client.wait_task(&upid, |_| {}).await
+    };
+    pull().await.unwrap();
+    identities.set_validity(&token, true, Some(1)).await.unwrap();
+    let error = pull().await.unwrap_err();
+    assert!(error.to_string().contains("401"), "{error}");
+    source.end().await;
 }
