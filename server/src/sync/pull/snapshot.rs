@@ -13,7 +13,7 @@ use coldkeep_datastore::{
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::error::PullError;
-use super::fetch::{self, Fetcher, Underway};
+use super::fetch::{self, Fetcher, Shared, Underway};
 use crate::api::chain;
 use crate::sync::SyncOptions;
 use crate::sync::report::add;
@@ -96,7 +96,7 @@ pub(super) async fn get_ready(
     };
     let mut fetches = Vec::new();
     for file in source.manifest().files().iter().filter(is_small) {
-        fetches.push(fetch_ahead(&source, file));
+        fetches.push(fetch_ahead(&source, file, &fetcher.shared));
     }
     add(&figures.requests, fetches.len() as u64 + 1);
     let fetched = stream::iter(fetches).buffered(FILES_AT_ONCE).try_collect::<Vec<_>>();
@@ -127,21 +127,34 @@ async fn fetch_file(
     source: &StoredSnapshot,
     file: &FileInfo,
     index_bytes_max: usize,
+    shared: &Shared,
 ) -> Result<File, RestoreError> {
     let name = &file.filename;
-    Ok(match name.kind() {
-        ArchiveKind::Index(_) => File::Index(source.index(name, index_bytes_max).await?),
-        ArchiveKind::Blob => File::Blob(source.blob(name).await?),
-    })
+    let (fetched, bytes) = match name.kind() {
+        ArchiveKind::Index(_) => {
+            let index = source.index(name, index_bytes_max).await?;
+            let bytes = index.bytes().len();
+            (File::Index(index), bytes)
+        }
+        ArchiveKind::Blob => {
+            let blob = source.blob(name).await?;
+            let bytes = blob.len();
+            (File::Blob(blob), bytes)
+        }
+    };
+    add(&shared.figures.bytes_transferred, bytes as u64);
+    shared.rate.pass(bytes).await;
+    Ok(fetched)
 }
 
 /// Fetches a file that should be small; none if it is not after all, and waits for its turn.
 async fn fetch_ahead(
     source: &StoredSnapshot,
     file: &FileInfo,
+    shared: &Shared,
 ) -> Result<Option<(ArchiveName, File)>, PullError> {
     let index_bytes_max = bytes_of(file).saturating_mul(GUESS_FACTOR) as usize;
-    match fetch_file(source, file, index_bytes_max).await {
+    match fetch_file(source, file, index_bytes_max, shared).await {
         Err(error) if error.is_too_long() && matches!(file.filename.kind(), ArchiveKind::Index(_)) => {
             Ok(None)
         }
@@ -199,7 +212,7 @@ impl Ready {
         add(&fetcher.shared.figures.requests, 1);
         // Chunks have at least a byte each.
         let index_bytes_max = HEADER_BYTES.saturating_add(entry.size.saturating_mul(ENTRY_BYTES)) as usize;
-        let file = fetch_file(&self.source, entry, index_bytes_max).await?;
+        let file = fetch_file(&self.source, entry, index_bytes_max, &fetcher.shared).await?;
         if let File::Index(index) = &file {
             let mut underway = Underway::new();
             fetcher.begin(&self.source, entry, index, &mut underway).await?;

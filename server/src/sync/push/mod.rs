@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt as _};
 use snapshot::{Pushed, Shared};
 
 use super::rate::RateLimit;
-use super::report::{Failure, Figures, SyncReport, add};
+use super::report::{Failure, Figures, SyncReport, add, read};
 use super::select::{Decision, decide, is_candidate_here};
 use super::{NamespacePair, SyncOptions, map_namespaces, place};
 use crate::api::chain;
@@ -132,6 +132,7 @@ impl Push<'_> {
         let is_there = there.contains(&pair.target);
         let pushes = stream::iter(groups.clone()).map(|group| async move {
             let pushed = self.group(pair, &group, is_there).await;
+            self.log_progress(pair, &group);
             (group, pushed)
         });
         let mut pushes = std::pin::pin!(pushes.buffer_unordered(options.parallel_groups.max(1)));
@@ -146,6 +147,18 @@ impl Push<'_> {
             failed += self.remove_vanished_groups(pair, &groups, report).await;
         }
         failed
+    }
+
+    /// Says how far the whole push is, at the end of a group.
+    fn log_progress(&self, pair: &NamespacePair, group: &GroupName) {
+        let figures = &self.shared.figures;
+        add(&figures.groups_done, 1);
+        let (groups, snapshots) = (read(&figures.groups_done), read(&figures.snapshots_copied));
+        let (chunks, mib) = (read(&figures.chunks_transferred), read(&figures.bytes_transferred) >> 20);
+        self.task.log(format!(
+            "{}: done; {groups} groups, {snapshots} snapshots copied, {chunks} chunks with {mib} MiB sent so far",
+            place(&pair.source, group)
+        ));
     }
 
     /// Makes the namespace in the target if it is not there, and lists the groups that come into it.

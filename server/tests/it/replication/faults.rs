@@ -13,11 +13,14 @@ use crate::harness::TestServer;
 use crate::live::Live;
 use crate::site::{CACHE_BYTES, Site, chunk_files};
 
+/// Snapshots of which some are not looked at yet when the first one is here: more than are got ready at once.
+const MANY: usize = 10;
+
 /// Several snapshots that share nothing.
 async fn with_snapshots(mut pair: Pair, count: usize) -> (Pair, Vec<SnapshotName>) {
     let mut names = Vec::new();
     for number in 0..count {
-        let pieces: Vec<usize> = (0..12).map(|piece| 12 * number + piece).collect();
+        let pieces: Vec<usize> = (0..8).map(|piece| 8 * number + piece).collect();
         names.push(pair.back_up("web", number as i64, &pieces).await);
     }
     (pair, names)
@@ -165,17 +168,17 @@ pub(super) async fn wait_for_line(client: &Client, upid: &str, text: &'static st
 
 /// Goal: a source that goes away in the middle is an error, and the next pull goes on where this one stopped.
 async fn a_source_that_is_restarted_is_no_harm(pair: Pair) {
-    let (mut pair, names) = with_snapshots(pair, 5).await;
+    let (mut pair, names) = with_snapshots(pair, MANY).await;
     let upid = until_one_is_copied(&pair).await;
     pair.source.kill();
     let client = pair.target.client();
     client.wait_task(&upid, |_| {}).await.unwrap_err();
     let here = pair.here().await.len();
-    assert!((1..5).contains(&here), "{here} snapshots are here");
+    assert!((1..MANY).contains(&here), "{here} snapshots are here");
     pair.source.start();
     pair.update_remote().await;
     let report = pair.pull().await.unwrap();
-    assert_eq!(count(&report, "snapshots") as usize, 5 - here, "{report}");
+    assert_eq!(count(&report, "snapshots") as usize, MANY - here, "{report}");
     pair.assert_here(&refs(&names)).await;
 }
 
@@ -191,12 +194,12 @@ async fn a_source_that_is_restarted_is_no_harm_in_a_bucket() {
 
 /// Goal: a target that is killed in the middle shows nothing half, and the next pull comes to its end.
 async fn a_target_that_is_killed_is_no_harm(pair: Pair) {
-    let (mut pair, names) = with_snapshots(pair, 5).await;
+    let (mut pair, names) = with_snapshots(pair, MANY).await;
     until_one_is_copied(&pair).await;
     pair.target.kill();
     pair.target.start();
     let here = pair.here().await.len();
-    assert!((1..5).contains(&here), "{here} snapshots are here");
+    assert!((1..MANY).contains(&here), "{here} snapshots are here");
     pair.pull().await.unwrap();
     pair.assert_here(&refs(&names)).await;
 }
@@ -213,37 +216,38 @@ async fn a_target_that_is_killed_is_no_harm_in_a_bucket() {
 
 #[tokio::test]
 async fn a_pull_that_is_stopped_leaves_nothing_half() {
-    let (pair, names) = with_snapshots(Pair::new().await, 5).await;
+    let (pair, names) = with_snapshots(Pair::new().await, MANY).await;
     let upid = until_one_is_copied(&pair).await;
     let client = pair.target.client();
     client.stop_task(&upid).await.unwrap();
     let error = client.wait_task(&upid, |_| {}).await.unwrap_err();
     assert!(error.to_string().contains("stopped by request"), "{error}");
     let here = pair.here().await.len();
-    assert!((1..5).contains(&here), "{here} snapshots are here");
+    assert!((1..MANY).contains(&here), "{here} snapshots are here");
     pair.pull().await.unwrap();
     pair.assert_here(&refs(&names)).await;
 }
 
 /// Goal: a snapshot that is removed from the source after it was listed is passed over.
-/// Method: the last of many is removed when the first is here; only the next two are open by then.
+/// Method: the last of many is removed when the first is here; only the next few are open by then.
 #[tokio::test]
 async fn a_snapshot_that_vanishes_in_the_middle_is_passed_over() {
-    let (pair, names) = with_snapshots(Pair::new().await, 6).await;
+    let (pair, names) = with_snapshots(Pair::new().await, MANY).await;
     let upid = until_one_is_copied(&pair).await;
-    pair.source.store().forget(&names[5]).await.unwrap();
+    pair.source.store().forget(&names[MANY - 1]).await.unwrap();
     let client = pair.target.client();
     client.wait_task(&upid, |_| {}).await.unwrap();
     let report = client.sync_report(&upid).await.unwrap();
-    assert_eq!([count(&report, "snapshots"), count(&report, "vanished")], [5, 1], "{report}");
-    pair.assert_here(&refs(&names[..5])).await;
+    assert_eq!([count(&report, "snapshots"), count(&report, "vanished")], [MANY as u64 - 1, 1], "{report}");
+    pair.assert_here(&refs(&names[..MANY - 1])).await;
 }
 
 /// Goal: a bucket that cannot be reached is an error, and the next pull comes to its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_is_down_is_no_harm() {
     let (live, proxy) = Live::any().through_proxy();
-    let (pair, names) = with_snapshots(Pair::with_target(Site::in_bucket(&live, CACHE_BYTES)).await, 5).await;
+    let (pair, names) =
+        with_snapshots(Pair::with_target(Site::in_bucket(&live, CACHE_BYTES)).await, MANY).await;
     let upid = until_one_is_copied(&pair).await;
     proxy.always(|_| true, Fault::ResetAtHead);
     let client = pair.target.client();
@@ -251,7 +255,7 @@ async fn a_backend_that_is_down_is_no_harm() {
     assert!(error.to_string().contains("could not be copied whole"), "{error}");
     proxy.clear();
     let here = pair.here().await.len();
-    assert!((1..5).contains(&here), "{here} snapshots are here");
+    assert!((1..MANY).contains(&here), "{here} snapshots are here");
     pair.pull().await.unwrap();
     pair.assert_here(&refs(&names)).await;
 }
