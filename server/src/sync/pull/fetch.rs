@@ -81,7 +81,7 @@ impl Fetcher {
                 return Ok(());
             }
             let missing = self.copy.missing_chunks(&window).await?;
-            self.count_reused(&window, &missing);
+            let mut reused = Reused::of(&window);
             for span in missing {
                 while let Some(done) = underway.try_join_next() {
                     done.map_err(PullError::Worker)??;
@@ -92,6 +92,7 @@ impl Fetcher {
                     Come::Wait(_) if !awaited.insert(span.digest) => {}
                     Come::Fetch(arrival) => {
                         awaited.insert(span.digest);
+                        reused.take_off(&span);
                         let order = self.order(source, entry, span).await;
                         underway.spawn(order.run(Some(arrival)));
                     }
@@ -107,6 +108,7 @@ impl Fetcher {
                     }
                 }
             }
+            reused.count(&self.shared.figures);
         }
     }
 
@@ -125,12 +127,27 @@ impl Fetcher {
             slot: Arc::clone(&self.slots).acquire_owned().await.ok(),
         }
     }
+}
 
-    fn count_reused(&self, window: &[ChunkSpan], missing: &[ChunkSpan]) {
-        let bytes = |spans: &[ChunkSpan]| spans.iter().map(ChunkSpan::plain_len).sum::<u64>();
-        let figures = &self.shared.figures;
-        add(&figures.chunks_reused, (window.len() - missing.len()) as u64);
-        add(&figures.bytes_reused, bytes(window) - bytes(missing));
+/// References that need no fetch of their own.
+struct Reused {
+    chunks: u64,
+    bytes: u64,
+}
+
+impl Reused {
+    fn of(spans: &[ChunkSpan]) -> Self {
+        Self { chunks: spans.len() as u64, bytes: spans.iter().map(ChunkSpan::plain_len).sum() }
+    }
+
+    fn take_off(&mut self, fetched: &ChunkSpan) {
+        self.chunks -= 1;
+        self.bytes -= fetched.plain_len();
+    }
+
+    fn count(self, figures: &Figures) {
+        add(&figures.chunks_reused, self.chunks);
+        add(&figures.bytes_reused, self.bytes);
     }
 }
 

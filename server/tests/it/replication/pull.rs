@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Pair, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, request};
 use crate::harness::TestServer;
-use crate::site::{Site, chunk_files, collect, group, snapshot};
+use crate::site::{Site, archive, chunk_files, collect, group, snapshot};
 
 /// Pulls groups of two kinds into a pair's target, twice.
 async fn a_pull_copies_everything_and_then_nothing(mut pair: Pair) {
@@ -37,6 +37,10 @@ async fn a_pull_copies_everything_and_then_nothing(mut pair: Pair) {
         count(&report, "chunks_reused") > 0 && count(&report, "bytes_transferred") < 12 << 20,
         "{report}"
     );
+    let copy = pair.target.store().open_stored(&third).await.unwrap();
+    let chunks = copy.index(&archive(super::STREAM), usize::MAX).await.unwrap().spans().len() as u64;
+    assert_eq!(count(&report, "chunks_reused") + count(&report, "chunks_transferred"), chunks, "{report}");
+    drop(copy);
     pair.assert_here(&[&first, &second, &other, &third]).await;
 }
 
