@@ -1,4 +1,5 @@
-//! Small files that change: manifest, owner, notes, protection, the client's log.
+//! Files that change: manifest, owner, notes, protection, the client's log, and what a copy puts right in a snapshot that is
+//! there.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Small files that change: manifest, owner, notes, protection, the client's log. A change is a value, so that it can
-//! be carried out in the bucket first and on disk afterwards.
+//! Files that change: manifest, owner, notes, protection, the client's log, and what a copy puts right in a snapshot that is
+//! there. A change is a value, so that it can be carried out in the bucket first and on disk afterwards.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Chunks on their way: two snapshots that are got ready at the same time fetch what both need only once.
+//! Chunks on their way: snapshots that are got ready at the same time fetch what more than one of them needs only once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

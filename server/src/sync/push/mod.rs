@@ -271,7 +271,7 @@ impl Push<'_> {
         Ok(listed)
     }
 
-    /// Removes snapshots of the target that are not here, but for protected ones.
+    /// Removes snapshots of the target that are not here, but for protected ones and those in a group of somebody else.
     async fn remove_vanished(
         &self,
         target: &Store,
@@ -279,8 +279,10 @@ impl Push<'_> {
         there: &[SnapshotItem],
     ) -> Result<(), PushError> {
         let is_here = |time| here.iter().any(|info| info.name.time == time);
-        let gone =
-            there.iter().filter(|item| item.size.is_some() && !item.protected && !is_here(item.backup_time));
+        let gone = there.iter().filter(|item| {
+            let is_own = item.owner.as_ref().is_some_and(|owner| self.is_own(owner));
+            is_own && item.size.is_some() && !item.protected && !is_here(item.backup_time)
+        });
         for item in gone {
             let snapshot: SnapshotName = item.name();
             if self.job.options.dry_run {
@@ -318,15 +320,17 @@ impl Push<'_> {
         failed
     }
 
+    /// Tells whether a group of the target is this server's there: of the user or token that it comes as, or a token of that user.
+    fn is_own(&self, owner: &Owner) -> bool {
+        owner.to_string() == self.job.there_as || owner.without_token().to_string() == self.job.there_as
+    }
+
     /// Lists the groups of a namespace of the target that are this server's there, and that the filters let pass.
     async fn own_groups(&self, ns: &Namespace) -> Result<Vec<GroupName>, PushError> {
         add(&self.shared.figures.requests, 1);
         let listed = self.there(ns).groups().await;
         let mut listed = listed.map_err(|source| PushError::List { ns: ns.clone(), source })?;
-        let is_own = |owner: &Owner| {
-            owner.to_string() == self.job.there_as || owner.without_token().to_string() == self.job.there_as
-        };
-        listed.retain(|item| item.owner.as_ref().is_some_and(is_own));
+        listed.retain(|item| item.owner.as_ref().is_some_and(|owner| self.is_own(owner)));
         let groups = listed.into_iter().map(|item| item.group);
         Ok(groups.filter(|group| self.job.options.filters.matches(group)).collect())
     }

@@ -70,9 +70,9 @@ async fn a_push_into_a_bucket_sends_what_is_new() {
     a_push_sends_what_is_new(pair(target).await).await;
 }
 
-/// Goal: what a push copied can be pulled back, by the same remote in the other direction, without a difference.
+/// Goal: what a push copied is the same snapshot to a pull from where it came from: nothing is fetched or refused.
 #[tokio::test]
-async fn what_was_pushed_is_pulled_back_unchanged() {
+async fn what_was_pushed_is_the_same_snapshot_to_a_pull() {
     let mut pair = pair(Site::on_filesystem()).await;
     let name = pair.back_up("web", 1, &[0, 1]).await;
     push(&pair).await.unwrap();
@@ -120,7 +120,8 @@ async fn what_vanished_here_goes_there_unless_it_is_protected() {
     let stays = pair.back_up("web", 3, &[2]).await;
     pair.back_up("db", 4, &[3]).await;
     push(&pair).await.unwrap();
-    // Of somebody else in the target.
+    // Of somebody else in the target, who has a newer snapshot than the group of the same name here.
+    pair.back_up("other", -10, &[5]).await;
     let other = snapshot("other", TIME);
     back_up(&pair.target.store(), &other, &content(&[4])).await;
     pair.made.insert(other.clone(), content(&[4]));
