@@ -76,9 +76,9 @@ impl Datastore {
         ns: &Namespace,
         snapshot: &SnapshotName,
     ) -> Result<SnapshotReader, TreeError> {
+        let lock = self.share_snapshot(ns, snapshot).await?;
         let (store, ns, snapshot) = (Arc::clone(self), ns.clone(), snapshot.clone());
         let open = move || {
-            let lock = store.tree().share_snapshot(&ns, &snapshot)?;
             check_snapshot(&store.tree().layout, &ns, &snapshot)?;
             let mut key = [0; 8];
             // Without randomness the set works all the same; only its key is then known.

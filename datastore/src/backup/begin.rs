@@ -15,7 +15,7 @@ use super::known::KnownChunks;
 use super::paths::SessionPaths;
 use super::{BackupWriter, Inner, Phase, State};
 use crate::file::{Context as _, Found, look, make_folders};
-use crate::lock::LockGuard;
+use crate::lock::{Hold, LockGuard};
 use crate::manifest::ChunkUploadStats;
 use crate::name::{BackupTime, BackupType, GroupName, Namespace, Owner, SnapshotName};
 use crate::store::{Datastore, Tree, run_blocking};
@@ -128,31 +128,17 @@ impl Datastore {
         session: Arc<Session>,
         copy: Option<Arc<LockGuard>>,
     ) -> Result<BackupWriter, BeginError> {
-        let store = Arc::clone(self);
-        let prepare = move || {
-            let is_copy = copy.is_some();
-            let prepared = prepare(store.tree(), &request, copy)?;
-            let Prepared { base, footprint, group_is_empty } = prepared;
-            let state = State {
-                phase: Phase::Open,
-                session: Some(session),
-                known: KnownChunks::default(),
-                indexes: BTreeMap::new(),
-                index_names: BTreeSet::new(),
-                writers_opened: 0,
-                busy: 0,
-                completed_files: 0,
-                stats: ChunkUploadStats::default(),
-                manifest: None,
-                task: None,
-            };
-            let footprint = Arc::new(footprint);
-            let (state, blob_turn, paths) = (Mutex::new(state), AsyncMutex::default(), OnceLock::new());
-            let inner = Inner { store, request, is_copy, base, footprint, state, blob_turn, paths };
-            Ok((BackupWriter { inner: Arc::new(inner) }, group_is_empty))
+        let until = self.passed_by();
+        let (writer, group_is_empty) = loop {
+            let (store, request_of) = (Arc::clone(self), request.clone());
+            let (session, copy) = (Arc::clone(&session), copy.clone());
+            let opened = run_blocking(move || open_session(store, request_of, session, copy)).await;
+            match opened.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown))) {
+                // All that it took was given back.
+                Err(BeginError::Tree(error)) if self.has_passed(&request.ns, &error, until).await => {}
+                opened => break opened?,
+            }
         };
-        let prepared = run_blocking(prepare).await;
-        let (writer, group_is_empty) = prepared.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))?;
         if let Err(error) = writer.inner.begin_paths(group_is_empty).await {
             // The first error says more than one of this clean-up would; a collection removes what it leaves.
             let _ = writer.abort().await;
@@ -175,6 +161,35 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Opens a session in the tree; returns it, and whether its group has no finished snapshot. If nobody waits for it any more,
+/// its end takes back what it made.
+fn open_session(
+    store: Arc<Datastore>,
+    request: BackupRequest,
+    session: Arc<Session>,
+    copy: Option<Arc<LockGuard>>,
+) -> Result<(BackupWriter, bool), BeginError> {
+    let is_copy = copy.is_some();
+    let Prepared { base, footprint, group_is_empty } = prepare(store.tree(), &request, copy)?;
+    let state = State {
+        phase: Phase::Open,
+        session: Some(session),
+        known: KnownChunks::default(),
+        indexes: BTreeMap::new(),
+        index_names: BTreeSet::new(),
+        writers_opened: 0,
+        busy: 0,
+        completed_files: 0,
+        stats: ChunkUploadStats::default(),
+        manifest: None,
+        task: None,
+    };
+    let footprint = Arc::new(footprint);
+    let (state, blob_turn, paths) = (Mutex::new(state), AsyncMutex::default(), OnceLock::new());
+    let inner = Inner { store, request, is_copy, base, footprint, state, blob_turn, paths };
+    Ok((BackupWriter { inner: Arc::new(inner) }, group_is_empty))
 }
 
 /// What a session begins with.
@@ -201,7 +216,7 @@ fn prepare(
     }
     let group_lock = match copy {
         Some(held) => held,
-        None => Arc::new(tree.lock_group(ns, group)?),
+        None => Arc::new(tree.lock_group(ns, group, Hold::Session)?),
     };
     let group_is_new = make_group(tree, request)?;
     let prepared = prepare_in_group(tree, request, is_copy);
@@ -261,10 +276,24 @@ fn prepare_in_group(
     is_copy: bool,
 ) -> Result<InGroup, BeginError> {
     let group = &snapshot.group;
-    let (base, last) = match tree::newest_finished(&tree.layout, ns, group)? {
-        Newest::None => (None, None),
-        Newest::Usable(last) => ((!is_copy).then(|| last.clone()), Some(last)),
-        Newest::Failed(last) => (None, Some(last)),
+    let (base, last, base_lock) = loop {
+        let (base, last) = match tree::newest_finished(&tree.layout, ns, group)? {
+            Newest::None => (None, None),
+            Newest::Usable(last) => ((!is_copy).then(|| last.clone()), Some(last)),
+            Newest::Failed(last) => (None, Some(last)),
+        };
+        let base_lock = match &base {
+            // R5: a snapshot that an open session builds on is not removed.
+            Some(base) if !is_off("r5") => Some(tree.share_snapshot(ns, base)?),
+            _ => None,
+        };
+        // It may have been removed between the listing and the lock; then another one is the newest.
+        if let Some(base) = &base
+            && !tree::is_finished(&tree.layout, ns, base)?
+        {
+            continue;
+        }
+        break (base, last, base_lock);
     };
     let group_is_empty = last.is_none();
     if let Some(last) = last
@@ -273,16 +302,7 @@ fn prepare_in_group(
     {
         return Err(BeginError::NotNewer { group: group.clone(), time: snapshot.time, last: last.time });
     }
-    let base_lock = match &base {
-        // R5: a snapshot that an open session builds on is not removed.
-        Some(base) if !is_off("r5") => Some(tree.share_snapshot(ns, base)?),
-        _ => None,
-    };
-    // It may have been removed between the listing and the lock.
-    if let Some(base) = &base {
-        tree::check_snapshot(&tree.layout, ns, base)?;
-    }
-    let snapshot_lock = tree.lock_snapshot(ns, snapshot)?;
+    let snapshot_lock = tree.lock_snapshot(ns, snapshot, Hold::Session)?;
     let folder = tree.layout.snapshot(ns, snapshot);
     match fs::create_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -76,6 +76,6 @@ impl Inner {
                 manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
             })
         };
-        self.store.parts().change_snapshot(&self.request.ns, base, prepare).await
+        self.store.change_snapshot(&self.request.ns, base, prepare).await
     }
 }

@@ -38,10 +38,10 @@ impl GroupCopy {
         self: &Arc<Self>,
         snapshot: &SnapshotName,
     ) -> Result<Option<LocalCopy>, TreeError> {
+        let lock = self.store.share_snapshot(&self.request.ns, snapshot).await?;
         let (group, snapshot) = (Arc::clone(self), snapshot.clone());
         let open = move |tree: &Tree| {
             let ns = &group.request.ns;
-            let lock = tree.share_snapshot(ns, &snapshot)?;
             let Some(content) = read_if_there(&tree.layout.manifest(ns, &snapshot))? else { return Ok(None) };
             let encoded_manifest = Bytes::from(content);
             let decoded =
@@ -182,7 +182,7 @@ impl LocalCopy {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Ok(Change { path: tree.layout.file(ns, snapshot, &name), content })
         };
-        Ok(self.group.store.parts().change_snapshot(&ns, &snapshot, prepare).await?)
+        Ok(self.group.store.change_snapshot(&ns, &snapshot, prepare).await?)
     }
 
     async fn distrust(&self) -> Result<(), TreeError> {
@@ -193,7 +193,7 @@ impl LocalCopy {
                 manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid });
             })
         };
-        self.group.store.parts().change_snapshot(&ns, &snapshot, prepare).await
+        self.group.store.change_snapshot(&ns, &snapshot, prepare).await
     }
 
     fn place(&self) -> (Namespace, SnapshotName) {

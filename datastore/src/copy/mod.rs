@@ -72,11 +72,11 @@ impl Datastore {
     pub async fn begin_copy(self: &Arc<Self>, request: CopyRequest) -> Result<GroupCopy, BeginError> {
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let session = Arc::new(self.chunks().begin_session(CacheUse::Keep).await?);
+        let lock = Arc::new(self.lock_group(&request.ns, &request.group).await?);
         let store = Arc::clone(self);
         let prepare = move || {
             let tree = store.tree();
             tree::check_namespace(&tree.layout, &request.ns)?;
-            let lock = Arc::new(tree.lock_group(&request.ns, &request.group)?);
             check_owner(tree, &request)?;
             let (last, known) = what_is_known(tree, &request)?;
             let known = Mutex::new(known);

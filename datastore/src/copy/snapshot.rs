@@ -99,13 +99,16 @@ impl SnapshotCopy {
     /// # Cancel safety
     /// Dropping the future gives the snapshot up; it is removed.
     pub async fn finish(self, manifest: Bytes) -> Result<(), CopyError> {
-        self.writer.upload_blob(&ArchiveName::manifest(), manifest).await?;
-        if let Err(error) = self.writer.finish().await {
+        let commit = async {
+            self.writer.upload_blob(&ArchiveName::manifest(), manifest).await?;
+            self.writer.finish().await
+        };
+        let committed = commit.await;
+        if committed.is_err() {
             // The first error says more than one of this clean-up would.
             let _ = self.writer.abort().await;
-            return Err(error.into());
         }
-        Ok(())
+        Ok(committed?)
     }
 
     /// Gives the snapshot up and removes what there is of it.

@@ -4,22 +4,22 @@
 use std::path::{Path, PathBuf};
 
 use super::{Parts, detached, release};
+use crate::lock::LockGuard;
 use crate::name::{Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Change, TreeError};
 
 impl Parts {
-    /// Changes a file of a snapshot that exists, under its shared lock.
+    /// Changes a file of a snapshot that exists, under its shared lock `held`.
     pub(crate) async fn change_snapshot(
         self,
-        ns: &Namespace,
-        snapshot: &SnapshotName,
+        held: LockGuard,
+        (ns, snapshot): (&Namespace, &SnapshotName),
         prepare: impl FnOnce(&Tree, &Namespace, &SnapshotName) -> Result<Change, TreeError> + Send + 'static,
     ) -> Result<(), TreeError> {
         let (ns, snapshot) = (ns.clone(), snapshot.clone());
         let path = self.tree.layout.snapshot(&ns, &snapshot);
         self.change(path, move |tree| {
-            let held = tree.share_snapshot(&ns, &snapshot)?;
             tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
             Ok((held, prepare(tree, &ns, &snapshot)?))
         })

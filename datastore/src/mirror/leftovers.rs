@@ -7,6 +7,7 @@ use coldkeep_chunk_store::StoreTime;
 
 use super::Parts;
 use crate::file::Context as _;
+use crate::lock::{Hold, LockGuard};
 use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Leftovers, TreeError};
@@ -133,7 +134,7 @@ impl Parts {
             let place = (ns.clone(), snapshot.clone());
             let removed = self.blocking(move |tree| {
                 // A removal that goes on has the lock.
-                let _held = tree.lock_snapshot(&place.0, &place.1)?;
+                let _held = tree.lock_snapshot(&place.0, &place.1, Hold::Passing)?;
                 tree::remove_hidden(&tree.layout, &place.0, &place.1)
             });
             match removed.await {
@@ -173,7 +174,7 @@ impl Parts {
         ns: &Namespace,
         group: &GroupName,
     ) -> Result<bool, TreeError> {
-        let _held = self.tree.lock_group(ns, group)?;
+        let _held = self.tree.lock_group(ns, group, Hold::Passing)?;
         self.remove_group_if_empty(ns, group).await
     }
 }
@@ -201,8 +202,8 @@ impl Tree {
         ns: &Namespace,
         snapshot: &SnapshotName,
         recent: Option<Recent>,
-    ) -> Result<Option<crate::lock::LockGuard>, TreeError> {
-        let held = self.lock_snapshot(ns, snapshot)?;
+    ) -> Result<Option<LockGuard>, TreeError> {
+        let held = self.lock_snapshot(ns, snapshot, Hold::Passing)?;
         if !tree::is_unfinished(&self.layout, ns, snapshot)? {
             return Ok(None);
         }
@@ -212,7 +213,7 @@ impl Tree {
             let changed_at = changed_at.context("look at", &folder)?;
             let changed_at = StoreTime::EPOCH.plus(changed_at.duration_since(UNIX_EPOCH).unwrap_or_default());
             if (since..=now).contains(&changed_at) {
-                return Err(TreeError::SnapshotInUse { snapshot: snapshot.clone() });
+                return Err(TreeError::SnapshotInUse { snapshot: snapshot.clone(), passes: false });
             }
         }
         Ok(Some(held))

@@ -10,7 +10,7 @@ use coldkeep_chunk_store::backend::ObjectKey;
 use coldkeep_chunk_store::bucket::{BucketStore, PathClaim};
 
 use super::{Parts, release};
-use crate::lock::LockGuard;
+use crate::lock::{Hold, LockGuard};
 use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::tree::{self, Change, DeleteStats, Layout, TreeError};
 
@@ -21,7 +21,7 @@ impl Parts {
         let held = self
             .blocking(move |tree| {
                 let (ns, snapshot) = (&checked_ns, &checked);
-                let held = tree.lock_snapshot(ns, snapshot)?;
+                let held = tree.lock_snapshot(ns, snapshot, Hold::Passing)?;
                 tree::check_snapshot(&tree.layout, ns, snapshot)?;
                 if tree::is_protected(&tree.layout, ns, snapshot)? {
                     return Err(TreeError::Protected { snapshot: snapshot.clone() });
@@ -31,7 +31,7 @@ impl Parts {
             .await?;
         self.remove_snapshot(&ns, &snapshot, held).await?;
         // A backup of the group that is running or removing itself cares for the group's folder.
-        if let Ok(_held) = self.tree.lock_group(&ns, &snapshot.group) {
+        if let Ok(_held) = self.tree.lock_group(&ns, &snapshot.group, Hold::Passing) {
             self.remove_group_if_empty(&ns, &snapshot.group).await?;
         }
         Ok(())
@@ -43,7 +43,7 @@ impl Parts {
         ns: &Namespace,
         group: &GroupName,
     ) -> Result<DeleteStats, TreeError> {
-        let _group = self.tree.lock_group(ns, group)?;
+        let _group = self.tree.lock_group(ns, group, Hold::Passing)?;
         let place = (ns.clone(), group.clone());
         let all = self
             .blocking(move |tree| {
@@ -53,7 +53,7 @@ impl Parts {
             .await?;
         let mut stats = DeleteStats::default();
         for snapshot in all {
-            let held = self.tree.lock_snapshot(ns, &snapshot)?;
+            let held = self.tree.lock_snapshot(ns, &snapshot, Hold::Passing)?;
             let (ns_of, checked) = (ns.clone(), snapshot.clone());
             if self.blocking(move |tree| tree::is_protected(&tree.layout, &ns_of, &checked)).await? {
                 stats.protected_snapshots += 1;

@@ -9,6 +9,7 @@ use coldkeep_chunk_store::bucket::{BucketStore, PathError};
 use super::leftovers::Hidden;
 use super::removal::{delete_rest, list_folder};
 use super::{Cleared, ContentKey, Parts, Place, Unfinished, release};
+use crate::lock::Hold;
 use crate::name::{GroupName, Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Leftovers, TreeError};
@@ -138,7 +139,7 @@ impl Parts {
             foreseen.errors.extend(unsettled.map(TreeError::from));
             for (ns, snapshot) in unfinished(objects.iter().map(|object| &object.key), found.unfinished) {
                 let path = tree.layout.snapshot(&ns, &snapshot);
-                let held = tree.lock_snapshot(&ns, &snapshot);
+                let held = tree.lock_snapshot(&ns, &snapshot, Hold::Passing);
                 let knows_it = bucket.knows_all_claims();
                 if held.is_err() || !knows_it || !bucket.is_path_free(tree.layout.key(&path).as_str()) {
                     foreseen.in_use += 1;
@@ -161,7 +162,7 @@ impl Parts {
         snapshot: &SnapshotName,
     ) -> Result<bool, TreeError> {
         // Nobody makes it, and nobody reads what is left of it here.
-        let held = self.tree.lock_snapshot(ns, snapshot)?;
+        let held = self.tree.lock_snapshot(ns, snapshot, Hold::Passing)?;
         let path = self.tree.layout.snapshot(ns, snapshot);
         // Nobody has a claim and no request is on its way: what the bucket shows now stays as it is.
         let claim = self.claim(bucket, &path).await?;

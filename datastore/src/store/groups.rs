@@ -1,6 +1,7 @@
 //! Groups: lists, owners, notes, removal.
 
 use super::Datastore;
+use crate::lock::Hold;
 use crate::mirror::detached;
 use crate::name::{GroupName, Namespace, Owner};
 use crate::prune::PruneCandidate;
@@ -136,7 +137,7 @@ impl Datastore {
         let (ns, group, owner) = (ns.clone(), group.clone(), owner.clone());
         let path = self.tree().layout.owner(&ns, &group);
         let prepare = move |tree: &super::Tree| {
-            let held = tree.lock_group(&ns, &group)?;
+            let held = tree.lock_group(&ns, &group, Hold::Passing)?;
             tree::check_group(&tree.layout, &ns, &group)?;
             Ok((held, Change::of_owner(&tree.layout, (&ns, &group), &owner)))
         };

@@ -1,6 +1,7 @@
 //! The datastore: the async shell around the blocking snapshot tree and the chunk store.
 
 mod groups;
+mod locks;
 mod namespaces;
 mod open;
 mod references;
@@ -19,9 +20,9 @@ pub use references::{IndexRead, ReferenceError};
 pub(crate) use usage::StoredBytes;
 pub use usage::Usage;
 
-use crate::lock::{LockGuard, LockKey, LockTable};
+use crate::lock::LockTable;
 use crate::mirror::{Cleared, Parts, Recent, Unfinished};
-use crate::name::{GroupName, Namespace, Owner, SnapshotName, StoreName};
+use crate::name::{Owner, StoreName};
 use crate::refresh::RefreshReport;
 use crate::tree::{Layout, TreeError, Turns};
 
@@ -192,32 +193,5 @@ impl Datastore {
         work: impl FnOnce(&Tree) -> Result<T, TreeError> + Send + 'static,
     ) -> Result<T, TreeError> {
         self.parts().blocking(work).await
-    }
-}
-
-impl Tree {
-    pub(crate) fn lock_group(&self, ns: &Namespace, group: &GroupName) -> Result<LockGuard, TreeError> {
-        let lock = self.locks.try_exclusive(LockKey::Group(ns.clone(), group.clone()));
-        lock.ok_or_else(|| TreeError::GroupInUse { group: group.clone() })
-    }
-
-    /// Locks a snapshot against everyone else: for making or removing it.
-    pub(crate) fn lock_snapshot(
-        &self,
-        ns: &Namespace,
-        snapshot: &SnapshotName,
-    ) -> Result<LockGuard, TreeError> {
-        let lock = self.locks.try_exclusive(LockKey::Snapshot(ns.clone(), snapshot.clone()));
-        lock.ok_or_else(|| TreeError::SnapshotInUse { snapshot: snapshot.clone() })
-    }
-
-    /// Locks a snapshot against its removal: for reading it, building on it or rewriting its manifest.
-    pub(crate) fn share_snapshot(
-        &self,
-        ns: &Namespace,
-        snapshot: &SnapshotName,
-    ) -> Result<LockGuard, TreeError> {
-        let lock = self.locks.try_shared(LockKey::Snapshot(ns.clone(), snapshot.clone()));
-        lock.ok_or_else(|| TreeError::SnapshotInUse { snapshot: snapshot.clone() })
     }
 }

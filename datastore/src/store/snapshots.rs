@@ -123,7 +123,7 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_notes(&notes))
         };
-        self.parts().change_snapshot(ns, snapshot, prepare).await
+        self.change_snapshot(ns, snapshot, prepare).await
     }
 
     /// Tells whether a snapshot is protected from removal.
@@ -159,7 +159,7 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Ok(Change::of_protection(&tree.layout, (ns, snapshot), protected))
         };
-        self.parts().change_snapshot(ns, snapshot, prepare).await
+        self.change_snapshot(ns, snapshot, prepare).await
     }
 
     /// Adds the client's log, an encoded blob, to a snapshot that has none.
@@ -179,7 +179,18 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Change::of_new_blob(&tree.layout, (ns, snapshot), (&ArchiveName::client_log(), body))
         };
-        self.parts().change_snapshot(ns, snapshot, prepare).await
+        self.change_snapshot(ns, snapshot, prepare).await
+    }
+
+    /// Changes a file of a snapshot that exists, under its shared lock.
+    pub(crate) async fn change_snapshot(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+        prepare: impl FnOnce(&Tree, &Namespace, &SnapshotName) -> Result<Change, TreeError> + Send + 'static,
+    ) -> Result<(), TreeError> {
+        let held = self.share_snapshot(ns, snapshot).await?;
+        self.parts().change_snapshot(held, (ns, snapshot), prepare).await
     }
 
     /// Runs blocking work on a snapshot that exists, under its shared lock.
@@ -189,9 +200,10 @@ impl Datastore {
         snapshot: &SnapshotName,
         work: impl FnOnce(&Tree, &Namespace, &SnapshotName) -> Result<T, TreeError> + Send + 'static,
     ) -> Result<T, TreeError> {
+        let held = self.share_snapshot(ns, snapshot).await?;
         let (ns, snapshot) = (ns.clone(), snapshot.clone());
         self.blocking(move |tree| {
-            let _held = tree.share_snapshot(&ns, &snapshot)?;
+            let _held = held;
             tree::check_snapshot(&tree.layout, &ns, &snapshot)?;
             work(tree, &ns, &snapshot)
         })

@@ -91,6 +91,9 @@ pub(crate) fn newest_finished(
         if is_finished(layout, ns, &snapshot)? {
             let usable = match super::load_manifest(layout, ns, &snapshot) {
                 Ok(manifest) => manifest.verify_state().is_none_or(|state| state.state == VerifyResult::Ok),
+                // Removed, in part or whole, since the folder was listed.
+                Err(TreeError::Unfinished { .. }) => continue,
+                Err(error) if error.is_not_found() => continue,
                 // A damaged manifest is no base to build on, and no reason to refuse new backups.
                 Err(TreeError::Manifest { .. }) => false,
                 Err(error) => return Err(error),

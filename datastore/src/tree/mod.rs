@@ -104,6 +104,8 @@ pub enum TreeError {
     GroupInUse {
         /// The group.
         group: GroupName,
+        /// Whether it is given back by itself before long: what holds it is a removal, a collection or a change.
+        passes: bool,
     },
     /// A backup, reader, verification or removal holds the snapshot.
     #[error(
@@ -112,6 +114,8 @@ pub enum TreeError {
     SnapshotInUse {
         /// The snapshot.
         snapshot: SnapshotName,
+        /// Whether it is given back by itself before long: what holds it is a removal, a collection or a change.
+        passes: bool,
     },
     /// The snapshot is protected from removal.
     #[error("snapshot {snapshot} is protected; remove the protection first")]

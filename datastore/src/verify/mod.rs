@@ -237,7 +237,7 @@ impl Datastore {
         snapshot: &SnapshotName,
         task: &mut VerifyTask,
     ) -> Result<VerifyOutcome, VerifyError> {
-        let _lock: LockGuard = match self.tree().share_snapshot(ns, snapshot) {
+        let _lock: LockGuard = match self.share_snapshot(ns, snapshot).await {
             Err(error) if error.is_in_use() => return Ok(VerifyOutcome::Skipped),
             lock => lock?,
         };
@@ -313,6 +313,6 @@ impl Datastore {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Change::of_manifest(&tree.layout, (ns, snapshot), |manifest| manifest.set_verify_state(&state))
         };
-        self.parts().change_snapshot(ns, snapshot, prepare).await
+        self.change_snapshot(ns, snapshot, prepare).await
     }
 }

@@ -48,8 +48,13 @@ impl Fixture {
 
     /// A datastore in a new bucket; its clock skips waits.
     pub(crate) async fn in_bucket() -> Self {
+        Self::in_bucket_with(ManualClock::skipping(START)).await
+    }
+
+    /// A datastore in a new bucket.
+    pub(crate) async fn in_bucket_with(clock: ManualClock) -> Self {
         let folder = temporary_folder();
-        let clock = Arc::new(ManualClock::skipping(START));
+        let clock = Arc::new(clock);
         let backend = StagedBackend::new(clock.clone());
         let path = folder.path().join("store");
         let parts = bucket_parts(&clock, AnyBackend::new(backend.clone()));

@@ -7,3 +7,4 @@ mod prefix;
 mod refresh;
 mod removal;
 mod tags;
+mod waits;
