@@ -7,12 +7,14 @@ pub mod fuzzing;
 mod node;
 mod remote;
 mod sync;
+mod sync_report;
 mod task;
 mod types;
 
 pub use datastore::{PruneKeep, Store, VerifyScope};
 pub use remote::{NewRemote, ParseRemotePropertyError, RemoteItem, RemoteProperty, RemoteUpdate};
-pub use sync::{PullRequest, PushRequest};
+pub use sync::{PullRequest, PushRequest, SyncSelection};
+pub use sync_report::{SyncFailure, SyncReport};
 pub use task::{TaskError, TaskLine, TaskLog};
 pub use types::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,

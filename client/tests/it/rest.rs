@@ -203,7 +203,7 @@ async fn a_task_that_failed_is_an_error() {
 #[tokio::test]
 async fn replication_is_asked_for_with_what_is_set_and_nothing_else() {
     let server = Server::new(|seen| match seen.path() {
-        "/api2/json/sync-report" => data(&json!({ "groups": [] })),
+        "/api2/json/sync-report" => data(&json!({ "groups": 3, "later": [] })),
         _ => data(&json!("UPID:x")),
     });
     let client = Client::new(server.clone(), Credentials::Local);
@@ -214,21 +214,23 @@ async fn replication_is_asked_for_with_what_is_set_and_nothing_else() {
     pull.remote = Some("pbs1".to_owned());
     pull.remote_ns = "c".parse().unwrap();
     pull.owner = Some("joe@pbs!t".parse().unwrap());
-    (pull.max_depth, pull.transfer_last, pull.worker_threads) = (Some(0), Some(3), Some(4));
-    pull.group_filter = vec!["type:vm".to_owned(), "exclude:regex:^vm/1".to_owned()];
-    (pull.remove_vanished, pull.resync_corrupt, pull.encrypted_only, pull.verified_only) =
-        (true, true, true, true);
-    (pull.rate_in, pull.dry_run, pull.trusted_remote) = (Some(1 << 20), true, true);
+    let what = &mut pull.selection;
+    (what.max_depth, what.transfer_last, what.worker_threads) = (Some(0), Some(3), Some(4));
+    what.group_filter = vec!["type:vm".to_owned(), "exclude:regex:^vm/1".to_owned()];
+    (what.remove_vanished, what.encrypted_only, what.verified_only, what.dry_run) = (true, true, true, true);
+    (pull.resync_corrupt, pull.rate_in, pull.trusted_remote) = (true, Some(1 << 20), true);
     client.start_pull(&pull).await.unwrap();
     let mut push = PushRequest::new(name("tank"), "pbs1".to_owned(), name("other"));
     client.start_push(&push).await.unwrap();
     (push.ns, push.remote_ns) = ("a".parse().unwrap(), "b".parse().unwrap());
-    (push.max_depth, push.transfer_last, push.worker_threads) = (Some(7), Some(1), Some(2));
-    push.group_filter = vec!["group:vm/100".to_owned()];
-    (push.remove_vanished, push.encrypted_only, push.verified_only, push.dry_run) = (true, true, true, true);
+    let what = &mut push.selection;
+    (what.max_depth, what.transfer_last, what.worker_threads) = (Some(7), Some(1), Some(2));
+    what.group_filter = vec!["group:vm/100".to_owned()];
+    (what.remove_vanished, what.encrypted_only, what.verified_only, what.dry_run) = (true, true, true, true);
     push.rate_out = Some(5);
     client.start_push(&push).await.unwrap();
-    assert_eq!(client.sync_report("UPID:x").await.unwrap(), json!({ "groups": [] }));
+    let report = client.sync_report("UPID:x").await.unwrap();
+    assert_eq!((report.groups, report.failures.len()), (3, 0));
     assert_eq!(
         server.log(),
         [

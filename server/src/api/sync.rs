@@ -10,7 +10,7 @@ use super::datastore::place;
 use super::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
 use crate::Server;
 use crate::auth::{AclPath, AuthId, Caller, Privileges};
-use crate::sync::{self, May, PullJob, PushJob, Reach, SyncOptions, SyncReport};
+use crate::sync::{May, PullJob, PushJob, Reach, SyncJob, SyncOptions};
 use crate::tasks::{TaskHandle, TaskSpec, Upid};
 
 const DEPTH: Kind = Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 };
@@ -153,8 +153,8 @@ async fn pull(call: Call<Server>) -> Result<Reply, ApiError> {
     }
     let owner = owner(&call, &store, &ns)?;
     let (source, _) = connect(&call.state, &remote, (remote_store, remote_ns))?;
-    let spec = spec(&call, format!("{remote}:{}:{store}:{ns}", source.name()));
-    let job = PullJob {
+    let worker_id = format!("{remote}:{}:{store}:{ns}", source.name());
+    let job = SyncJob::Pull(PullJob {
         store: call.state.datastore(&store)?,
         ns,
         source,
@@ -162,16 +162,8 @@ async fn pull(call: Call<Server>) -> Result<Reply, ApiError> {
         trusts_remote,
         options,
         may: may(&call.caller, &store),
-    };
-    let server = Arc::clone(&call.state);
-    let work = |task: TaskHandle| async move {
-        let mut report = SyncReport::default();
-        let pulled = sync::pull(&job, &server, &task, &mut report).await;
-        server.sync_reports().add(task.upid().clone(), report);
-        pulled
-    };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
+    });
+    start(&call, job, worker_id)
 }
 
 async fn push(call: Call<Server>) -> Result<Reply, ApiError> {
@@ -184,7 +176,7 @@ async fn push(call: Call<Server>) -> Result<Reply, ApiError> {
     }
     let may_modify = call.caller.has_on_remote(&remote, &remote_store, Privileges::REMOTE_DATASTORE_MODIFY);
     let (target, there_as) = connect(&call.state, &remote, (remote_store, remote_ns))?;
-    let spec = spec(&call, format!("{store}:{ns}:{remote}:{}", target.name()));
+    let worker_id = format!("{store}:{ns}:{remote}:{}", target.name());
     let datastore = call.state.datastore(&store)?;
     let depth = options.max_depth.unwrap_or(Namespace::DEPTH_MAX);
     let listed = datastore.namespaces(&ns, depth).await.map_err(|error| ApiError::failed(&error))?;
@@ -201,15 +193,7 @@ async fn push(call: Call<Server>) -> Result<Reply, ApiError> {
     };
     let namespaces = listed.into_iter().map(|ns| (reach(&ns), ns)).map(|(reach, ns)| (ns, reach)).collect();
     let job = PushJob { store: datastore, namespaces, ns, target, there_as, may_modify, options };
-    let server = Arc::clone(&call.state);
-    let work = |task: TaskHandle| async move {
-        let mut report = SyncReport::default();
-        let pushed = sync::push(&job, &task, &mut report).await;
-        server.sync_reports().add(task.upid().clone(), report);
-        pushed
-    };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
+    start(&call, SyncJob::Push(job), worker_id)
 }
 
 /// Where a replication begins and ends.
@@ -246,8 +230,14 @@ fn check_remote(
     Err(ApiError::forbidden(format!("permission check failed on {path}")))
 }
 
-fn spec(call: &Call<Server>, worker_id: String) -> TaskSpec {
-    TaskSpec { worker_type: "sync", worker_id: Some(worker_id), auth_id: call.caller.auth_id().clone() }
+/// Starts a replication as a task and answers with its id.
+fn start(call: &Call<Server>, job: SyncJob, worker_id: String) -> Result<Reply, ApiError> {
+    let auth_id = call.caller.auth_id().clone();
+    let spec = TaskSpec { worker_type: "sync", worker_id: Some(worker_id), auth_id };
+    let server = Arc::clone(&call.state);
+    let work = |task: TaskHandle| async move { job.run(&server, &task).await };
+    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
+    Reply::json(&upid)
 }
 
 fn options(params: &Params, rate: Option<u64>, resyncs_corrupt: bool) -> Result<SyncOptions, ApiError> {

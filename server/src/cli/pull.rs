@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use coldkeep_client::{AuthId, Client, PullRequest, TaskStatus};
+use coldkeep_client::{AuthId, Client, PullRequest, SyncFailure, SyncReport, SyncSelection, TaskStatus};
 use coldkeep_datastore::{GroupFilter, NameError, Namespace, RemoteName, StoreName};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::human;
 use super::shell::Shell;
@@ -70,6 +70,21 @@ pub(super) struct Selection {
     /// Only tell what would be done.
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+impl From<&Selection> for SyncSelection {
+    fn from(selection: &Selection) -> Self {
+        let mut what = Self::default();
+        what.max_depth = selection.max_depth;
+        what.group_filter = selection.filters.iter().map(ToString::to_string).collect();
+        what.transfer_last = selection.transfer_last;
+        what.encrypted_only = selection.encrypted_only;
+        what.verified_only = selection.verified_only;
+        what.remove_vanished = selection.remove_vanished;
+        what.worker_threads = Some(selection.parallel_groups);
+        what.dry_run = selection.dry_run;
+        what
+    }
 }
 
 /// A datastore and namespace of a remote.
@@ -138,16 +153,9 @@ impl Pull {
         request.ns = into.ns.clone();
         request.remote_ns = source.place.ns.clone();
         request.owner.clone_from(owner);
-        request.remove_vanished = selection.remove_vanished;
-        request.max_depth = selection.max_depth;
-        request.group_filter = selection.filters.iter().map(ToString::to_string).collect();
-        request.transfer_last = selection.transfer_last;
+        request.selection = selection.into();
         request.resync_corrupt = *resync_corrupt;
-        request.encrypted_only = selection.encrypted_only;
-        request.verified_only = selection.verified_only;
-        request.worker_threads = Some(selection.parallel_groups);
         request.rate_in = *rate_limit;
-        request.dry_run = selection.dry_run;
         request.trusted_remote = *trusted_remote;
         request
     }
@@ -159,37 +167,7 @@ pub(super) struct Outcome {
     upid: String,
     /// How the task ended.
     state: String,
-    report: serde_json::Value,
-}
-
-/// What is shown of a report.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Report {
-    dry_run: bool,
-    groups: u64,
-    snapshots: u64,
-    repaired: u64,
-    unchanged: u64,
-    skipped: u64,
-    vanished: u64,
-    chunks_transferred: u64,
-    bytes_transferred: u64,
-    chunks_reused: u64,
-    requests: u64,
-    removed_snapshots: u64,
-    removed_groups: u64,
-    removed_namespaces: u64,
-    failures: Vec<Failure>,
-    seconds: f64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Failure {
-    ns: String,
-    group: Option<String>,
-    error: String,
+    report: SyncReport,
 }
 
 /// Waits for the end of a replication, however it ends, and gets its report.
@@ -208,15 +186,15 @@ pub(super) async fn outcome(client: &Client, upid: String) -> Result<Outcome> {
 
 /// Shows the outcome; one with failures is a failure of the command.
 pub(super) fn show(shell: &Shell, outcome: &Outcome, what: &str) -> Result<()> {
-    let report: Report = serde_json::from_value(outcome.report.clone()).context("the report is damaged")?;
-    shell.show(outcome, |_| describe(&report))?;
+    let report = &outcome.report;
+    shell.show(outcome, |_| describe(report))?;
     if outcome.state == "OK" || outcome.state.starts_with("WARNINGS") {
         return Ok(());
     }
     match report.failures.as_slice() {
         [] => bail!("the {what} failed: {}", outcome.state),
         [first, rest @ ..] => {
-            let Failure { ns, group, error } = first;
+            let SyncFailure { ns, group, error, .. } = first;
             let place =
                 group.as_ref().map_or_else(|| format!("namespace {ns:?}"), |group| format!("group {group}"));
             let others = rest.len();
@@ -228,7 +206,7 @@ pub(super) fn show(shell: &Shell, outcome: &Outcome, what: &str) -> Result<()> {
     }
 }
 
-fn describe(report: &Report) -> String {
+fn describe(report: &SyncReport) -> String {
     let bytes = format!(
         "{} in {}",
         human::bytes(report.bytes_transferred),
@@ -289,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_report_is_shown_whatever_is_missing_in_it() {
-        let report: Report =
+        let report: SyncReport =
             serde_json::from_str(r#"{"snapshots":3,"removed_groups":1,"future":1}"#).unwrap();
         let text = describe(&report);
         assert!(text.contains("3 snapshots") && text.contains("1 group"), "{text}");

@@ -44,15 +44,8 @@ impl Push {
         let mut request = PushRequest::new(from.store.clone(), remote, into.place.store.clone());
         request.ns = from.ns.clone();
         request.remote_ns = into.place.ns.clone();
-        request.remove_vanished = selection.remove_vanished;
-        request.max_depth = selection.max_depth;
-        request.group_filter = selection.filters.iter().map(ToString::to_string).collect();
-        request.transfer_last = selection.transfer_last;
-        request.encrypted_only = selection.encrypted_only;
-        request.verified_only = selection.verified_only;
-        request.worker_threads = Some(selection.parallel_groups);
+        request.selection = selection.into();
         request.rate_out = *rate_limit;
-        request.dry_run = selection.dry_run;
         request
     }
 }

@@ -4,17 +4,33 @@
 //! what the group's last snapshot names and takes nothing else that was not fetched (R5, R17). What another server says is
 //! checked before it is stored: chunks by CRC, digest, length and class, indexes and blobs by the manifest (spec `pull.md` §6).
 
+mod error;
 mod pull;
 mod push;
 mod rate;
 mod report;
 mod select;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use coldkeep_client::SyncReport;
 use coldkeep_datastore::{GroupFilters, GroupName, NameError, Namespace};
 
-pub(crate) use pull::{May, PullJob, run as pull};
-pub(crate) use push::{PushJob, Reach, run as push};
-pub(crate) use report::{SyncReport, SyncReports};
+use error::SyncError;
+pub(crate) use pull::{May, PullJob};
+pub(crate) use push::{PushJob, Reach};
+use report::Figures;
+pub(crate) use report::SyncReports;
+
+use crate::Server;
+use crate::tasks::TaskHandle;
+
+/// A replication, in either direction.
+pub(crate) enum SyncJob {
+    Pull(PullJob),
+    Push(PushJob),
+}
 
 /// What is copied, and how.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +55,38 @@ pub(crate) struct SyncOptions {
     pub(crate) parallel_groups: usize,
     /// Most bytes a second over the network, all groups together.
     pub(crate) rate: Option<u64>,
+}
+
+impl SyncJob {
+    /// Copies what the job names, and has the server remember what it came to, however it ends.
+    ///
+    /// # Cancel safety
+    /// What was copied stays; what is under way is given up, and nothing is remembered.
+    pub(crate) async fn run(&self, server: &Arc<Server>, task: &TaskHandle) -> Result<(), SyncError> {
+        let begun = Instant::now();
+        let figures = Arc::new(Figures::default());
+        let mut report = SyncReport::default();
+        let (options, moved) = match self {
+            Self::Pull(job) => (&job.options, "fetched"),
+            Self::Push(job) => (&job.options, "sent"),
+        };
+        report.dry_run = options.dry_run;
+        let copy = async {
+            match self {
+                Self::Pull(job) => pull::run(job, server, &figures, task, &mut report).await,
+                Self::Push(job) => push::run(job, &figures, task, &mut report).await,
+            }
+        };
+        let copied = tokio::select! {
+            copied = copy => copied,
+            () = task.cancelled() => Err(SyncError::Stopped),
+        };
+        report::count(&mut report, &figures);
+        report.seconds = begun.elapsed().as_secs_f64();
+        report::log(&report, task, moved);
+        server.sync_reports().add(task.upid().clone(), report);
+        copied
+    }
 }
 
 /// A namespace of the source with the one in the target that becomes its copy.

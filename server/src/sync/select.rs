@@ -19,40 +19,65 @@ pub(super) enum Decision {
     TooOld,
 }
 
-/// Tells whether a snapshot in a list may be copied at all: it is finished, and what the options ask for.
-pub(super) fn is_candidate(item: &SnapshotItem, options: &SyncOptions) -> bool {
-    let is_verified = || item.verification.as_ref().is_some_and(|verified| verified.state == "ok");
-    let is_encrypted = || {
-        item.files.iter().filter(|file| file.filename != ArchiveName::CLIENT_LOG).all(|file| {
-            let expected = if file.filename == ArchiveName::MANIFEST { "sign-only" } else { "encrypt" };
-            file.crypt_mode.as_deref() == Some(expected)
-        })
-    };
-    item.size.is_some()
-        && (!options.verified_only || is_verified())
-        && (!options.encrypted_only || is_encrypted())
+/// What the options ask about a snapshot.
+pub(super) struct Traits {
+    is_finished: bool,
+    is_verified: bool,
+    /// Whether all of it is encrypted, and its manifest signed.
+    is_encrypted: bool,
 }
 
-/// Tells the same of a snapshot of this server.
-pub(super) fn is_candidate_here(info: &SnapshotInfo, options: &SyncOptions) -> bool {
-    let is_verified =
-        || info.verification.as_ref().is_some_and(|verified| verified.state == VerifyResult::Ok);
-    let is_encrypted = || {
-        info.files.iter().filter(|file| file.filename.as_str() != ArchiveName::CLIENT_LOG).all(|file| {
-            let expected = if file.filename.is_manifest() { CryptMode::SignOnly } else { CryptMode::Encrypt };
-            file.crypt_mode == Some(expected)
-        })
-    };
-    info.is_finished()
-        && (!options.verified_only || is_verified())
-        && (!options.encrypted_only || is_encrypted())
+impl Traits {
+    /// Tells whether it may be copied at all: it is finished, and what the options ask for.
+    pub(super) fn are_as_asked(&self, options: &SyncOptions) -> bool {
+        self.is_finished
+            && (!options.verified_only || self.is_verified)
+            && (!options.encrypted_only || self.is_encrypted)
+    }
 }
 
-/// Tells the same of the manifest, which may have changed since the list was made.
-pub(super) fn is_as_asked(manifest: &Manifest, options: &SyncOptions) -> bool {
-    let is_verified = || manifest.verify_state().is_some_and(|verified| verified.state == VerifyResult::Ok);
-    let is_encrypted = || manifest.files().iter().all(|file| file.crypt_mode == CryptMode::Encrypt);
-    (!options.verified_only || is_verified()) && (!options.encrypted_only || is_encrypted())
+/// A snapshot in a list of another server.
+impl From<&SnapshotItem> for Traits {
+    fn from(item: &SnapshotItem) -> Self {
+        let mut files = item.files.iter().filter(|file| file.filename != ArchiveName::CLIENT_LOG);
+        Self {
+            is_finished: item.size.is_some(),
+            is_verified: item.verification.as_ref().is_some_and(|verified| verified.state == "ok"),
+            is_encrypted: files.all(|file| {
+                let expected = if file.filename == ArchiveName::MANIFEST { "sign-only" } else { "encrypt" };
+                file.crypt_mode.as_deref() == Some(expected)
+            }),
+        }
+    }
+}
+
+/// A snapshot of this server.
+impl From<&SnapshotInfo> for Traits {
+    fn from(info: &SnapshotInfo) -> Self {
+        let mut files = info.files.iter().filter(|file| file.filename.as_str() != ArchiveName::CLIENT_LOG);
+        Self {
+            is_finished: info.is_finished(),
+            is_verified: info
+                .verification
+                .as_ref()
+                .is_some_and(|verified| verified.state == VerifyResult::Ok),
+            is_encrypted: files.all(|file| {
+                let is_manifest = file.filename.is_manifest();
+                file.crypt_mode == Some(if is_manifest { CryptMode::SignOnly } else { CryptMode::Encrypt })
+            }),
+        }
+    }
+}
+
+/// A manifest, which may have changed since the list was made.
+impl From<&Manifest> for Traits {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            is_finished: true,
+            is_verified: manifest.verify_state().is_some_and(|verified| verified.state == VerifyResult::Ok),
+            is_encrypted: manifest.files().iter().all(|file| file.crypt_mode == CryptMode::Encrypt),
+        }
+    }
 }
 
 /// Decides about the snapshots of a group by their times, oldest first. `last` is the target's newest finished one;
@@ -134,8 +159,9 @@ mod tests {
         for (options, expected) in
             [(&any, [true, true]), (&verified, [false, true]), (&only_encrypted, [false, true])]
         {
-            assert_eq!([&plain, &encrypted].map(|item| is_candidate(item, options)), expected, "{options:?}");
+            let asked = [&plain, &encrypted].map(|item| Traits::from(item).are_as_asked(options));
+            assert_eq!(asked, expected, "{options:?}");
         }
-        assert!(!is_candidate(&running, &any));
+        assert!(!Traits::from(&running).are_as_asked(&any));
     }
 }

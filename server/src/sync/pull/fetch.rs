@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::coming::{Arrival, Come, Coming};
-use super::error::{ChunkError, PullError};
 use crate::Server;
+use crate::sync::error::{ChunkError, SyncError};
 use crate::sync::rate::RateLimit;
 use crate::sync::report::{Figures, add};
 
@@ -30,7 +30,7 @@ const WINDOW: usize = 1024;
 /// What the groups of a pull share.
 pub(super) struct Shared {
     pub(super) server: Arc<Server>,
-    pub(super) figures: Figures,
+    pub(super) figures: Arc<Figures>,
     pub(super) rate: RateLimit,
     budget: Arc<Semaphore>,
 }
@@ -44,12 +44,12 @@ pub(super) struct Fetcher {
 }
 
 /// Chunks on their way; dropping it gives them up.
-pub(super) type Underway = JoinSet<Result<(), PullError>>;
+pub(super) type Underway = JoinSet<Result<(), SyncError>>;
 
 impl Shared {
-    pub(super) fn new(server: Arc<Server>, rate: Option<u64>) -> Self {
+    pub(super) fn new(server: Arc<Server>, figures: Arc<Figures>, rate: Option<u64>) -> Self {
         let budget = Arc::new(Semaphore::new(MEMORY_BYTES / UNIT_BYTES as usize));
-        Self { server, figures: Figures::default(), rate: RateLimit::new(rate), budget }
+        Self { server, figures, rate: RateLimit::new(rate), budget }
     }
 }
 
@@ -72,7 +72,7 @@ impl Fetcher {
         entry: &FileInfo,
         index: &StoredIndex,
         underway: &mut Underway,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), SyncError> {
         let mut spans = index.spans();
         let mut awaited = HashSet::new();
         loop {
@@ -84,7 +84,7 @@ impl Fetcher {
             let mut reused = Reused::of(&window);
             for span in missing {
                 while let Some(done) = underway.try_join_next() {
-                    done.map_err(PullError::Worker)??;
+                    done.map_err(SyncError::Worker)??;
                 }
                 match self.coming.ask(span.digest) {
                     // Stored since it was looked up, for another snapshot.
@@ -158,9 +158,9 @@ impl Reused {
 ///
 /// # Cancel safety
 /// Dropping the future leaves the rest to `underway`.
-pub(super) async fn finish(underway: &mut Underway) -> Result<(), PullError> {
+pub(super) async fn finish(underway: &mut Underway) -> Result<(), SyncError> {
     while let Some(done) = underway.join_next().await {
-        if let Err(error) = done.map_err(PullError::Worker).flatten() {
+        if let Err(error) = done.map_err(SyncError::Worker).flatten() {
             underway.abort_all();
             return Err(error);
         }
@@ -188,10 +188,10 @@ struct Order {
 }
 
 impl Order {
-    async fn run(mut self, arrival: Option<Arrival>) -> Result<(), PullError> {
+    async fn run(mut self, arrival: Option<Arrival>) -> Result<(), SyncError> {
         let Self { archive, span, .. } = &self;
         let (archive, digest, plain_len) = (archive.clone(), span.digest, span.plain_len());
-        let failed = |source: ChunkError| PullError::Chunk { archive, digest, source: Box::new(source) };
+        let failed = |source: ChunkError| SyncError::Chunk { archive, digest, source: Box::new(source) };
         let fetched = self.source.chunk(&digest, encoded_max(plain_len)).await;
         let encoded = match fetched {
             Ok(encoded) => encoded,

@@ -9,13 +9,13 @@ use coldkeep_datastore::{BackupTime, CopyRequest, Datastore, GroupCopy, GroupNam
 use tokio_util::task::AbortOnDropHandle;
 
 use super::PullJob;
-use super::error::PullError;
 use super::fetch::{Fetcher, Shared};
 use super::snapshot::{Found, get_ready};
 use crate::api::chain;
 use crate::auth::Privileges;
+use crate::sync::error::SyncError;
 use crate::sync::report::{add, read};
-use crate::sync::select::{Decision, decide, is_candidate};
+use crate::sync::select::{Decision, Traits, decide};
 use crate::sync::{NamespacePair, SyncOptions, place};
 use crate::tasks::TaskHandle;
 
@@ -45,15 +45,15 @@ impl GroupPull<'_> {
     ///
     /// # Cancel safety
     /// What was copied stays; what is under way is given up.
-    pub(super) async fn run(&self) -> Result<(), PullError> {
+    pub(super) async fn run(&self) -> Result<(), SyncError> {
         let source = self.source();
         add(&self.shared.figures.requests, 1);
         let listed = source.snapshots(Some(self.group.ty), Some(&self.group.id)).await;
         let mut listed =
-            listed.map_err(|source| PullError::Snapshots { group: self.group.clone(), source })?;
+            listed.map_err(|source| SyncError::Snapshots { group: self.group.clone(), source })?;
         // Whatever the source lists has not vanished, though it may be damaged or not what is asked for.
         let there: BTreeSet<BackupTime> = listed.iter().map(|item| item.backup_time).collect();
-        listed.retain(|item| item.group == *self.group && is_candidate(item, &self.job.options));
+        listed.retain(|item| item.group == *self.group && Traits::from(item).are_as_asked(&self.job.options));
         listed.sort_by_key(|item| item.backup_time);
         listed.dedup_by_key(|item| item.backup_time);
         if self.job.options.dry_run {
@@ -83,7 +83,7 @@ impl GroupPull<'_> {
     }
 
     /// Decides about the snapshots of the source.
-    async fn plan(&self, copy: &Arc<GroupCopy>, listed: &[SnapshotItem]) -> Result<Vec<Step>, PullError> {
+    async fn plan(&self, copy: &Arc<GroupCopy>, listed: &[SnapshotItem]) -> Result<Vec<Step>, SyncError> {
         let options = &self.job.options;
         let (mut corrupt, mut here) = (BTreeSet::new(), BTreeSet::new());
         for item in listed {
@@ -125,7 +125,7 @@ impl GroupPull<'_> {
         source: &Store,
         fetcher: &Arc<Fetcher>,
         steps: &[Step],
-    ) -> Result<(), PullError> {
+    ) -> Result<(), SyncError> {
         let mut to_begin = steps.iter();
         let mut ahead = VecDeque::new();
         for step in steps {
@@ -138,14 +138,14 @@ impl GroupPull<'_> {
             let begun = Instant::now();
             let done = match ready.await {
                 Ok(found) => self.copy_one(fetcher, step, found).await,
-                Err(error) => Err(PullError::Worker(error)),
+                Err(error) => Err(SyncError::Worker(error)),
             };
             let snapshot = step.snapshot.clone();
             match done {
                 Ok(what) => {
                     self.task.log(format!("{snapshot}: {what} ({:.1} s)", begun.elapsed().as_secs_f64()));
                 }
-                Err(source) => return Err(PullError::Snapshot { snapshot, source: Box::new(source) }),
+                Err(source) => return Err(SyncError::Snapshot { snapshot, source: Box::new(source) }),
             }
         }
         Ok(())
@@ -155,8 +155,8 @@ impl GroupPull<'_> {
         &self,
         fetcher: &Arc<Fetcher>,
         step: &Step,
-        found: Result<Found, PullError>,
-    ) -> Result<&'static str, PullError> {
+        found: Result<Found, SyncError>,
+    ) -> Result<&'static str, SyncError> {
         let figures = &self.shared.figures;
         let ready = match found? {
             Found::Ready(ready) => ready,
@@ -189,7 +189,7 @@ impl GroupPull<'_> {
     }
 
     /// Removes snapshots that the source does not list, but for protected ones and those in use.
-    async fn remove_vanished(&self, there: &BTreeSet<BackupTime>) -> Result<(), PullError> {
+    async fn remove_vanished(&self, there: &BTreeSet<BackupTime>) -> Result<(), SyncError> {
         let (store, ns) = (&self.job.store, &self.pair.target);
         let gone = vanished(store, ns, self.group, there).await?;
         if !gone.is_empty() {
@@ -212,7 +212,7 @@ impl GroupPull<'_> {
     }
 
     /// Tells what a pull would do with the group.
-    async fn tell(&self, listed: &[SnapshotItem], there: &BTreeSet<BackupTime>) -> Result<(), PullError> {
+    async fn tell(&self, listed: &[SnapshotItem], there: &BTreeSet<BackupTime>) -> Result<(), SyncError> {
         let (store, ns) = (&self.job.store, &self.pair.target);
         let here = match store.snapshots(ns, Some(self.group.ty), Some(&self.group.id)).await {
             // The namespace would be made.
@@ -271,7 +271,7 @@ fn begin_ready(
     fetcher: &Arc<Fetcher>,
     options: &SyncOptions,
     step: &Step,
-) -> AbortOnDropHandle<Result<Found, PullError>> {
+) -> AbortOnDropHandle<Result<Found, SyncError>> {
     let (source, fetcher, options, step) =
         (source.clone(), Arc::clone(fetcher), options.clone(), step.clone());
     let work = async move { get_ready(&fetcher, (&source, &step.snapshot), &options, step.is_new).await };
@@ -284,7 +284,7 @@ async fn vanished(
     ns: &Namespace,
     group: &GroupName,
     there: &BTreeSet<BackupTime>,
-) -> Result<Vec<SnapshotName>, PullError> {
+) -> Result<Vec<SnapshotName>, SyncError> {
     let here = match store.snapshots(ns, Some(group.ty), Some(&group.id)).await {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         here => here?,

@@ -1,26 +1,24 @@
 //! Pull: what another server has of some namespaces is copied here (spec `pull.md`).
 
 mod coming;
-mod error;
 mod fetch;
 mod group;
 mod snapshot;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use coldkeep_client::Store;
+use coldkeep_client::{Store, SyncReport};
 use coldkeep_datastore::{Datastore, GroupName, Namespace, Owner};
-use error::PullError;
 use fetch::Shared;
 use futures_util::stream::{self, StreamExt as _};
 use group::GroupPull;
 
-use super::report::{Failure, SyncReport, add};
+use super::error::SyncError;
+use super::report::{Figures, add, fail};
 use super::{NamespacePair, SyncOptions, map_namespaces, place};
 use crate::Server;
-use crate::api::chain;
 use crate::auth::Privileges;
 use crate::tasks::TaskHandle;
 
@@ -42,29 +40,19 @@ pub(crate) struct PullJob {
     pub(crate) may: May,
 }
 
-/// Pulls what the job names; what fails is logged and does not keep the rest from being copied. `report` has what was done,
-/// however it ends.
+/// Pulls what the job names; what fails is logged and does not keep the rest from being copied.
 ///
 /// # Cancel safety
 /// What was copied stays; what is under way is given up.
-pub(crate) async fn run(
+pub(super) async fn run(
     job: &PullJob,
     server: &Arc<Server>,
+    figures: &Arc<Figures>,
     task: &TaskHandle,
     report: &mut SyncReport,
-) -> Result<(), PullError> {
-    let begun = Instant::now();
-    report.dry_run = job.options.dry_run;
-    let shared = Arc::new(Shared::new(Arc::clone(server), job.options.rate));
-    let pull = Pull { job, shared: &shared, task };
-    let pulled = tokio::select! {
-        pulled = pull.run(report) => pulled,
-        () = task.cancelled() => Err(PullError::Stopped),
-    };
-    report.count(&shared.figures);
-    report.seconds = begun.elapsed().as_secs_f64();
-    report.log(task, "fetched");
-    pulled
+) -> Result<(), SyncError> {
+    let shared = Arc::new(Shared::new(Arc::clone(server), Arc::clone(figures), job.options.rate));
+    Pull { job, shared: &shared, task }.run(report).await
 }
 
 impl PullJob {
@@ -76,11 +64,11 @@ impl PullJob {
         ns: &Namespace,
         any: Privileges,
         what: &'static str,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), SyncError> {
         if (self.may)(ns, any) {
             return Ok(());
         }
-        Err(PullError::Denied { who: task.upid().auth_id.to_string(), what, ns: ns.clone() })
+        Err(SyncError::Denied { who: task.upid().auth_id.to_string(), what, ns: ns.clone() })
     }
 }
 
@@ -91,7 +79,7 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    async fn run(&self, report: &mut SyncReport) -> Result<(), PullError> {
+    async fn run(&self, report: &mut SyncReport) -> Result<(), SyncError> {
         if !self.job.options.dry_run {
             // Else all would be refused after a crash (R19). If the wait is in vain, each group says why.
             let _ = self.job.store.wait_for_earlier(Duration::MAX).await;
@@ -105,11 +93,11 @@ impl Pull<'_> {
         if self.job.options.removes_vanished && is_whole {
             failed += self.remove_vanished_namespaces(&namespaces, report).await;
         }
-        if failed > 0 { Err(PullError::Failed { failed }) } else { Ok(()) }
+        if failed > 0 { Err(SyncError::Failed { failed }) } else { Ok(()) }
     }
 
     /// Lists the namespaces of the source, and tells whether these are all that were asked for.
-    async fn namespaces(&self) -> Result<(Vec<NamespacePair>, bool), PullError> {
+    async fn namespaces(&self) -> Result<(Vec<NamespacePair>, bool), SyncError> {
         let (source, depth) = (&self.job.source, self.job.options.max_depth);
         let from = source.namespace();
         let mut is_whole = true;
@@ -120,16 +108,16 @@ impl Pull<'_> {
             match source.namespaces(depth).await {
                 // A server from before there were namespaces.
                 Err(error) if error.is_not_found() && from.is_root() && depth.is_none() => {
-                    self.task.warn(PullError::NoNamespaces.to_string());
+                    self.task.warn(SyncError::NoNamespaces.to_string());
                     is_whole = false;
                     vec![from.clone()]
                 }
-                listed => listed.map_err(PullError::Namespaces)?.into_iter().map(|item| item.ns).collect(),
+                listed => listed.map_err(SyncError::Namespaces)?.into_iter().map(|item| item.ns).collect(),
             }
         };
         let mut listed: Vec<Namespace> = listed;
         listed.retain(|ns| depth.is_none_or(|depth| ns.depth() <= from.depth() + depth));
-        let pairs = map_namespaces(listed, from, &self.job.ns).map_err(PullError::Depth)?;
+        let pairs = map_namespaces(listed, from, &self.job.ns).map_err(SyncError::Depth)?;
         Ok((pairs, is_whole))
     }
 
@@ -164,7 +152,7 @@ impl Pull<'_> {
     }
 
     /// Makes the namespace if it is not there, and lists the groups that come into it.
-    async fn begin_namespace(&self, pair: &NamespacePair) -> Result<Vec<GroupName>, PullError> {
+    async fn begin_namespace(&self, pair: &NamespacePair) -> Result<Vec<GroupName>, SyncError> {
         let (store, target) = (&self.job.store, &pair.target);
         if !self.job.options.dry_run && !self.is_here(target).await? {
             let parent = target.parent().unwrap_or_default();
@@ -182,7 +170,7 @@ impl Pull<'_> {
         let client = self.job.source.client();
         let source = client.store(self.job.source.name().clone(), pair.source.clone());
         let listed = source.groups().await;
-        let listed = listed.map_err(|source| PullError::Groups { ns: pair.source.clone(), source })?;
+        let listed = listed.map_err(|source| SyncError::List { ns: pair.source.clone(), source })?;
         let mut groups: Vec<GroupName> = listed.into_iter().map(|item| item.group).collect();
         groups.retain(|group| self.job.options.filters.matches(group));
         groups.sort_unstable();
@@ -190,7 +178,7 @@ impl Pull<'_> {
         Ok(groups)
     }
 
-    async fn is_here(&self, ns: &Namespace) -> Result<bool, PullError> {
+    async fn is_here(&self, ns: &Namespace) -> Result<bool, SyncError> {
         match self.job.store.namespaces(ns, 0).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
@@ -224,7 +212,7 @@ impl Pull<'_> {
     }
 
     /// Removes a group of the owner of the pull, but for its protected snapshots.
-    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), PullError> {
+    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), SyncError> {
         let store = &self.job.store;
         let owner = match store.owner(ns, group).await {
             Err(error) if error.is_not_found() => return Ok(()),
@@ -275,7 +263,7 @@ impl Pull<'_> {
         failed
     }
 
-    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), PullError> {
+    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), SyncError> {
         let store = &self.job.store;
         for group in store.group_names(ns).await? {
             if self.job.options.filters.matches(&group) {
@@ -308,8 +296,8 @@ impl Pull<'_> {
         report: &mut SyncReport,
         ns: &Namespace,
         group: Option<&GroupName>,
-        error: &PullError,
+        error: &SyncError,
     ) -> u64 {
-        report.fail(Failure::of(ns, group, chain(error)), self.task)
+        fail(report, (ns, group), error, self.task)
     }
 }

@@ -12,12 +12,12 @@ use coldkeep_datastore::{
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::error::PullError;
 use super::fetch::{self, Fetcher, Shared, Underway};
 use crate::api::chain;
 use crate::sync::SyncOptions;
+use crate::sync::error::SyncError;
 use crate::sync::report::add;
-use crate::sync::select::is_as_asked;
+use crate::sync::select::Traits;
 use crate::tasks::TaskHandle;
 
 /// Most bytes of indexes and blobs of one snapshot that are fetched before it is its turn; larger ones wait.
@@ -65,7 +65,7 @@ pub(super) async fn get_ready(
     (store, snapshot): (&Store, &SnapshotName),
     options: &SyncOptions,
     new: bool,
-) -> Result<Found, PullError> {
+) -> Result<Found, SyncError> {
     let figures = &fetcher.shared.figures;
     // The upgrade and the manifest.
     add(&figures.requests, 2);
@@ -73,14 +73,14 @@ pub(super) async fn get_ready(
         Err(error) if error.is_vanished() => return Ok(Found::Vanished),
         opened => Arc::new(opened?),
     };
-    if !is_as_asked(source.manifest(), options) {
+    if !Traits::from(source.manifest()).are_as_asked(options) {
         return Ok(Found::Excluded);
     }
     let mut names = BTreeSet::new();
     for file in source.manifest().files() {
         let name = &file.filename;
         if name.is_manifest() || name.as_str() == ArchiveName::CLIENT_LOG || !names.insert(name.as_str()) {
-            return Err(PullError::File { name: name.clone() });
+            return Err(SyncError::Listed { name: name.clone() });
         }
     }
     drop(names);
@@ -152,7 +152,7 @@ async fn fetch_ahead(
     source: &StoredSnapshot,
     file: &FileInfo,
     shared: &Shared,
-) -> Result<Option<(ArchiveName, File)>, PullError> {
+) -> Result<Option<(ArchiveName, File)>, SyncError> {
     let index_bytes_max = bytes_of(file).saturating_mul(GUESS_FACTOR) as usize;
     match fetch_file(source, file, index_bytes_max, shared).await {
         Err(error) if error.is_too_long() && matches!(file.filename.kind(), ArchiveKind::Index(_)) => {
@@ -172,7 +172,7 @@ impl Ready {
         fetcher: &Arc<Fetcher>,
         making: SnapshotCopy,
         task: &TaskHandle,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), SyncError> {
         match self.put_files(fetcher, &making, task).await {
             Ok(()) => Ok(making.finish(self.source.encoded_manifest()).await?),
             Err(error) => {
@@ -188,7 +188,7 @@ impl Ready {
         fetcher: &Arc<Fetcher>,
         making: &SnapshotCopy,
         task: &TaskHandle,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), SyncError> {
         let source = Arc::clone(&self.source);
         for entry in source.manifest().files() {
             match self.file(fetcher, entry).await? {
@@ -205,7 +205,7 @@ impl Ready {
     }
 
     /// Returns a file; one that was not fetched ahead is fetched, with its chunks.
-    async fn file(&mut self, fetcher: &Arc<Fetcher>, entry: &FileInfo) -> Result<File, PullError> {
+    async fn file(&mut self, fetcher: &Arc<Fetcher>, entry: &FileInfo) -> Result<File, SyncError> {
         if let Some(file) = self.files.remove(&entry.filename) {
             return Ok(file);
         }
@@ -231,12 +231,12 @@ impl Ready {
         fetcher: &Arc<Fetcher>,
         local: LocalCopy,
         repairs: bool,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, SyncError> {
         let source = Arc::clone(&self.source);
         let log = ArchiveName::client_log();
         match local.manifest() {
-            None if !repairs => return Err(PullError::Damaged),
-            Some(known) if !is_same_content(known, source.manifest()) => return Err(PullError::Differs),
+            None if !repairs => return Err(SyncError::Damaged),
+            Some(known) if !is_same_content(known, source.manifest()) => return Err(SyncError::Differs),
             Some(known) if !repairs && is_same_but_for_verification(known, source.manifest()) => {
                 return self.add_log(fetcher, &local, &log).await;
             }
@@ -270,7 +270,7 @@ impl Ready {
         fetcher: &Arc<Fetcher>,
         local: &LocalCopy,
         log: &ArchiveName,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, SyncError> {
         if local.has_client_log().await? {
             return Ok(false);
         }
@@ -286,7 +286,7 @@ impl Ready {
 
 /// Returns the manifest that a snapshot gets which is here already: the source's, with the result of the last verification
 /// here, since that of the source says nothing about the chunks of this store. What was repaired has not been verified yet.
-fn merged_manifest(source: &StoredSnapshot, local: &LocalCopy, repairs: bool) -> Result<Bytes, PullError> {
+fn merged_manifest(source: &StoredSnapshot, local: &LocalCopy, repairs: bool) -> Result<Bytes, SyncError> {
     let mut manifest = source.manifest().clone();
     manifest.clear_verify_state();
     if let Some(state) = local.manifest().and_then(Manifest::verify_state).filter(|_| !repairs) {

@@ -3,24 +3,22 @@
 //! The target sees backups like any other: it offers the index of the group's last snapshot, and is sent what that lacks (R17).
 //! So only snapshots that are newer than the target's last one can be pushed.
 
-mod error;
 mod snapshot;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use coldkeep_client::{SnapshotItem, Store, TransferLimits};
+use coldkeep_client::{SnapshotItem, Store, SyncReport, TransferLimits};
 use coldkeep_datastore::{BackupTime, Datastore, GroupName, Namespace, Owner, SnapshotInfo, SnapshotName};
-use error::PushError;
 use futures_util::stream::{self, StreamExt as _};
 use snapshot::{Pushed, Shared};
 
+use super::error::SyncError;
 use super::rate::RateLimit;
-use super::report::{Failure, Figures, SyncReport, add, read};
-use super::select::{Decision, decide, is_candidate_here};
+use super::report::{Figures, add, fail, read};
+use super::select::{Decision, Traits, decide};
 use super::{NamespacePair, SyncOptions, map_namespaces, place};
-use crate::api::chain;
 use crate::tasks::TaskHandle;
 
 /// What a push may hold of chunks, for each group.
@@ -53,26 +51,20 @@ pub(crate) enum Reach {
     Nothing,
 }
 
-/// Pushes what the job names; what fails is logged and does not keep the rest from being copied. `report` has what was done,
-/// however it ends.
+/// Pushes what the job names; what fails is logged and does not keep the rest from being copied.
 ///
 /// # Cancel safety
 /// What was copied stays; what is under way is given up.
-pub(crate) async fn run(job: &PushJob, task: &TaskHandle, report: &mut SyncReport) -> Result<(), PushError> {
-    let begun = Instant::now();
-    report.dry_run = job.options.dry_run;
+pub(super) async fn run(
+    job: &PushJob,
+    figures: &Arc<Figures>,
+    task: &TaskHandle,
+    report: &mut SyncReport,
+) -> Result<(), SyncError> {
     let limits = TransferLimits::default().with_memory_bytes(MEMORY_BYTES).with_requests(REQUESTS_MAX);
     let rate = RateLimit::new(job.options.rate);
-    let shared = Arc::new(Shared { figures: Figures::default(), rate, limits });
-    let push = Push { job, shared: &shared, task };
-    let pushed = tokio::select! {
-        pushed = push.run(report) => pushed,
-        () = task.cancelled() => Err(PushError::Stopped),
-    };
-    report.count(&shared.figures);
-    report.seconds = begun.elapsed().as_secs_f64();
-    report.log(task, "sent");
-    pushed
+    let shared = Arc::new(Shared { figures: Arc::clone(figures), rate, limits });
+    Push { job, shared: &shared, task }.run(report).await
 }
 
 struct Push<'a> {
@@ -82,10 +74,10 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    async fn run(&self, report: &mut SyncReport) -> Result<(), PushError> {
+    async fn run(&self, report: &mut SyncReport) -> Result<(), SyncError> {
         let here = self.job.namespaces.iter().map(|(ns, _)| ns.clone()).collect();
         let pairs =
-            map_namespaces(here, &self.job.ns, self.job.target.namespace()).map_err(PushError::Depth)?;
+            map_namespaces(here, &self.job.ns, self.job.target.namespace()).map_err(SyncError::Depth)?;
         let mut there = self.namespaces().await?;
         let mut failed = 0;
         for pair in &pairs {
@@ -98,14 +90,14 @@ impl Push<'_> {
         if self.job.options.removes_vanished {
             failed += self.remove_vanished_namespaces(&pairs, &there, report).await;
         }
-        if failed > 0 { Err(PushError::Failed { failed }) } else { Ok(()) }
+        if failed > 0 { Err(SyncError::Failed { failed }) } else { Ok(()) }
     }
 
     /// Lists what the target has at and below its namespace.
-    async fn namespaces(&self) -> Result<BTreeSet<Namespace>, PushError> {
+    async fn namespaces(&self) -> Result<BTreeSet<Namespace>, SyncError> {
         let root = self.there(&Namespace::root());
         add(&self.shared.figures.requests, 1);
-        let listed = root.namespaces(None).await.map_err(PushError::Namespaces)?;
+        let listed = root.namespaces(None).await.map_err(SyncError::Namespaces)?;
         Ok(listed.into_iter().map(|item| item.ns).collect())
     }
 
@@ -167,7 +159,7 @@ impl Push<'_> {
         pair: &NamespacePair,
         reach: &Reach,
         there: &mut BTreeSet<Namespace>,
-    ) -> Result<Vec<GroupName>, PushError> {
+    ) -> Result<Vec<GroupName>, SyncError> {
         if !self.job.options.dry_run {
             self.make(&pair.target, there).await?;
         }
@@ -189,15 +181,15 @@ impl Push<'_> {
     }
 
     /// Makes a namespace of the target with those around it.
-    async fn make(&self, ns: &Namespace, there: &mut BTreeSet<Namespace>) -> Result<(), PushError> {
+    async fn make(&self, ns: &Namespace, there: &mut BTreeSet<Namespace>) -> Result<(), SyncError> {
         let mut outer = Namespace::root();
         for component in ns.components() {
-            let inner = outer.child(component).map_err(PushError::Depth)?;
+            let inner = outer.child(component).map_err(SyncError::Depth)?;
             if !there.contains(&inner) {
                 self.check_modify(&inner)?;
                 add(&self.shared.figures.requests, 1);
                 let made = self.there(&outer).create_namespace(component).await;
-                made.map_err(|source| PushError::Create { ns: inner.clone(), source })?;
+                made.map_err(|source| SyncError::Create { ns: inner.clone(), source })?;
                 there.insert(inner.clone());
             }
             outer = inner;
@@ -205,19 +197,22 @@ impl Push<'_> {
         Ok(())
     }
 
-    fn check_modify(&self, ns: &Namespace) -> Result<(), PushError> {
-        let who = || self.task.upid().auth_id.to_string();
-        self.job.may_modify.then_some(()).ok_or_else(|| PushError::Denied { who: who(), ns: ns.clone() })
+    fn check_modify(&self, ns: &Namespace) -> Result<(), SyncError> {
+        if self.job.may_modify {
+            return Ok(());
+        }
+        let who = self.task.upid().auth_id.to_string();
+        Err(SyncError::Denied { who, what: "make or remove", ns: ns.clone() })
     }
 
     /// Pushes one group, oldest snapshot first; the first that fails ends it.
-    async fn group(&self, pair: &NamespacePair, group: &GroupName, is_there: bool) -> Result<(), PushError> {
+    async fn group(&self, pair: &NamespacePair, group: &GroupName, is_there: bool) -> Result<(), SyncError> {
         let (options, figures) = (&self.job.options, &self.shared.figures);
         let there = if is_there { self.snapshots(&pair.target, group).await? } else { Vec::new() };
         let last = there.iter().filter(|item| item.size.is_some()).map(|item| item.backup_time).max();
         let all = self.job.store.snapshots(&pair.source, Some(group.ty), Some(&group.id)).await?;
         let mut here = all.clone();
-        here.retain(|info| is_candidate_here(info, options));
+        here.retain(|info| Traits::from(info).are_as_asked(options));
         here.sort_by_key(|info| info.name.time);
         let times: Vec<BackupTime> = here.iter().map(|info| info.name.time).collect();
         let target = self.there(&pair.target);
@@ -251,7 +246,7 @@ impl Push<'_> {
                     "removed here meanwhile"
                 }
                 Err(source) => {
-                    return Err(PushError::Snapshot { snapshot: snapshot.clone(), source: Box::new(source) });
+                    return Err(SyncError::Snapshot { snapshot: snapshot.clone(), source: Box::new(source) });
                 }
             };
             self.task.log(format!("{snapshot}: {what} ({:.1} s)", begun.elapsed().as_secs_f64()));
@@ -263,10 +258,10 @@ impl Push<'_> {
         Ok(())
     }
 
-    async fn snapshots(&self, ns: &Namespace, group: &GroupName) -> Result<Vec<SnapshotItem>, PushError> {
+    async fn snapshots(&self, ns: &Namespace, group: &GroupName) -> Result<Vec<SnapshotItem>, SyncError> {
         add(&self.shared.figures.requests, 1);
         let listed = self.there(ns).snapshots(Some(group.ty), Some(&group.id)).await;
-        let mut listed = listed.map_err(|source| PushError::List { ns: ns.clone(), source })?;
+        let mut listed = listed.map_err(|source| SyncError::List { ns: ns.clone(), source })?;
         listed.retain(|item| item.group == *group);
         Ok(listed)
     }
@@ -277,7 +272,7 @@ impl Push<'_> {
         target: &Store,
         here: &[SnapshotInfo],
         there: &[SnapshotItem],
-    ) -> Result<(), PushError> {
+    ) -> Result<(), SyncError> {
         let is_here = |time| here.iter().any(|info| info.name.time == time);
         let gone = there.iter().filter(|item| {
             let is_own = item.owner.as_ref().is_some_and(|owner| self.is_own(owner));
@@ -292,7 +287,7 @@ impl Push<'_> {
             }
             add(&self.shared.figures.requests, 1);
             let removed = target.forget(&snapshot).await;
-            removed.map_err(|source| PushError::Remove { what: snapshot.to_string(), source })?;
+            removed.map_err(|source| SyncError::Remove { what: snapshot.to_string(), source })?;
             add(&self.shared.figures.removed_snapshots, 1);
             self.task.log(format!("{snapshot}: removed, as from here"));
         }
@@ -326,16 +321,16 @@ impl Push<'_> {
     }
 
     /// Lists the groups of a namespace of the target that are this server's there, and that the filters let pass.
-    async fn own_groups(&self, ns: &Namespace) -> Result<Vec<GroupName>, PushError> {
+    async fn own_groups(&self, ns: &Namespace) -> Result<Vec<GroupName>, SyncError> {
         add(&self.shared.figures.requests, 1);
         let listed = self.there(ns).groups().await;
-        let mut listed = listed.map_err(|source| PushError::List { ns: ns.clone(), source })?;
+        let mut listed = listed.map_err(|source| SyncError::List { ns: ns.clone(), source })?;
         listed.retain(|item| item.owner.as_ref().is_some_and(|owner| self.is_own(owner)));
         let groups = listed.into_iter().map(|item| item.group);
         Ok(groups.filter(|group| self.job.options.filters.matches(group)).collect())
     }
 
-    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), PushError> {
+    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), SyncError> {
         let figures = &self.shared.figures;
         if self.job.options.dry_run {
             add(&figures.removed_groups, 1);
@@ -344,7 +339,7 @@ impl Push<'_> {
         }
         add(&figures.requests, 1);
         let removed = self.there(ns).forget_unprotected(group).await;
-        let removed = removed.map_err(|source| PushError::Remove { what: place(ns, group), source })?;
+        let removed = removed.map_err(|source| SyncError::Remove { what: place(ns, group), source })?;
         add(&figures.removed_groups, removed.removed_groups);
         add(&figures.removed_snapshots, removed.removed_snapshots);
         self.task.log(format!("{}: removed, as from here", place(ns, group)));
@@ -375,7 +370,7 @@ impl Push<'_> {
         failed
     }
 
-    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), PushError> {
+    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), SyncError> {
         let figures = &self.shared.figures;
         for group in self.own_groups(ns).await? {
             self.remove_group(ns, &group).await?;
@@ -385,7 +380,7 @@ impl Push<'_> {
             self.task.log(format!("would remove namespace {:?} if it is empty then", ns.as_str()));
             return Ok(());
         }
-        let list = |source| PushError::List { ns: ns.clone(), source };
+        let list = |source| SyncError::List { ns: ns.clone(), source };
         add(&figures.requests, 3);
         let target = self.there(ns);
         let is_empty = target.groups().await.map_err(list)?.is_empty()
@@ -397,7 +392,7 @@ impl Push<'_> {
         self.check_modify(ns)?;
         let removed = target.remove_namespace(false).await;
         removed
-            .map_err(|source| PushError::Remove { what: format!("namespace {:?}", ns.as_str()), source })?;
+            .map_err(|source| SyncError::Remove { what: format!("namespace {:?}", ns.as_str()), source })?;
         add(&figures.removed_namespaces, 1);
         self.task.log(format!("namespace {:?}: removed, as from here", ns.as_str()));
         Ok(())
@@ -408,8 +403,8 @@ impl Push<'_> {
         report: &mut SyncReport,
         ns: &Namespace,
         group: Option<&GroupName>,
-        error: &PushError,
+        error: &SyncError,
     ) -> u64 {
-        report.fail(Failure::of(ns, group, chain(error)), self.task)
+        fail(report, (ns, group), error, self.task)
     }
 }

@@ -10,13 +10,13 @@ use coldkeep_datastore::{
     ArchiveKind, ArchiveName, ChunkSpan, Datastore, Manifest, Namespace, SnapshotName, SnapshotReader,
 };
 
-use super::error::PushError;
+use crate::sync::error::SyncError;
 use crate::sync::rate::RateLimit;
 use crate::sync::report::{Figures, add};
 
 /// What the groups of a push share.
 pub(super) struct Shared {
-    pub(super) figures: Figures,
+    pub(super) figures: Arc<Figures>,
     pub(super) rate: RateLimit,
     pub(super) limits: TransferLimits,
 }
@@ -55,7 +55,7 @@ pub(super) async fn push(
     (ns, snapshot): (&Namespace, &SnapshotName),
     target: &Store,
     shared: &Arc<Shared>,
-) -> Result<Pushed, PushError> {
+) -> Result<Pushed, SyncError> {
     let reader = match store.open_snapshot(ns, snapshot).await {
         Err(error) if error.is_not_found() => return Ok(Pushed::Vanished),
         reader => reader?,
@@ -63,10 +63,10 @@ pub(super) async fn push(
     let encoded = read(&reader, &ArchiveName::manifest()).await?;
     let mut manifest = Manifest::from_blob(&Blob::parse(encoded).map_err(ManifestError::from)?)?;
     let log = match read(&reader, &ArchiveName::client_log()).await {
-        Err(PushError::Read(error)) if error.is_not_found() => None,
+        Err(SyncError::Read(error)) if error.is_not_found() => None,
         log => Some(log?),
     };
-    let session = target.begin_push(snapshot, shared.limits).await.map_err(PushError::Begin)?;
+    let session = target.begin_push(snapshot, shared.limits).await.map_err(SyncError::BeginThere)?;
     // The upgrade, its time, its manifest; the manifest sent and the end.
     add(&shared.figures.requests, 5);
     let chunks = Arc::new(Chunks { reader, shared: Arc::clone(shared) });
@@ -90,7 +90,7 @@ pub(super) async fn push(
     Ok(Pushed::Whole)
 }
 
-async fn push_index(session: &PushSession, chunks: &Arc<Chunks>, entry: &FileInfo) -> Result<(), PushError> {
+async fn push_index(session: &PushSession, chunks: &Arc<Chunks>, entry: &FileInfo) -> Result<(), SyncError> {
     let (name, figures) = (&entry.filename, &chunks.shared.figures);
     // Opened, so that its chunks may be read.
     drop(chunks.reader.download(name).await?);
@@ -100,24 +100,24 @@ async fn push_index(session: &PushSession, chunks: &Arc<Chunks>, entry: &FileInf
     }
     let index = chunks.reader.index(name).await?;
     let read = move || index.spans().collect::<Result<Vec<ChunkSpan>, _>>();
-    let spans = tokio::task::spawn_blocking(read).await.map_err(PushError::Worker)?;
-    let spans = spans.map_err(|source| PushError::Index { name: name.clone(), source })?;
+    let spans = tokio::task::spawn_blocking(read).await.map_err(SyncError::Worker)?;
+    let spans = spans.map_err(|source| SyncError::Index { name: name.clone(), source })?;
     // Opening and closing.
     add(&figures.requests, 2);
     Ok(session.upload_index(entry, spans.into_iter(), Arc::clone(chunks)).await?)
 }
 
-async fn push_blob(session: &PushSession, chunks: &Chunks, name: &ArchiveName) -> Result<(), PushError> {
+async fn push_blob(session: &PushSession, chunks: &Chunks, name: &ArchiveName) -> Result<(), SyncError> {
     let blob = read(&chunks.reader, name).await?;
     add(&chunks.shared.figures.requests, 1);
     Ok(session.upload_encoded_blob(name, blob).await?)
 }
 
 /// Reads a small file as it is stored.
-async fn read(reader: &SnapshotReader, name: &ArchiveName) -> Result<Bytes, PushError> {
+async fn read(reader: &SnapshotReader, name: &ArchiveName) -> Result<Bytes, SyncError> {
     let mut file = reader.download(name).await?;
     let mut content = BytesMut::new();
-    let failed = |source| PushError::File { name: name.clone(), source };
+    let failed = |source| SyncError::File { name: name.clone(), source };
     while let Some(block) = file.next_block().await.map_err(failed)? {
         content.extend_from_slice(&block);
     }

@@ -64,7 +64,7 @@ async fn encrypted_snapshots_are_copied_as_they_are() {
     pair.back_up("plain", 1, &[0]).await;
     let (secret, name) = (Encrypted::new(), snapshot("secret", TIME));
     let manifest = secret.back_up(&pair.source, &name, CryptMode::Encrypt).await;
-    let report = pair.pull_with(|request| request.encrypted_only = true).await.unwrap();
+    let report = pair.pull_with(|request| request.selection.encrypted_only = true).await.unwrap();
     assert_eq!([count(&report, "snapshots"), count(&report, "chunks_transferred")], [1, 3], "{report}");
     assert_eq!(pair.here().await, std::slice::from_ref(&name));
     let copy = pair.target.store().open_stored(&name).await.unwrap();

@@ -8,7 +8,7 @@ use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::Fault;
 use coldkeep_server::auth::AclEntry;
 
-use super::{BLOB, Pair, REMOTE, STREAM, count, errors, request};
+use super::{BLOB, Pair, REMOTE, STREAM, count, errors, report, request};
 use crate::harness::TestServer;
 use crate::live::Live;
 use crate::site::{CACHE_BYTES, Site, chunk_files};
@@ -237,7 +237,7 @@ async fn a_snapshot_that_vanishes_in_the_middle_is_passed_over() {
     pair.source.store().forget(&names[MANY - 1]).await.unwrap();
     let client = pair.target.client();
     client.wait_task(&upid, |_| {}).await.unwrap();
-    let report = client.sync_report(&upid).await.unwrap();
+    let report = report(&client, &upid).await;
     assert_eq!([count(&report, "snapshots"), count(&report, "vanished")], [MANY as u64 - 1, 1], "{report}");
     pair.assert_here(&refs(&names[..MANY - 1])).await;
 }

@@ -7,7 +7,9 @@ mod push;
 
 use std::collections::BTreeMap;
 
-use coldkeep_client::{BackupSession, NewRemote, PullRequest, RemoteUpdate, Secret, Store, TaskError};
+use coldkeep_client::{
+    BackupSession, Client, NewRemote, PullRequest, RemoteUpdate, Secret, Store, TaskError,
+};
 use coldkeep_datastore::{Namespace, SnapshotName};
 use serde_json::Value;
 
@@ -78,7 +80,7 @@ impl Pair {
         let mut log = String::new();
         let ended = client.wait_task(&upid, |line| log.extend([line, "\n"])).await;
         println!("{log}");
-        let report = client.sync_report(&upid).await.unwrap();
+        let report = report(&client, &upid).await;
         ended.map(|_| report.clone()).map_err(|error| (error, report))
     }
 
@@ -119,6 +121,11 @@ fn request(change: impl FnOnce(&mut PullRequest)) -> PullRequest {
     let mut request = PullRequest::new(default(), Some(REMOTE.to_owned()), default());
     change(&mut request);
     request
+}
+
+/// What a replication came to, as it is told.
+async fn report(client: &Client, upid: &str) -> Value {
+    serde_json::to_value(client.sync_report(upid).await.unwrap()).unwrap()
 }
 
 async fn names(store: &Store) -> Vec<SnapshotName> {

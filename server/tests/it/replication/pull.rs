@@ -5,7 +5,9 @@ use coldkeep_datastore::SnapshotName;
 use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
 
-use super::{Pair, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, request};
+use super::{
+    Pair, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, report, request,
+};
 use crate::harness::TestServer;
 use crate::site::{Site, archive, chunk_files, collect, group, snapshot};
 
@@ -91,7 +93,7 @@ async fn namespaces_come_to_lie_below_the_target() {
     let copied = target.store(default(), ns("copy/b"));
     copied.set_protected(&snapshot("y", TIME), true).await.unwrap();
     let vanished = |request: &mut coldkeep_client::PullRequest| {
-        (request.remote_ns, request.ns, request.remove_vanished) = (ns("a"), ns("copy"), true);
+        (request.remote_ns, request.ns, request.selection.remove_vanished) = (ns("a"), ns("copy"), true);
     };
     let report = pair.pull_with(vanished).await.unwrap();
     assert_eq!(count(&report, "removed_namespaces"), 0, "{report}");
@@ -112,25 +114,27 @@ async fn filters_and_the_newest_only() {
     let newest = pair.back_up("web", 2, &[1]).await;
     pair.back_up("db", 3, &[2]).await;
     let dry = |request: &mut coldkeep_client::PullRequest| {
-        request.group_filter = vec!["group:host/web".to_owned()];
-        request.transfer_last = Some(1);
-        request.dry_run = true;
+        request.selection.group_filter = vec!["group:host/web".to_owned()];
+        request.selection.transfer_last = Some(1);
+        request.selection.dry_run = true;
     };
     let report = pair.pull_with(dry).await.unwrap();
     assert_eq!([count(&report, "snapshots"), count(&report, "skipped")], [1, 1], "{report}");
     assert_eq!(pair.here().await, []);
     pair.pull_with(|request| {
         dry(request);
-        request.dry_run = false;
+        request.selection.dry_run = false;
     })
     .await
     .unwrap();
     pair.assert_here(&[&newest]).await;
     // What is older than the last one stays away, though nothing limits the number any more.
-    let report =
-        pair.pull_with(|request| request.group_filter = vec!["regex:^host/w".to_owned()]).await.unwrap();
+    let report = pair
+        .pull_with(|request| request.selection.group_filter = vec!["regex:^host/w".to_owned()])
+        .await
+        .unwrap();
     assert_eq!([count(&report, "snapshots"), count(&report, "skipped")], [0, 1], "{report}");
-    let verified = pair.pull_with(|request| request.verified_only = true).await.unwrap();
+    let verified = pair.pull_with(|request| request.selection.verified_only = true).await.unwrap();
     assert_eq!(count(&verified, "snapshots"), 0, "nothing is verified there: {verified}");
     pair.source
         .client()
@@ -140,7 +144,7 @@ async fn filters_and_the_newest_only() {
         )
         .await
         .unwrap();
-    let verified = pair.pull_with(|request| request.verified_only = true).await.unwrap();
+    let verified = pair.pull_with(|request| request.selection.verified_only = true).await.unwrap();
     assert_eq!(count(&verified, "snapshots"), 1, "{verified}");
 }
 
@@ -165,8 +169,8 @@ async fn what_vanished_goes_unless_it_is_protected_or_somebody_elses() {
     assert_eq!(count(&report, "removed_snapshots"), 0);
     let report = pair
         .pull_with(|request| {
-            request.remove_vanished = true;
-            request.group_filter = vec!["exclude:group:host/own".to_owned()];
+            request.selection.remove_vanished = true;
+            request.selection.group_filter = vec!["exclude:group:host/own".to_owned()];
         })
         .await
         .unwrap();
@@ -336,7 +340,7 @@ async fn collections_beside_pulls_lose_nothing(mut pair: Pair) {
         store.forget(name).await.unwrap();
     }
     store.client().wait_task(&upid, |_| {}).await.unwrap();
-    let report = store.client().sync_report(&upid).await.unwrap();
+    let report = report(store.client(), &upid).await;
     assert_eq!(count(&report, "snapshots"), 4, "{report}");
     assert!(count(&report, "chunks_reused") > 0, "{report}");
     stop.cancel();
@@ -401,7 +405,7 @@ async fn whoever_pulls_needs_rights_on_both_sides() {
     // Now it is joe's: root's own pull leaves it alone.
     let upid = target.client().start_pull(&request(|_| {})).await.unwrap();
     target.client().wait_task(&upid, |_| {}).await.unwrap_err();
-    let report = target.client().sync_report(&upid).await.unwrap();
+    let report = report(&target.client(), &upid).await;
     assert!(errors(&report).contains("is owned by joe@pbs, not by root@pam"), "{report}");
     target.end().await;
 }

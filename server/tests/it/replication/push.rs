@@ -5,7 +5,9 @@ use coldkeep_datastore::SnapshotName;
 use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
 
-use super::{Pair, REMOTE, TIME, back_up, content, count, errors, give_away, large, names, ns, remote};
+use super::{
+    Pair, REMOTE, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, report,
+};
 use crate::harness::TestServer;
 use crate::site::{Site, assert_restores, collect, group, small, snapshot};
 
@@ -19,7 +21,7 @@ async fn push_with(pair: &Pair, change: impl FnOnce(&mut PushRequest)) -> Result
     let mut log = String::new();
     let ended = client.wait_task(&upid, |line| log.extend([line, "\n"])).await;
     println!("{log}");
-    let report = client.sync_report(&upid).await.unwrap();
+    let report = report(&client, &upid).await;
     ended.map(|_| report.clone()).map_err(|error| (error.to_string(), report))
 }
 
@@ -99,11 +101,11 @@ async fn namespaces_are_made_and_removed_in_the_target() {
 
     source.store(default(), ns("a")).remove_namespace(true).await.unwrap();
     let vanished = |request: &mut PushRequest| {
-        (request.remote_ns, request.remove_vanished) = (ns("copies/here"), true);
+        (request.remote_ns, request.selection.remove_vanished) = (ns("copies/here"), true);
     };
     let dry = push_with(&pair, |request| {
         vanished(request);
-        request.dry_run = true;
+        request.selection.dry_run = true;
     });
     assert_eq!(count(&dry.await.unwrap(), "removed_namespaces"), 1);
     assert_eq!(names(&copied).await, std::slice::from_ref(&name));
@@ -131,7 +133,7 @@ async fn what_vanished_here_goes_there_unless_it_is_protected() {
         pair.source.store().forget(name).await.unwrap();
     }
     pair.target.store().set_protected(&kept, true).await.unwrap();
-    let report = push_with(&pair, |request| request.remove_vanished = true).await.unwrap();
+    let report = push_with(&pair, |request| request.selection.remove_vanished = true).await.unwrap();
     assert_eq!([count(&report, "removed_snapshots"), count(&report, "removed_groups")], [2, 1], "{report}");
     pair.assert_here(&[&kept, &stays, &other]).await;
 }
@@ -171,7 +173,7 @@ async fn whoever_pushes_needs_rights_on_both_sides() {
     let run = async |more: Value| {
         let upid = push(more).await.data().as_str().unwrap().to_owned();
         let ended = source.client().wait_task(&upid, |_| {}).await;
-        (ended.is_ok(), source.client().sync_report(&upid).await.unwrap())
+        (ended.is_ok(), report(&source.client(), &upid).await)
     };
     let (ended_well, report) = run(json!({ "remote-ns": "a" })).await;
     assert!(!ended_well && errors(&report).contains("no right to make or remove namespace"), "{report}");
@@ -202,7 +204,7 @@ async fn a_target_that_is_restarted_is_no_harm() {
     super::faults::wait_for_line(&client, &upid, ": copied").await;
     pair.target.kill();
     client.wait_task(&upid, |_| {}).await.unwrap_err();
-    let report = client.sync_report(&upid).await.unwrap();
+    let report = report(&client, &upid).await;
     assert!(!errors(&report).is_empty(), "{report}");
     pair.target.start();
     assert!((1..4).contains(&pair.here().await.len()));
