@@ -59,11 +59,13 @@
 //!
 //! # Locks
 //!
-//! Locks of groups and snapshots are try-locks in memory, because one process owns the store (R11): nobody waits for one, so
-//! that the removal of a group may wait for its turn under the group's lock. Lock order: the turn to
-//! change a snapshot or group (async, striped, as long as its requests), group, snapshot, claims of paths in a bucket (they
-//! refuse and do not wait), an index's async lock and the turn of a session's blobs, the folder's lock of a session, then
-//! the small `std` mutexes; lock(d) of the chunk store is only taken inside its calls. No `std` guard lives across an await.
+//! Locks of groups and snapshots are in memory, because one process owns the store (R11). Sessions and removals wait, for half a
+//! minute at most, for those that are given back by themselves; nobody waits for any other. Whoever has such a lock, or the
+//! turn to change a snapshot or group (async, striped, as long as its requests), waits for no lock, so that a removal of a
+//! group may wait for a turn under the group's lock, and a change of a snapshot under the lock that it shares. Then come
+//! claims of paths in a bucket (they refuse and do not wait), an index's async lock and the turn of a session's blobs, the
+//! folder's lock of a session, then the small `std` mutexes; lock(d) of the chunk store is only taken inside its calls. No
+//! `std` guard lives across an await.
 
 mod backup;
 mod copy;

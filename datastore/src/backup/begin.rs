@@ -110,6 +110,7 @@ impl Datastore {
     /// # Cancel safety
     /// Dropping the future ends the session that it may have started, without a trace.
     pub async fn begin_backup(self: &Arc<Self>, request: BackupRequest) -> Result<BackupWriter, BeginError> {
+        let answered_by = self.chunks().clock().monotonic() + ANSWER_MAX;
         if !request.benchmark {
             // After a crash every path is closed for some minutes (R19): better late than refused.
             self.wait_for_earlier(ANSWER_MAX).await?;
@@ -117,18 +118,19 @@ impl Datastore {
         // Before anything is looked up: what the session finds must stay from here on (R13).
         let cache = if request.no_cache { CacheUse::Skip } else { CacheUse::Keep };
         let session = Arc::new(self.chunks().begin_session(cache).await?);
-        self.begin_session(request, session, None).await
+        self.begin_session(request, session, None, self.passed_by().min(answered_by)).await
     }
 
     /// Starts the session of one snapshot. With a lock of its group that the caller holds it is part of a copy: it builds on
-    /// nothing, may be older than others of its group, and its manifest is stored as it is given.
+    /// nothing, may be older than others of its group, and its manifest is stored as it is given. `until` is when the wait for
+    /// locks ends, on the monotonic clock.
     pub(crate) async fn begin_session(
         self: &Arc<Self>,
         request: BackupRequest,
         session: Arc<Session>,
         copy: Option<Arc<LockGuard>>,
+        until: Duration,
     ) -> Result<BackupWriter, BeginError> {
-        let until = self.passed_by();
         let (writer, group_is_empty) = loop {
             let (store, request_of) = (Arc::clone(self), request.clone());
             let (session, copy) = (Arc::clone(&session), copy.clone());

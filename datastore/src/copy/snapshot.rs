@@ -37,15 +37,26 @@ impl GroupCopy {
         }
         let begun = self.begin_writer(snapshot).await;
         let writer = match begun {
-            // What an earlier copy left that was cut short; if it is a snapshot, this changes nothing.
-            Err(BeginError::Exists { .. })
-                if self.store.forget_unfinished(&self.request.ns, snapshot).await? =>
-            {
+            Err(BeginError::Exists { .. }) if self.forget_leftover(snapshot).await? => {
                 self.begin_writer(snapshot).await?
             }
             writer => writer?,
         };
         Ok(SnapshotCopy { group: Arc::clone(self), writer })
+    }
+
+    /// Removes what an earlier copy left that was cut short; if it is a snapshot, this changes nothing. Returns whether nothing
+    /// is there now.
+    async fn forget_leftover(&self, snapshot: &SnapshotName) -> Result<bool, TreeError> {
+        let (ns, until) = (&self.request.ns, self.store.passed_by());
+        loop {
+            match self.store.forget_unfinished(ns, snapshot).await {
+                // A collection may be at it.
+                Err(error) if self.store.has_passed(ns, &error, until).await => {}
+                Ok(false) => return Ok(!self.store.has_snapshot_folder(ns, snapshot).await?),
+                forgotten => return forgotten,
+            }
+        }
     }
 
     async fn begin_writer(&self, snapshot: &SnapshotName) -> Result<BackupWriter, BeginError> {
@@ -56,7 +67,8 @@ impl GroupCopy {
             benchmark: false,
             no_cache: false,
         };
-        self.store.begin_session(request, Arc::clone(&self.session), Some(Arc::clone(&self.lock))).await
+        let (session, lock) = (Arc::clone(&self.session), Some(Arc::clone(&self.lock)));
+        self.store.begin_session(request, session, lock, self.store.passed_by()).await
     }
 }
 

@@ -74,8 +74,14 @@ impl Datastore {
     /// # Cancel safety
     /// The removal goes on if the future is dropped.
     pub async fn forget(&self, ns: &Namespace, snapshot: &SnapshotName) -> Result<(), TreeError> {
-        let (ns, snapshot) = (ns.clone(), snapshot.clone());
-        detached(self.parts().forget(ns, snapshot)).await
+        let until = self.passed_by();
+        loop {
+            match detached(self.parts().forget(ns.clone(), snapshot.clone())).await {
+                // A collection may be looking at it.
+                Err(error) if self.has_passed(ns, &error, until).await => {}
+                forgotten => return forgotten,
+            }
+        }
     }
 
     /// Removes a snapshot that was never finished and is not protected, and its group with the last one; returns whether it
@@ -180,6 +186,20 @@ impl Datastore {
             Change::of_new_blob(&tree.layout, (ns, snapshot), (&ArchiveName::client_log(), body))
         };
         self.change_snapshot(ns, snapshot, prepare).await
+    }
+
+    /// Tells whether there is anything at a snapshot's path.
+    pub(crate) async fn has_snapshot_folder(
+        &self,
+        ns: &Namespace,
+        snapshot: &SnapshotName,
+    ) -> Result<bool, TreeError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.blocking(move |tree| match tree::check_snapshot(&tree.layout, &ns, &snapshot) {
+            Err(error) if error.is_not_found() => Ok(false),
+            checked => checked.map(|()| true),
+        })
+        .await
     }
 
     /// Changes a file of a snapshot that exists, under its shared lock.

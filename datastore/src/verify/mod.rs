@@ -237,9 +237,11 @@ impl Datastore {
         snapshot: &SnapshotName,
         task: &mut VerifyTask,
     ) -> Result<VerifyOutcome, VerifyError> {
-        let _lock: LockGuard = match self.share_snapshot(ns, snapshot).await {
-            Err(error) if error.is_in_use() => return Ok(VerifyOutcome::Skipped),
-            lock => lock?,
+        let share = pin!(self.share_snapshot(ns, snapshot));
+        let _lock: LockGuard = match future::select(pin!(task.control.cancelled()), share).await {
+            Either::Left(_) => return Ok(VerifyOutcome::Cancelled),
+            Either::Right((Err(error), _)) if error.is_in_use() => return Ok(VerifyOutcome::Skipped),
+            Either::Right((lock, _)) => lock?,
         };
         let manifest = match self.manifest(ns, snapshot).await {
             Ok(manifest) => manifest,
