@@ -46,6 +46,7 @@ pub struct Client {
 struct Inner {
     connector: Box<dyn Connect>,
     credentials: Credentials,
+    answer_bytes_max: usize,
     ticket: Mutex<Option<Ticket>>,
     idle: Mutex<Vec<RestConnection>>,
     renewal: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -63,10 +64,17 @@ pub struct Ticket {
 impl Client {
     /// Makes a client that connects with `connector` and shows `credentials`.
     pub fn new(connector: impl Connect, credentials: Credentials) -> Self {
+        Self::with_answers_up_to(JSON_BYTES_MAX, connector, credentials)
+    }
+
+    /// Does the same for a server that is not to be trusted with much memory: it may answer a plain call with so many bytes at
+    /// most, instead of 256 MiB. A snapshot in a list has about 500.
+    pub fn with_answers_up_to(bytes: usize, connector: impl Connect, credentials: Credentials) -> Self {
         Self {
             inner: Arc::new(Inner {
                 connector: Box::new(connector),
                 credentials,
+                answer_bytes_max: bytes,
                 ticket: Mutex::new(None),
                 idle: Mutex::new(Vec::new()),
                 renewal: Mutex::new(None),
@@ -182,7 +190,7 @@ impl Client {
                 .map_err(|error| RequestError::Transport { call: call.clone(), source: error.source })?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let status = response.status();
-                read(&call, response, JSON_BYTES_MAX).await?;
+                read(&call, response, self.inner.answer_bytes_max).await?;
                 return Err(RequestError::answer(call.clone(), format!("status {status} instead of 101")));
             }
             let upgraded = hyper::upgrade::on(response)
@@ -267,7 +275,7 @@ impl Inner {
         mut connection: RestConnection,
         response: Response<Incoming>,
     ) -> Result<Bytes, RequestError> {
-        let result = read(call, response, JSON_BYTES_MAX).await;
+        let result = read(call, response, self.answer_bytes_max).await;
         if matches!(result, Ok(_) | Err(RequestError::Refused { .. })) {
             connection.rest();
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

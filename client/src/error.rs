@@ -40,6 +40,17 @@ impl fmt::Display for Call {
     }
 }
 
+/// The beginning of a text.
+struct Cut(String);
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let left = MESSAGE_BYTES_MAX - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(left)]);
+        if text.len() > left { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
 /// A call to the server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -116,6 +127,14 @@ impl RequestError {
 
     pub(crate) fn answer(call: Call, source: impl Into<BoxError>) -> Self {
         Self::Answer { call, source: source.into() }
+    }
+
+    /// An answer that does not parse. What the parser says repeats texts of the answer, whatever their length: it is cut.
+    pub(crate) fn unparsed(call: Call, source: &serde_json::Error) -> Self {
+        let mut text = Cut(String::new());
+        // Ends early where there is no more room.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("{source}"));
+        Self::answer(call, text.0)
     }
 
     /// Returns the status code, if the server refused.

@@ -15,6 +15,9 @@ use rustls_pki_types::ServerName;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Longest answer of a remote to a plain call: lists of a hundred thousand snapshots of one group are below it.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 /// Another server, and what this one shows there. `Debug` does not show the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
@@ -59,7 +62,11 @@ impl Remote {
         let trust = self.fingerprint.map_or(Trust::SystemRoots, Trust::Pinned);
         let port = self.port.map_or(DEFAULT_PORT, NonZeroU16::get);
         let connector = TlsConnector::new(self.host.as_str(), port, trust);
-        Client::new(connector, Credentials::new(self.auth_id.clone(), self.secret.clone()))
+        Client::with_answers_up_to(
+            ANSWER_BYTES_MAX,
+            connector,
+            Credentials::new(self.auth_id.clone(), self.secret.clone()),
+        )
     }
 
     /// Returns what anybody may be told who may see the remote: all but the secret.
