@@ -68,7 +68,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Post,
         path: "/pull",
-        doc: "Copies groups of another server into a datastore here; returns the id of the task. Needs Datastore.Backup there, Remote.Read on the remote's datastore, and Datastore.Prune to remove what vanished.",
+        doc: "Copies groups of another server into a datastore here; returns the id of the task. Needs Datastore.Backup there, Remote.Read on the remote's datastore, Datastore.Prune to remove what vanished, and Datastore.Modify to make or remove namespaces.",
         params: &[
             STORE,
             NS,

@@ -81,7 +81,8 @@ impl From<&Selection> for SyncSelection {
         what.encrypted_only = selection.encrypted_only;
         what.verified_only = selection.verified_only;
         what.remove_vanished = selection.remove_vanished;
-        what.worker_threads = Some(selection.parallel_groups);
+        // Older stock servers do not know it.
+        what.worker_threads = (selection.parallel_groups > 1).then_some(selection.parallel_groups);
         what.dry_run = selection.dry_run;
         what
     }
@@ -167,7 +168,8 @@ pub(super) struct Outcome {
     upid: String,
     /// How the task ended.
     state: String,
-    report: SyncReport,
+    /// None if the server keeps none: stock servers do not.
+    report: Option<SyncReport>,
 }
 
 /// Waits for the end of a replication, however it ends, and gets its report.
@@ -178,7 +180,8 @@ pub(super) async fn outcome(client: &Client, upid: String) -> Result<Outcome> {
         Err(error) => format!("{error:#}"),
     };
     match client.sync_report(&upid).await {
-        Ok(report) => Ok(Outcome { upid, state, report }),
+        Ok(report) => Ok(Outcome { upid, state, report: Some(report) }),
+        Err(error) if error.status().is_some() => ended.map(|_| Outcome { upid, state, report: None }),
         // The end says more than that there is no report.
         Err(error) => ended.and_then(|_| Err(error).context("cannot get the report")),
     }
@@ -186,7 +189,9 @@ pub(super) async fn outcome(client: &Client, upid: String) -> Result<Outcome> {
 
 /// Shows the outcome; one with failures is a failure of the command.
 pub(super) fn show(shell: &Shell, outcome: &Outcome, what: &str) -> Result<()> {
-    let report = &outcome.report;
+    let Some(report) = &outcome.report else {
+        return shell.show(outcome, |outcome| format!("{what}: {}", outcome.state));
+    };
     shell.show(outcome, |_| describe(report))?;
     if outcome.state == "OK" || outcome.state.starts_with("WARNINGS") {
         return Ok(());

@@ -18,8 +18,12 @@ pub(crate) enum SyncError {
     Namespaces(#[source] RequestError),
     #[error("the source knows no namespaces; only what lies outside of them was copied")]
     NoNamespaces,
-    #[error("a namespace of the source does not fit below the one of the target")]
-    Depth(#[source] NameError),
+    #[error("namespace {ns:?} does not fit below the target", ns = ns.as_str())]
+    Depth {
+        ns: Namespace,
+        #[source]
+        source: NameError,
+    },
     #[error("{who} has no right to {what} namespace {ns:?} of the target", ns = ns.as_str())]
     Denied { who: String, what: &'static str, ns: Namespace },
     #[error("cannot make namespace {ns:?} in the target", ns = ns.as_str())]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coldkeep_client::SyncReport;
-use coldkeep_datastore::{GroupFilters, GroupName, NameError, Namespace};
+use coldkeep_datastore::{GroupFilters, GroupName, Namespace};
 
 use error::SyncError;
 pub(crate) use pull::{May, PullJob};
@@ -102,17 +102,18 @@ fn map_namespaces(
     mut listed: Vec<Namespace>,
     from: &Namespace,
     to: &Namespace,
-) -> Result<Vec<NamespacePair>, NameError> {
+) -> Result<Vec<NamespacePair>, SyncError> {
     listed.sort_by(|a, b| a.as_str().len().cmp(&b.as_str().len()).then_with(|| a.cmp(b)));
     listed.dedup();
-    let pair = |source: Namespace| {
-        let target = source
-            .components()
-            .skip(from.depth())
-            .try_fold(to.clone(), |ns, component| ns.child(component))?;
-        Ok(NamespacePair { source, target })
-    };
-    listed.into_iter().filter(|ns| ns.is_within(from)).map(pair).collect()
+    listed.into_iter().filter(|ns| ns.is_within(from)).map(|ns| map_namespace(ns, from, to)).collect()
+}
+
+fn map_namespace(source: Namespace, from: &Namespace, to: &Namespace) -> Result<NamespacePair, SyncError> {
+    let target = source.components().skip(from.depth()).try_fold(to.clone(), |ns, name| ns.child(name));
+    match target {
+        Ok(target) => Ok(NamespacePair { source, target }),
+        Err(error) => Err(SyncError::Depth { ns: source, source: error }),
+    }
 }
 
 fn place(ns: &Namespace, group: &GroupName) -> String {

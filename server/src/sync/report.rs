@@ -16,6 +16,8 @@ use crate::tasks::{TaskHandle, Upid};
 const REPORTS_MAX: usize = 64;
 /// Failures that a report names; the log has them all.
 const FAILURES_MAX: usize = 1000;
+/// Of each failure so much is kept: what another server says may be part of it.
+const ERROR_BYTES_MAX: usize = 4096;
 
 /// Counters of a replication that is under way.
 #[derive(Debug, Default)]
@@ -76,7 +78,8 @@ pub(super) fn fail(
         Some(group) => place(ns, group),
         None => format!("namespace {:?}", ns.as_str()),
     };
-    let error = chain(error);
+    let mut error = chain(error);
+    error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
     task.log(format!("{of} FAILED: {error}"));
     if report.failures.len() < FAILURES_MAX {
         report.failures.push(SyncFailure::new(ns.as_str(), group, error));

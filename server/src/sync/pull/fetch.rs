@@ -51,6 +51,15 @@ impl Shared {
         let budget = Arc::new(Semaphore::new(MEMORY_BYTES / UNIT_BYTES as usize));
         Self { server, figures, rate: RateLimit::new(rate), budget }
     }
+
+    /// Counts a file that came, and waits until its bytes have had their time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it counted.
+    pub(super) async fn received(&self, bytes: usize) {
+        add(&self.figures.bytes_transferred, bytes as u64);
+        self.rate.pass(bytes).await;
+    }
 }
 
 impl Fetcher {
@@ -109,6 +118,8 @@ impl Fetcher {
                 }
             }
             reused.count(&self.shared.figures);
+            // An index whose chunks are all here waits for nothing, however long it is.
+            tokio::task::yield_now().await;
         }
     }
 

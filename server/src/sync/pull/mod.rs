@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_client::{Store, SyncReport};
-use coldkeep_datastore::{Datastore, GroupName, Namespace, Owner};
+use coldkeep_datastore::{Datastore, GroupName, Namespace, Owner, TreeError};
 use fetch::Shared;
 use futures_util::stream::{self, StreamExt as _};
 use group::GroupPull;
@@ -86,11 +86,20 @@ impl Pull<'_> {
         }
         let (namespaces, is_whole) = self.namespaces().await?;
         let mut failed = u64::from(!is_whole);
+        // What says which namespaces have vanished: the list, if it begins where the pull does, and can be believed in all that
+        // it names. A namespace that is not there, or may not be seen, is listed all the same where it was asked for.
+        let mut is_known = is_whole && namespaces.iter().any(|pair| pair.target == self.job.ns);
         for pair in &namespaces {
             report.namespaces += 1;
-            failed += self.namespace(pair, report).await;
+            match self.begin_namespace(pair).await {
+                Ok(groups) => failed += self.namespace(pair, groups, report).await,
+                Err(error) => {
+                    is_known = false;
+                    failed += self.fail(report, &pair.target, None, &error);
+                }
+            }
         }
-        if self.job.options.removes_vanished && is_whole {
+        if self.job.options.removes_vanished && is_known {
             failed += self.remove_vanished_namespaces(&namespaces, report).await;
         }
         if failed > 0 { Err(SyncError::Failed { failed }) } else { Ok(()) }
@@ -117,16 +126,12 @@ impl Pull<'_> {
         };
         let mut listed: Vec<Namespace> = listed;
         listed.retain(|ns| depth.is_none_or(|depth| ns.depth() <= from.depth() + depth));
-        let pairs = map_namespaces(listed, from, &self.job.ns).map_err(SyncError::Depth)?;
+        let pairs = map_namespaces(listed, from, &self.job.ns)?;
         Ok((pairs, is_whole))
     }
 
-    /// Pulls one namespace; returns how much of it failed.
-    async fn namespace(&self, pair: &NamespacePair, report: &mut SyncReport) -> u64 {
-        let groups = match self.begin_namespace(pair).await {
-            Ok(groups) => groups,
-            Err(error) => return self.fail(report, &pair.target, None, &error),
-        };
+    /// Pulls the groups of a namespace; returns how many of them failed.
+    async fn namespace(&self, pair: &NamespacePair, groups: Vec<GroupName>, report: &mut SyncReport) -> u64 {
         let (count, options) = (groups.len() as u64, &self.job.options);
         report.groups += count;
         self.task.log(format!("namespace {:?}: {count} groups", pair.target.as_str()));
@@ -151,16 +156,11 @@ impl Pull<'_> {
         failed
     }
 
-    /// Makes the namespace if it is not there, and lists the groups that come into it.
+    /// Makes the namespace if it is not there, and lists the groups that come into it, sorted.
     async fn begin_namespace(&self, pair: &NamespacePair) -> Result<Vec<GroupName>, SyncError> {
-        let (store, target) = (&self.job.store, &pair.target);
-        if !self.job.options.dry_run && !self.is_here(target).await? {
-            let parent = target.parent().unwrap_or_default();
-            self.job.check(self.task, &parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
-            match store.create_namespace(target).await {
-                Err(coldkeep_datastore::TreeError::NamespaceExists { .. }) => {}
-                made => made?,
-            }
+        let target = &pair.target;
+        if !self.job.options.dry_run {
+            self.make(target).await?;
         }
         self.job.check(self.task, target, Privileges::DATASTORE_BACKUP, "back up into")?;
         if self.job.owner != self.task.upid().auth_id {
@@ -176,6 +176,26 @@ impl Pull<'_> {
         groups.sort_unstable();
         groups.dedup();
         Ok(groups)
+    }
+
+    /// Makes a namespace with those around it.
+    async fn make(&self, ns: &Namespace) -> Result<(), SyncError> {
+        let (mut missing, mut outer) = (Vec::new(), Some(ns.clone()));
+        while let Some(ns) = outer.take()
+            && !self.is_here(&ns).await?
+        {
+            outer = ns.parent();
+            missing.push(ns);
+        }
+        for ns in missing.iter().rev() {
+            let parent = ns.parent().unwrap_or_default();
+            self.job.check(self.task, &parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
+            match self.job.store.create_namespace(ns).await {
+                Err(TreeError::NamespaceExists { .. }) => {}
+                made => made?,
+            }
+        }
+        Ok(())
     }
 
     async fn is_here(&self, ns: &Namespace) -> Result<bool, SyncError> {
@@ -201,8 +221,8 @@ impl Pull<'_> {
             Ok(here) => here,
         };
         let mut failed = 0;
-        for group in
-            here.iter().filter(|group| !listed.contains(group) && self.job.options.filters.matches(group))
+        let has_vanished = |group: &&GroupName| listed.binary_search(group).is_err();
+        for group in here.iter().filter(has_vanished).filter(|group| self.job.options.filters.matches(group))
         {
             if let Err(error) = self.remove_group(ns, group).await {
                 failed += self.fail(report, ns, Some(group), &error);
@@ -211,25 +231,25 @@ impl Pull<'_> {
         failed
     }
 
-    /// Removes a group of the owner of the pull, but for its protected snapshots.
-    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<(), SyncError> {
+    /// Removes a group of the owner of the pull, but for its protected snapshots; returns whether it is gone then.
+    async fn remove_group(&self, ns: &Namespace, group: &GroupName) -> Result<bool, SyncError> {
         let store = &self.job.store;
         let owner = match store.owner(ns, group).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(true),
             owner => owner?,
         };
         if owner != self.job.owner && owner.without_token() != self.job.owner {
-            return Ok(());
+            return Ok(false);
         }
         self.job.check(self.task, ns, Privileges::DATASTORE_PRUNE, "remove groups from")?;
         let figures = &self.shared.figures;
         if self.job.options.dry_run {
             add(&figures.removed_groups, 1);
             self.task.log(format!("would remove {}", place(ns, group)));
-            return Ok(());
+            return Ok(true);
         }
         let removed = match store.forget_group(ns, group, false).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(true),
             removed => removed?,
         };
         add(&figures.removed_snapshots, removed.removed_snapshots);
@@ -239,7 +259,7 @@ impl Pull<'_> {
             self.task.warn(format!("{}: {kept} protected snapshots stay", place(ns, group)));
         }
         self.task.log(format!("{}: removed, as from the source", place(ns, group)));
-        Ok(())
+        Ok(removed.removed_groups > 0)
     }
 
     /// Removes namespaces inside the target that the source no longer has, the deepest first, with own groups; returns how many
@@ -252,32 +272,40 @@ impl Pull<'_> {
             Err(error) => return self.fail(report, &self.job.ns, None, &error.into()),
             Ok(here) => here,
         };
-        here.retain(|ns| *ns != self.job.ns && !kept.contains(ns));
+        // What whoever pulls cannot know of is none of theirs.
+        let any = Privileges::DATASTORE_AUDIT
+            | Privileges::DATASTORE_READ
+            | Privileges::DATASTORE_BACKUP
+            | Privileges::DATASTORE_MODIFY
+            | Privileges::DATASTORE_PRUNE;
+        here.retain(|ns| *ns != self.job.ns && !kept.contains(ns) && (self.job.may)(ns, any));
         here.sort_by_key(|ns| std::cmp::Reverse(ns.as_str().len()));
-        let mut failed = 0;
+        let (mut failed, mut gone) = (0, BTreeSet::new());
         for ns in here {
-            if let Err(error) = self.remove_namespace(&ns).await {
-                failed += self.fail(report, &ns, None, &error);
+            match self.remove_namespace(&ns, &gone).await {
+                Ok(true) => drop(gone.insert(ns)),
+                Ok(false) => {}
+                Err(error) => failed += self.fail(report, &ns, None, &error),
             }
         }
         failed
     }
 
-    async fn remove_namespace(&self, ns: &Namespace) -> Result<(), SyncError> {
+    /// Removes own groups of a namespace, and itself if nothing else is in it but what is `gone`; returns whether it is, too.
+    async fn remove_namespace(&self, ns: &Namespace, gone: &BTreeSet<Namespace>) -> Result<bool, SyncError> {
         let store = &self.job.store;
+        let inner = store.namespaces(ns, 1).await?;
+        let mut is_empty = inner.iter().all(|inner| inner == ns || gone.contains(inner));
         for group in store.group_names(ns).await? {
-            if self.job.options.filters.matches(&group) {
-                self.remove_group(ns, &group).await?;
-            }
+            is_empty &= self.job.options.filters.matches(&group) && self.remove_group(ns, &group).await?;
         }
-        let is_empty = store.group_names(ns).await?.is_empty() && store.namespaces(ns, 1).await?.len() == 1;
         if !is_empty {
-            return Ok(());
+            return Ok(false);
         }
         if self.job.options.dry_run {
             add(&self.shared.figures.removed_namespaces, 1);
             self.task.log(format!("would remove namespace {:?}", ns.as_str()));
-            return Ok(());
+            return Ok(true);
         }
         self.job.check(
             self.task,
@@ -288,7 +316,7 @@ impl Pull<'_> {
         store.remove_namespace(ns, false).await?;
         add(&self.shared.figures.removed_namespaces, 1);
         self.task.log(format!("namespace {:?}: removed, as from the source", ns.as_str()));
-        Ok(())
+        Ok(true)
     }
 
     fn fail(

@@ -73,6 +73,7 @@ pub(super) async fn get_ready(
         Err(error) if error.is_vanished() => return Ok(Found::Vanished),
         opened => Arc::new(opened?),
     };
+    fetcher.shared.received(source.encoded_manifest().len()).await;
     if !Traits::from(source.manifest()).are_as_asked(options) {
         return Ok(Found::Excluded);
     }
@@ -100,7 +101,7 @@ pub(super) async fn get_ready(
     }
     add(&figures.requests, fetches.len() as u64 + 1);
     let fetched = stream::iter(fetches).buffered(FILES_AT_ONCE).try_collect::<Vec<_>>();
-    let (files, log) = tokio::join!(fetched, source.client_log());
+    let (files, log) = tokio::join!(fetched, fetch_log(&source, &fetcher.shared));
     let files: BTreeMap<ArchiveName, File> = files?.into_iter().flatten().collect();
     let mut underway = Underway::new();
     for entry in source.manifest().files() {
@@ -109,8 +110,14 @@ pub(super) async fn get_ready(
         }
     }
     fetch::finish(&mut underway).await?;
-    // One that cannot be had is no reason to do without the snapshot (spec `pull.md` §6).
-    Ok(Found::Ready(Box::new(Ready { source, files, log: log.ok().flatten() })))
+    Ok(Found::Ready(Box::new(Ready { source, files, log })))
+}
+
+/// Fetches the client's log. One that cannot be had is no reason to do without the snapshot (spec `pull.md` §6).
+async fn fetch_log(source: &StoredSnapshot, shared: &Shared) -> Option<Bytes> {
+    let log = source.client_log().await.ok().flatten();
+    shared.received(log.as_ref().map_or(0, Bytes::len)).await;
+    log
 }
 
 /// Guesses the length of a file.
@@ -142,8 +149,7 @@ async fn fetch_file(
             (File::Blob(blob), bytes)
         }
     };
-    add(&shared.figures.bytes_transferred, bytes as u64);
-    shared.rate.pass(bytes).await;
+    shared.received(bytes).await;
     Ok(fetched)
 }
 
@@ -275,8 +281,8 @@ impl Ready {
             return Ok(false);
         }
         add(&fetcher.shared.figures.requests, 1);
-        // One that cannot be had or used is left out (spec `pull.md` §6).
-        let Ok(Some(content)) = self.source.client_log().await else { return Ok(false) };
+        let Some(content) = fetch_log(&self.source, &fetcher.shared).await else { return Ok(false) };
+        // One that cannot be used is left out, too.
         match local.replace_blob(log, content).await {
             Err(CopyError::Tree(TreeError::Blob { .. })) => Ok(false),
             added => Ok(added.map(|()| true)?),

@@ -18,7 +18,7 @@ use super::error::SyncError;
 use super::rate::RateLimit;
 use super::report::{Figures, add, fail, read};
 use super::select::{Decision, Traits, decide};
-use super::{NamespacePair, SyncOptions, map_namespaces, place};
+use super::{NamespacePair, SyncOptions, map_namespace, map_namespaces, place};
 use crate::tasks::TaskHandle;
 
 /// What a push may hold of chunks, for each group.
@@ -75,20 +75,28 @@ struct Push<'a> {
 
 impl Push<'_> {
     async fn run(&self, report: &mut SyncReport) -> Result<(), SyncError> {
-        let here = self.job.namespaces.iter().map(|(ns, _)| ns.clone()).collect();
-        let pairs =
-            map_namespaces(here, &self.job.ns, self.job.target.namespace()).map_err(SyncError::Depth)?;
+        let (from, to) = (&self.job.ns, self.job.target.namespace());
+        let readable = self.job.namespaces.iter().filter(|(_, reach)| *reach != Reach::Nothing);
+        let pairs = map_namespaces(readable.map(|(ns, _)| ns.clone()).collect(), from, to)?;
         let mut there = self.namespaces().await?;
-        let mut failed = 0;
+        let (mut failed, mut kept) = (0, BTreeSet::new());
+        for (ns, reach) in &self.job.namespaces {
+            // One that does not fit below the target is not there.
+            kept.extend(map_namespace(ns.clone(), from, to).ok().map(|pair| pair.target));
+            if *reach == Reach::Nothing {
+                let who = &self.task.upid().auth_id;
+                self.task.log(format!("namespace {:?}: left out, {who} may not read it", ns.as_str()));
+            }
+        }
         for pair in &pairs {
             let reach = self.job.namespaces.iter().find(|(ns, _)| *ns == pair.source).map(|(_, reach)| reach);
-            if let Some(reach @ (Reach::All | Reach::Own(_))) = reach {
+            if let Some(reach) = reach {
                 report.namespaces += 1;
                 failed += self.namespace(pair, reach, &mut there, report).await;
             }
         }
         if self.job.options.removes_vanished {
-            failed += self.remove_vanished_namespaces(&pairs, &there, report).await;
+            failed += self.remove_vanished_namespaces(&kept, &there, report).await;
         }
         if failed > 0 { Err(SyncError::Failed { failed }) } else { Ok(()) }
     }
@@ -114,9 +122,21 @@ impl Push<'_> {
         there: &mut BTreeSet<Namespace>,
         report: &mut SyncReport,
     ) -> u64 {
-        let groups = match self.begin_namespace(pair, reach, there).await {
+        let mut failed = 0;
+        let groups = match self.begin_namespace(pair, there).await {
             Ok(groups) => groups,
             Err(error) => return self.fail(report, &pair.target, None, &error),
+        };
+        let groups = {
+            let mut own = Vec::new();
+            for group in groups {
+                match self.is_within_reach(&pair.source, &group, reach).await {
+                    Ok(true) => own.push(group),
+                    Ok(false) => {}
+                    Err(error) => failed += self.fail(report, &pair.target, Some(&group), &error),
+                }
+            }
+            own
         };
         let options = &self.job.options;
         report.groups += groups.len() as u64;
@@ -128,7 +148,6 @@ impl Push<'_> {
             (group, pushed)
         });
         let mut pushes = std::pin::pin!(pushes.buffer_unordered(options.parallel_groups.max(1)));
-        let mut failed = 0;
         while let Some((group, pushed)) = pushes.next().await {
             if let Err(error) = pushed {
                 failed += self.fail(report, &pair.target, Some(&group), &error);
@@ -157,42 +176,52 @@ impl Push<'_> {
     async fn begin_namespace(
         &self,
         pair: &NamespacePair,
-        reach: &Reach,
         there: &mut BTreeSet<Namespace>,
     ) -> Result<Vec<GroupName>, SyncError> {
         if !self.job.options.dry_run {
             self.make(&pair.target, there).await?;
         }
-        let mut groups = Vec::new();
-        for group in self.job.store.group_names(&pair.source).await? {
-            let is_own = match reach {
-                Reach::All => true,
-                Reach::Nothing => false,
-                Reach::Own(owner) => {
-                    let of_group = self.job.store.owner(&pair.source, &group).await;
-                    of_group.is_ok_and(|of_group| of_group.is_owned_by(owner))
-                }
-            };
-            if is_own && self.job.options.filters.matches(&group) {
-                groups.push(group);
-            }
-        }
+        let mut groups = self.job.store.group_names(&pair.source).await?;
+        groups.retain(|group| self.job.options.filters.matches(group));
         Ok(groups)
     }
 
-    /// Makes a namespace of the target with those around it.
+    /// Tells whether whoever pushes may read a group here.
+    async fn is_within_reach(
+        &self,
+        ns: &Namespace,
+        group: &GroupName,
+        reach: &Reach,
+    ) -> Result<bool, SyncError> {
+        match reach {
+            Reach::All => Ok(true),
+            Reach::Nothing => Ok(false),
+            Reach::Own(owner) => match self.job.store.owner(ns, group).await {
+                Err(error) if error.is_not_found() => Ok(false),
+                of_group => Ok(of_group?.is_owned_by(owner)),
+            },
+        }
+    }
+
+    /// Makes a namespace of the target, with those around it below the last one that is seen there: none is seen in which the
+    /// account has no rights.
     async fn make(&self, ns: &Namespace, there: &mut BTreeSet<Namespace>) -> Result<(), SyncError> {
-        let mut outer = Namespace::root();
-        for component in ns.components() {
-            let inner = outer.child(component).map_err(SyncError::Depth)?;
-            if !there.contains(&inner) {
-                self.check_modify(&inner)?;
-                add(&self.shared.figures.requests, 1);
-                let made = self.there(&outer).create_namespace(component).await;
-                made.map_err(|source| SyncError::Create { ns: inner.clone(), source })?;
-                there.insert(inner.clone());
-            }
-            outer = inner;
+        let (mut missing, mut outer) = (Vec::new(), Some(ns.clone()));
+        while let Some(ns) = outer.take()
+            && !ns.is_root()
+            && !there.contains(&ns)
+        {
+            outer = ns.parent();
+            missing.push(ns);
+        }
+        for ns in missing.into_iter().rev() {
+            self.check_modify(&ns)?;
+            add(&self.shared.figures.requests, 1);
+            let (parent, name) =
+                (ns.parent().unwrap_or_default(), ns.components().last().unwrap_or_default());
+            let made = self.there(&parent).create_namespace(name).await;
+            made.map_err(|source| SyncError::Create { ns: ns.clone(), source })?;
+            there.insert(ns);
         }
         Ok(())
     }
@@ -234,8 +263,13 @@ impl Push<'_> {
                 continue;
             }
             let begun = Instant::now();
-            let what = match snapshot::push(&self.job.store, (&pair.source, snapshot), &target, self.shared)
-                .await
+            let what = match snapshot::push(
+                &self.job.store,
+                (&pair.source, snapshot),
+                &target,
+                (self.shared, options),
+            )
+            .await
             {
                 Ok(Pushed::Whole) => {
                     add(&figures.snapshots_copied, 1);
@@ -244,6 +278,10 @@ impl Push<'_> {
                 Ok(Pushed::Vanished) => {
                     add(&figures.snapshots_vanished, 1);
                     "removed here meanwhile"
+                }
+                Ok(Pushed::Excluded) => {
+                    add(&figures.snapshots_skipped, 1);
+                    "no longer what was asked for"
                 }
                 Err(source) => {
                     return Err(SyncError::Snapshot { snapshot: snapshot.clone(), source: Box::new(source) });
@@ -350,15 +388,14 @@ impl Push<'_> {
     /// One that anything stays in stays.
     async fn remove_vanished_namespaces(
         &self,
-        here: &[NamespacePair],
+        kept: &BTreeSet<Namespace>,
         there: &BTreeSet<Namespace>,
         report: &mut SyncReport,
     ) -> u64 {
         let root = self.job.target.namespace();
         let depth = self.job.options.max_depth.map_or(Namespace::DEPTH_MAX, |depth| root.depth() + depth);
-        let kept: BTreeSet<&Namespace> = here.iter().map(|pair| &pair.target).collect();
         let is_gone =
-            |ns: &&Namespace| ns.is_within(root) && *ns != root && ns.depth() <= depth && !kept.contains(*ns);
+            |ns: &&Namespace| ns.is_within(root) && *ns != root && ns.depth() <= depth && !kept.contains(ns);
         let mut gone: Vec<&Namespace> = there.iter().filter(is_gone).collect();
         gone.sort_by_key(|ns| std::cmp::Reverse(ns.as_str().len()));
         let mut failed = 0;

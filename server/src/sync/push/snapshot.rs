@@ -10,9 +10,11 @@ use coldkeep_datastore::{
     ArchiveKind, ArchiveName, ChunkSpan, Datastore, Manifest, Namespace, SnapshotName, SnapshotReader,
 };
 
+use crate::sync::SyncOptions;
 use crate::sync::error::SyncError;
 use crate::sync::rate::RateLimit;
 use crate::sync::report::{Figures, add};
+use crate::sync::select::Traits;
 
 /// What the groups of a push share.
 pub(super) struct Shared {
@@ -44,6 +46,8 @@ pub(super) enum Pushed {
     Whole,
     /// It was removed here after it was listed.
     Vanished,
+    /// It is no longer what the options ask for.
+    Excluded,
 }
 
 /// Pushes a snapshot.
@@ -54,7 +58,7 @@ pub(super) async fn push(
     store: &Arc<Datastore>,
     (ns, snapshot): (&Namespace, &SnapshotName),
     target: &Store,
-    shared: &Arc<Shared>,
+    (shared, options): (&Arc<Shared>, &SyncOptions),
 ) -> Result<Pushed, SyncError> {
     let reader = match store.open_snapshot(ns, snapshot).await {
         Err(error) if error.is_not_found() => return Ok(Pushed::Vanished),
@@ -62,6 +66,9 @@ pub(super) async fn push(
     };
     let encoded = read(&reader, &ArchiveName::manifest()).await?;
     let mut manifest = Manifest::from_blob(&Blob::parse(encoded).map_err(ManifestError::from)?)?;
+    if !Traits::from(&manifest).are_as_asked(options) {
+        return Ok(Pushed::Excluded);
+    }
     let log = match read(&reader, &ArchiveName::client_log()).await {
         Err(SyncError::Read(error)) if error.is_not_found() => None,
         log => Some(log?),

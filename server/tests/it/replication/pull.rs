@@ -100,7 +100,20 @@ async fn namespaces_come_to_lie_below_the_target() {
     copied.set_protected(&snapshot("y", TIME), false).await.unwrap();
     let report = pair.pull_with(vanished).await.unwrap();
     assert_eq!([count(&report, "removed_groups"), count(&report, "removed_namespaces")], [1, 1], "{report}");
-    assert_eq!(names(&target.store(default(), ns("copy"))).await, [outer]);
+    assert_eq!(names(&target.store(default(), ns("copy"))).await, std::slice::from_ref(&outer));
+
+    // What is no namespace of the source says nothing about what has vanished from it.
+    let misspelt = |request: &mut coldkeep_client::PullRequest| {
+        (request.remote_ns, request.ns, request.selection.remove_vanished) = (ns("aa"), ns(""), true);
+    };
+    let (_, report) = pair.pull_with(misspelt).await.unwrap_err();
+    assert!(errors(&report).contains("cannot list namespace \"aa\""), "{report}");
+    assert_eq!(count(&report, "removed_groups"), 0, "{report}");
+    assert_eq!(names(&target.store(default(), ns("copy"))).await, std::slice::from_ref(&outer));
+
+    // Namespaces around the target are made.
+    pair.pull_with(|request| (request.remote_ns, request.ns) = (ns("a"), ns("copies/of/a"))).await.unwrap();
+    assert_eq!(names(&target.store(default(), ns("copies/of/a"))).await, [outer]);
 
     // Too deep as a whole: nothing is begun.
     let (error, _) = pair.pull_with(|request| request.ns = ns("1/2/3/4/5/6/7")).await.unwrap_err();
@@ -221,7 +234,7 @@ async fn the_command_shows_what_was_done() {
         (&["pull", "nobody:default", "default"], "nobody"),
         (&["pull", "source:default", "nothing"], "nothing"),
         (&["pull", "source:default", "default", "--ns", "a"], "leave out --ns"),
-        (&["pull", "source:nothing", "default"], "cannot list the namespaces of the source"),
+        (&["pull", "source:nothing", "default"], "cannot list the namespaces of the other server"),
     ] {
         let output = pair.target.command_on_server(bad).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -1,6 +1,6 @@
 //! Push: the same from the other side, with the target's own protocol for backups.
 
-use coldkeep_client::{PushRequest, RemoteUpdate};
+use coldkeep_client::{NewRemote, PushRequest, RemoteUpdate, Secret};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Pair, REMOTE, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, report,
 };
-use crate::harness::TestServer;
+use crate::harness::{PASSWORD, TestServer};
 use crate::site::{Site, assert_restores, collect, group, small, snapshot};
 
 /// Pushes from the pair's source; the pair's target is the remote.
@@ -185,6 +185,43 @@ async fn whoever_pushes_needs_rights_on_both_sides() {
     assert_eq!(there, [snapshot("joes", TIME), snapshot("there", TIME)]);
     source.client().sync_report("UPID:x").await.unwrap_err();
     source.end().await;
+}
+
+/// Goal: of a target whose account has rights in one inner namespace alone, that one can be pushed into.
+/// Method: the account sees nothing of the namespaces around it.
+#[tokio::test]
+async fn an_account_with_rights_in_one_namespace_can_be_pushed_to() {
+    let (source, target) = (Site::on_filesystem(), TestServer::start().await);
+    let default = || "default".parse().unwrap();
+    let outer = target.client().store(default(), ns(""));
+    outer.create_namespace("a").await.unwrap();
+    target.client().store(default(), ns("a")).create_namespace("b").await.unwrap();
+    let joe = || "joe@pbs".parse().unwrap();
+    let identities = target.server.identities();
+    identities.add_user(joe(), PASSWORD.to_owned().into(), None).await.unwrap();
+    let (path, role) = ("/datastore/default/a/b".parse().unwrap(), "DatastoreAdmin".parse().unwrap());
+    let who = "joe@pbs".parse().unwrap();
+    identities.grant(AclEntry { path, who, role, propagate: true }).await.unwrap();
+    let there = NewRemote {
+        name: REMOTE.parse().unwrap(),
+        host: "127.0.0.1".to_owned(),
+        port: Some(target.address.port()),
+        auth_id: "joe@pbs".parse().unwrap(),
+        secret: Secret::new(PASSWORD),
+        fingerprint: Some(target.fingerprint.parse().unwrap()),
+        comment: None,
+    };
+    source.client().add_remote(&there).await.unwrap();
+    let name = snapshot("x", TIME);
+    source.store().create_namespace("c").await.unwrap();
+    back_up(&source.client().store(default(), ns("c")), &name, &content(&[1])).await;
+    let mut request = PushRequest::new(default(), REMOTE.to_owned(), default());
+    request.remote_ns = ns("a/b");
+    let client = source.client();
+    let upid = client.start_push(&request).await.unwrap();
+    client.wait_task(&upid, |_| {}).await.unwrap();
+    assert_eq!(names(&target.client().store(default(), ns("a/b/c"))).await, [name]);
+    target.end().await;
 }
 
 /// Goal: a target that goes away in the middle is an error, shows nothing half, and the next push comes to its end.
