@@ -15,8 +15,8 @@ use coldkeep_datastore::{
 use super::fixture;
 use crate::support::{Fixture, chunk, name, snapshot, stream};
 
-const STREAM: &str = "stream.bin.didx";
-const FIRST: &str = "vm/100/2026-01-01T00:00:00Z";
+pub(crate) const STREAM: &str = "stream.bin.didx";
+pub(crate) const FIRST: &str = "vm/100/2026-01-01T00:00:00Z";
 const SECOND: &str = "vm/100/2026-01-02T00:00:00Z";
 
 fn request(owner: &str) -> CopyRequest {
@@ -28,12 +28,12 @@ fn request(owner: &str) -> CopyRequest {
     }
 }
 
-async fn begin(fixture: &Fixture) -> Arc<GroupCopy> {
+pub(crate) async fn begin(fixture: &Fixture) -> Arc<GroupCopy> {
     Arc::new(fixture.store.begin_copy(request("root@pam")).await.unwrap())
 }
 
 /// What another store has of a snapshot with one stream of these chunks: index and encoded manifest.
-fn original(text: &str, chunks: &[&[u8]]) -> (Bytes, Bytes) {
+pub(crate) fn original(text: &str, chunks: &[&[u8]]) -> (Bytes, Bytes) {
     let mut ends = Vec::new();
     let mut end = 0;
     for data in chunks {
@@ -63,7 +63,7 @@ fn dynamic_index(ends: &[(u64, Digest)]) -> Bytes {
     file.into()
 }
 
-fn spans(index: &[u8]) -> Vec<ChunkSpan> {
+pub(crate) fn spans(index: &[u8]) -> Vec<ChunkSpan> {
     DynamicIndex::parse(index).unwrap().spans().to_vec()
 }
 

@@ -28,7 +28,7 @@ mod on_filesystem {
 mod in_bucket {
     mod backup;
     mod begin;
-    mod copy;
+    pub(crate) mod copy;
     mod tree;
 
     async fn fixture() -> crate::support::Fixture {

@@ -1,6 +1,7 @@
 //! The datastore in a bucket, whose every request a test can stop.
 
 mod commit;
+mod copy;
 mod mark;
 mod mirror;
 mod prefix;
