@@ -8,7 +8,7 @@ use coldkeep_chunk_store::blob::Blob;
 use super::{CopyError, GroupCopy, blocking};
 use crate::file::read_if_there;
 use crate::lock::LockGuard;
-use crate::manifest::{FileInfo, Manifest, VerifyResult, VerifyState};
+use crate::manifest::{FileInfo, Manifest, ManifestError, VerifyResult, VerifyState};
 use crate::name::{ArchiveName, Namespace, SnapshotName};
 use crate::store::Tree;
 use crate::tree::{self, Change, TreeError, checked_blob};
@@ -126,27 +126,51 @@ impl LocalCopy {
         self.replace(name, Some(blob.into_bytes())).await
     }
 
-    /// Replaces the manifest, byte for byte, after everything that it names, and removes files that it does not name. If a chunk
-    /// that the copy relies on was lost meanwhile, the snapshot is marked as failed.
+    /// Replaces the manifest by that of the original, after everything that it names, and removes files that it does not name. In
+    /// the place of the original's last verification comes the one here, also one that has ended since the snapshot was opened;
+    /// what was `repaired` loses the result that it had then. Apart from that it is stored byte for byte. If a chunk that the copy
+    /// relies on was lost meanwhile, the snapshot is marked as failed.
     ///
     /// # Errors
     /// [`CopyError::Failed`], [`CopyError::Tree`].
     ///
     /// # Cancel safety
     /// The snapshot has the old or the new manifest if the future is dropped.
-    pub async fn finish(self, manifest: Bytes) -> Result<(), CopyError> {
+    pub async fn finish(self, manifest: Bytes, repaired: bool) -> Result<(), CopyError> {
         self.check_chunks().await?;
-        let name = ArchiveName::manifest();
-        let checked_name = name.clone();
-        let blob = blocking(move || Ok(checked_blob(&checked_name, manifest)?)).await?;
+        let blob = blocking(move || Ok(checked_blob(&ArchiveName::manifest(), manifest)?)).await?;
         let decoded = Manifest::from_blob(&blob).map_err(crate::backup::BackupError::from)?;
-        self.replace(&name, Some(blob.into_bytes())).await?;
+        self.replace_manifest(decoded.clone(), blob.into_bytes(), repaired).await?;
         // Whoever sets a chunk aside from here on finds a snapshot that is committed (I3).
         self.check_chunks().await?;
         for file in self.others(decoded).await? {
             self.replace(&file, None).await?;
         }
         Ok(())
+    }
+
+    async fn replace_manifest(
+        &self,
+        original: Manifest,
+        encoded: Bytes,
+        repaired: bool,
+    ) -> Result<(), TreeError> {
+        let (ns, snapshot) = self.place();
+        let repaired = repaired.then(|| self.manifest.as_ref().and_then(Manifest::verify_state));
+        let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
+            let here = match (tree::load_manifest(&tree.layout, ns, snapshot), repaired) {
+                (here, None) => here?.verify_state(),
+                // Of the state that was repaired it says nothing more.
+                (Ok(here), Some(before)) => {
+                    here.verify_state().filter(|state| Some(state) != before.as_ref())
+                }
+                (Err(_), Some(_)) => None,
+            };
+            let content = with_verification(&original, encoded, here)
+                .map_err(|source| TreeError::Manifest { snapshot: snapshot.clone(), source })?;
+            Ok(Change { path: tree.layout.manifest(ns, snapshot), content: Some(content) })
+        };
+        self.group.store.change_snapshot(&ns, &snapshot, prepare).await
     }
 
     /// Makes the chunks of the copy durable, so that what names them may be. If one was lost, the snapshot is marked as failed: a
@@ -199,4 +223,22 @@ impl LocalCopy {
     fn place(&self) -> (Namespace, SnapshotName) {
         (self.group.request.ns.clone(), self.snapshot.clone())
     }
+}
+
+/// Encodes a manifest with this result of the last verification in place of its own: that of another store says nothing about
+/// the chunks of this one.
+fn with_verification(
+    original: &Manifest,
+    encoded: Bytes,
+    here: Option<VerifyState>,
+) -> Result<Bytes, ManifestError> {
+    let mut manifest = original.clone();
+    match here {
+        Some(state) => manifest.set_verify_state(&state),
+        None => manifest.clear_verify_state(),
+    }
+    if manifest == *original {
+        return Ok(encoded);
+    }
+    Ok(manifest.to_blob()?.into_bytes())
 }

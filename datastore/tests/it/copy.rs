@@ -9,7 +9,7 @@ use coldkeep_datastore::index::DynamicIndex;
 use coldkeep_datastore::manifest::{CryptMode, FileInfo, VerifyResult, VerifyState};
 use coldkeep_datastore::{
     ArchiveName, BackupError, BeginError, ChunkSpan, CopyError, CopyRequest, GroupCopy, Manifest, Namespace,
-    SnapshotName, TreeError,
+    SnapshotName, TreeError, VerifyOutcome, VerifyTask,
 };
 
 use super::fixture;
@@ -169,13 +169,10 @@ async fn a_chunk_that_the_store_has_lost_is_fetched() {
 #[tokio::test]
 async fn a_last_snapshot_that_failed_its_verification_offers_nothing() {
     let fixture = fixture().await;
-    let first = fixture.backup(FIRST, &[b"a"]).await;
+    let first = fixture.backup(FIRST, &[b"a", b"b"]).await;
     let copy = begin(&fixture).await;
-    let local = copy.open_local(&first).await.unwrap().unwrap();
-    assert!(!local.is_corrupt());
-    let mut manifest = local.manifest().unwrap().clone();
-    manifest.set_verify_state(&VerifyState { state: VerifyResult::Failed, upid: "UPID:x".into() });
-    local.finish(manifest.to_blob().unwrap().into_bytes()).await.unwrap();
+    assert!(!copy.open_local(&first).await.unwrap().unwrap().is_corrupt());
+    find_lost(&fixture, &first, b"b", "UPID:x:").await;
     assert!(copy.open_local(&first).await.unwrap().unwrap().is_corrupt());
     drop(copy);
     assert_eq!(copy_one(&begin(&fixture).await, SECOND, &[b"a"]).await, [Digest::of(b"a")]);
@@ -286,7 +283,7 @@ async fn a_snapshot_that_is_there_is_put_right() {
     assert!(local.has_file(&index_entry).await.unwrap() && local.has_file(&blob_entry).await.unwrap());
     manifest.set_notes("new");
     let encoded = manifest.to_blob().unwrap().into_bytes();
-    local.finish(encoded.clone()).await.unwrap();
+    local.finish(encoded.clone(), false).await.unwrap();
     let local = copy.open_local(&snapshot(FIRST)).await.unwrap().unwrap();
     assert_eq!(*local.encoded_manifest(), encoded);
     assert!(!fixture.path(&format!("{FIRST}/{other}")).exists());
@@ -295,6 +292,41 @@ async fn a_snapshot_that_is_there_is_put_right() {
     if fixture.backend.is_some() {
         assert_eq!(fixture.with_bucket_alone().await.check_whole().await, 1);
     }
+}
+
+/// Goal: a verification that ends while a snapshot is put right is not undone by the manifest that comes after it.
+/// Method: the copy opens the snapshot; then a verification finds a chunk lost; then comes the manifest of the original, which
+/// was whole where it is. What is repaired afterwards loses that result.
+#[tokio::test]
+async fn a_verification_that_ends_while_a_snapshot_is_put_right_counts() {
+    let fixture = fixture().await;
+    let first = fixture.backup(FIRST, &[b"a", b"b", b"c"]).await;
+    let copy = begin(&fixture).await;
+    let open = async || copy.open_local(&first).await.unwrap().unwrap();
+    let mut original = open().await.manifest().unwrap().clone();
+    original.set_notes("new");
+    let mut verified = original.clone();
+    verified.set_verify_state(&VerifyState { state: VerifyResult::Ok, upid: "UPID:there:".into() });
+    let verified = verified.to_blob().unwrap().into_bytes();
+    for (repaired, lost, task) in [(false, b"b", "UPID:first:"), (true, b"c", "UPID:second:")] {
+        let local = open().await;
+        find_lost(&fixture, &first, lost, task).await;
+        local.finish(verified.clone(), repaired).await.unwrap();
+        let local = open().await;
+        let state = local.manifest().unwrap().verify_state().unwrap();
+        assert_eq!((state.state, state.upid.as_str()), (VerifyResult::Failed, task), "{repaired}");
+        assert_eq!(local.manifest().unwrap().notes(), "new");
+    }
+    open().await.finish(verified, true).await.unwrap();
+    assert_eq!(open().await.manifest(), Some(&original));
+}
+
+/// Loses a chunk and lets a verification of the snapshot record that.
+async fn find_lost(fixture: &Fixture, snapshot: &SnapshotName, data: &[u8], task: &str) {
+    fixture.lose(&Digest::of(data)).await;
+    let mut task = VerifyTask::new(task.into(), Arc::default());
+    let outcome = fixture.store.verify_snapshot(&Namespace::root(), snapshot, &mut task).await.unwrap();
+    assert!(matches!(outcome, VerifyOutcome::Defective { .. }), "{outcome:?}");
 }
 
 /// Goal: a collection without grace takes nothing that a copy relies on (H7, R5, R13).

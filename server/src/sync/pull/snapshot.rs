@@ -7,8 +7,7 @@ use bytes::Bytes;
 use coldkeep_client::{RestoreError, Store, StoredIndex, StoredSnapshot};
 use coldkeep_datastore::manifest::FileInfo;
 use coldkeep_datastore::{
-    ArchiveKind, ArchiveName, BackupError, CopyError, LocalCopy, Manifest, SnapshotCopy, SnapshotName,
-    TreeError,
+    ArchiveKind, ArchiveName, CopyError, LocalCopy, Manifest, SnapshotCopy, SnapshotName, TreeError,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -265,8 +264,7 @@ impl Ready {
             }
         }
         self.add_log(fetcher, &local, &log).await?;
-        let manifest = merged_manifest(&source, &local, repairs)?;
-        local.finish(manifest).await?;
+        local.finish(source.encoded_manifest(), repairs).await?;
         Ok(true)
     }
 
@@ -288,21 +286,6 @@ impl Ready {
             added => Ok(added.map(|()| true)?),
         }
     }
-}
-
-/// Returns the manifest that a snapshot gets which is here already: the source's, with the result of the last verification
-/// here, since that of the source says nothing about the chunks of this store. What was repaired has not been verified yet.
-fn merged_manifest(source: &StoredSnapshot, local: &LocalCopy, repairs: bool) -> Result<Bytes, SyncError> {
-    let mut manifest = source.manifest().clone();
-    manifest.clear_verify_state();
-    if let Some(state) = local.manifest().and_then(Manifest::verify_state).filter(|_| !repairs) {
-        manifest.set_verify_state(&state);
-    }
-    if manifest == *source.manifest() {
-        return Ok(source.encoded_manifest());
-    }
-    let encoded = manifest.to_blob().map_err(BackupError::from);
-    Ok(encoded.map_err(CopyError::from)?.into_bytes())
 }
 
 /// Tells whether two manifests name the same files with the same content, encrypted with the same key.
