@@ -1,6 +1,7 @@
 //! A snapshot that is here already: what of it differs, and putting that right.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use coldkeep_chunk_store::blob::Blob;
@@ -23,6 +24,8 @@ pub struct LocalCopy {
     encoded_manifest: Bytes,
     /// None if it is damaged.
     manifest: Option<Manifest>,
+    /// Whether a file was replaced.
+    has_replaced: AtomicBool,
     _lock: LockGuard,
 }
 
@@ -46,7 +49,14 @@ impl GroupCopy {
             let encoded_manifest = Bytes::from(content);
             let decoded =
                 Blob::parse(encoded_manifest.clone()).ok().and_then(|blob| Manifest::from_blob(&blob).ok());
-            Ok(Some(LocalCopy { group, snapshot, encoded_manifest, manifest: decoded, _lock: lock }))
+            Ok(Some(LocalCopy {
+                group,
+                snapshot,
+                encoded_manifest,
+                manifest: decoded,
+                has_replaced: AtomicBool::new(false),
+                _lock: lock,
+            }))
         };
         self.store.parts().blocking(open).await
     }
@@ -128,8 +138,9 @@ impl LocalCopy {
 
     /// Replaces the manifest by that of the original, after everything that it names, and removes files that it does not name. In
     /// the place of the original's last verification comes the one here, also one that has ended since the snapshot was opened;
-    /// what was `repaired` loses the result that it had then. Apart from that it is stored byte for byte. If a chunk that the copy
-    /// relies on was lost meanwhile, the snapshot is marked as failed.
+    /// what was `repaired` loses the result that it had then, if anything was stored to that end: a chunk that is here and cannot
+    /// be read stays as it is. Apart from that it is stored byte for byte. If a chunk that the copy relies on was lost meanwhile,
+    /// the snapshot is marked as failed.
     ///
     /// # Errors
     /// [`CopyError::Failed`], [`CopyError::Tree`].
@@ -156,7 +167,11 @@ impl LocalCopy {
         repaired: bool,
     ) -> Result<(), TreeError> {
         let (ns, snapshot) = self.place();
-        let repaired = repaired.then(|| self.manifest.as_ref().and_then(Manifest::verify_state));
+        let was_mended = self.manifest.is_none()
+            || self.has_replaced.load(Ordering::Relaxed)
+            || self.group.has_stored.load(Ordering::Relaxed);
+        let repaired =
+            (repaired && was_mended).then(|| self.manifest.as_ref().and_then(Manifest::verify_state));
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             let here = match (tree::load_manifest(&tree.layout, ns, snapshot), repaired) {
                 (here, None) => here?.verify_state(),
@@ -206,6 +221,7 @@ impl LocalCopy {
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Ok(Change { path: tree.layout.file(ns, snapshot, &name), content })
         };
+        self.has_replaced.store(true, Ordering::Relaxed);
         Ok(self.group.store.change_snapshot(&ns, &snapshot, prepare).await?)
     }
 

@@ -13,6 +13,7 @@ mod existing;
 mod snapshot;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coldkeep_chunk_store::blob::ChunkClass;
@@ -56,6 +57,8 @@ pub struct GroupCopy {
     session: Arc<Session>,
     lock: Arc<LockGuard>,
     known: Mutex<KnownChunks>,
+    /// Whether a chunk was stored that the store did not have.
+    has_stored: AtomicBool,
 }
 
 impl Datastore {
@@ -80,7 +83,7 @@ impl Datastore {
             check_owner(tree, &request)?;
             let (last, known) = what_is_known(tree, &request)?;
             let known = Mutex::new(known);
-            Ok(GroupCopy { store, request, last, session, lock, known })
+            Ok(GroupCopy { store, request, last, session, lock, known, has_stored: AtomicBool::new(false) })
         };
         run_blocking(prepare).await.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))
     }
@@ -224,6 +227,7 @@ impl GroupCopy {
         let inserted = self.store.chunks().insert(&self.session, chunk).await?;
         self.known().add_told(digest, plain_len);
         if let Inserted::New { encoded_bytes } = inserted {
+            self.has_stored.store(true, Ordering::Relaxed);
             self.store.note_stored(encoded_bytes);
         }
         Ok(inserted)

@@ -296,7 +296,7 @@ async fn a_snapshot_that_is_there_is_put_right() {
 
 /// Goal: a verification that ends while a snapshot is put right is not undone by the manifest that comes after it.
 /// Method: the copy opens the snapshot; then a verification finds a chunk lost; then comes the manifest of the original, which
-/// was whole where it is. What is repaired afterwards loses that result.
+/// was whole where it is. What is repaired afterwards loses that result, but not before a chunk was stored.
 #[tokio::test]
 async fn a_verification_that_ends_while_a_snapshot_is_put_right_counts() {
     let fixture = fixture().await;
@@ -317,6 +317,10 @@ async fn a_verification_that_ends_while_a_snapshot_is_put_right_counts() {
         assert_eq!((state.state, state.upid.as_str()), (VerifyResult::Failed, task), "{repaired}");
         assert_eq!(local.manifest().unwrap().notes(), "new");
     }
+    // Nothing was stored that could have repaired it.
+    open().await.finish(verified.clone(), true).await.unwrap();
+    assert!(open().await.is_corrupt());
+    copy.put_chunk(chunk(b"c")).await.unwrap();
     open().await.finish(verified, true).await.unwrap();
     assert_eq!(open().await.manifest(), Some(&original));
 }
