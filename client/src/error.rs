@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Longest part of a server's error text that is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// The call that failed: method and path, without parameters.
+/// The call that failed: method and path, of downloads in a session with the parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     method: http::Method,

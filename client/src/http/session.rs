@@ -117,8 +117,9 @@ impl Session {
         parameters: &Parameters,
         limit: usize,
     ) -> Result<Bytes, RequestError> {
-        let call = Call::new(Method::GET, path);
-        let request = request(&call, parameters, (FORM, Bytes::new()))?;
+        // Errors name the call, and this half of it says which file or chunk did not come.
+        let call = Call::new(Method::GET, &format!("{path}?{}", parameters.to_query()));
+        let request = request(&call, &Parameters::new(), (FORM, Bytes::new()))?;
         self.call(&call, request, limit).await
     }
 

@@ -117,6 +117,7 @@ async fn a_chunk_is_bounded_and_a_client_log_may_be_missing() {
     assert_eq!(stored.chunk(&digest, len).await.unwrap().len(), len);
     let long = stored.chunk(&digest, len - 1).await.unwrap_err();
     assert!(matches!(long, RequestError::TooLong { limit, .. } if limit == len - 1), "{long:?}");
+    assert!(long.to_string().contains(&format!("GET /chunk?digest={digest} is longer")), "{long}");
     // Whatever the caller allows, no more than the largest blob comes.
     kept.lock().unwrap().chunks.insert(digest.to_string(), vec![0; (16 << 20) + 45].into());
     let long = stored.chunk(&digest, usize::MAX).await.unwrap_err();
