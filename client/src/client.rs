@@ -22,7 +22,7 @@ use crate::http::{
 };
 
 /// Prefix of every plain call.
-const PREFIX: &str = "/api2/json";
+pub(crate) const PREFIX: &str = "/api2/json";
 
 /// Most idle connections kept for the next call.
 const IDLE_CONNECTIONS_MAX: usize = 4;

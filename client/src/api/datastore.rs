@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::types::{
     DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem, StoreStatus,
 };
-use crate::client::Client;
+use crate::client::{Client, PREFIX};
 use crate::encoding::{Parameters, path_component};
-use crate::error::RequestError;
+use crate::error::{Call, RequestError};
 
 /// One namespace of one datastore, as seen by a client; cloning is cheap.
 ///
@@ -86,7 +86,8 @@ impl Store {
         self.get("groups", self.scope()).await
     }
 
-    /// Lists the snapshots, of one type or id if given; unfinished ones are included.
+    /// Lists the snapshots, of one type or id if given; unfinished ones are included. A list with others too is an error: it
+    /// does not tell what there is of what was asked for.
     pub async fn snapshots(
         &self,
         ty: Option<BackupType>,
@@ -96,7 +97,17 @@ impl Store {
             .scope()
             .with_some("backup-type", ty.map(BackupType::as_str))
             .with_some("backup-id", id.map(BackupId::as_str));
-        self.get("snapshots", parameters).await
+        let listed: Vec<SnapshotItem> = self.get("snapshots", parameters).await?;
+        let is_other =
+            |group: &GroupName| ty.is_some_and(|ty| ty != group.ty) || id.is_some_and(|id| *id != group.id);
+        if let Some(other) = listed.iter().find(|item| is_other(&item.group)) {
+            let call = Call::new(Method::GET, &format!("{PREFIX}{}", self.path("snapshots")));
+            return Err(RequestError::answer(
+                call,
+                format!("it lists {}, which was not asked for", other.name()),
+            ));
+        }
+        Ok(listed)
     }
 
     /// Returns the newest finished snapshot of a group.

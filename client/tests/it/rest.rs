@@ -158,6 +158,28 @@ async fn answers_that_are_no_json_are_errors() {
     }
 }
 
+/// Goal: a list of other groups is not taken for one of this group.
+#[tokio::test]
+async fn a_list_with_what_was_not_asked_for_is_an_error() {
+    let server = Server::new(|_| {
+        let item = |id: &str| {
+            json!({
+                "backup-type": "host", "backup-id": id, "backup-time": 1_700_000_000, "files": []
+            })
+        };
+        data(&json!([item("demo"), item("other")]))
+    });
+    let store = Client::new(server, Credentials::Local).store("tank".parse().unwrap(), Namespace::root());
+    let group = snapshot().group;
+    let refused = store.snapshots(Some(group.ty), Some(&group.id)).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Answer { .. }), "{refused:?}");
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(cause, "it lists host/other/2023-11-14T22:13:20Z, which was not asked for");
+    assert!(store.snapshots(Some(coldkeep_datastore::BackupType::Vm), None).await.is_err());
+    assert_eq!(store.snapshots(Some(group.ty), None).await.unwrap().len(), 2);
+    assert_eq!(store.snapshots(None, None).await.unwrap().len(), 2);
+}
+
 /// A task whose log grows by 300 lines with every poll, up to 900, and then ends.
 fn task(exit: &'static str) -> Server {
     let polls = AtomicUsize::new(0);
