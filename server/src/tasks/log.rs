@@ -43,7 +43,7 @@ pub(super) struct Log {
 
 #[derive(Default)]
 struct Pending {
-    text: String,
+    text: Vec<u8>,
     accepted_bytes: u64,
 }
 
@@ -61,25 +61,45 @@ impl Log {
         let is_full = pending.accepted_bytes > LOG_BYTES_MAX || pending.text.len() > PENDING_BYTES_MAX;
         if !is_full {
             pending.accepted_bytes += line.len() as u64;
-            pending.text.push_str(&line);
+            pending.text.extend_from_slice(line.as_bytes());
         }
     }
 
-    /// Writes what waits; blocks.
+    /// Writes what waits; blocks. What cannot be written goes on waiting.
     pub(super) fn flush(&self) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = std::mem::take(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner).text);
+        let mut text = std::mem::take(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner).text);
         if text.is_empty() {
             return Ok(());
         }
-        if file.is_none() {
-            *file = Some(OpenOptions::new().create(true).append(true).open(&self.path)?);
+        let written = self.open(&mut file).and_then(|file| write_out(file, &mut text));
+        if !text.is_empty() {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            text.append(&mut pending.text);
+            pending.text = text;
         }
-        match file.as_mut() {
-            Some(open) => open.write_all(text.as_bytes()),
-            None => Ok(()),
+        written
+    }
+
+    fn open<'a>(&self, file: &'a mut Option<File>) -> io::Result<&'a mut File> {
+        match file {
+            Some(open) => Ok(open),
+            closed => Ok(closed.insert(OpenOptions::new().create(true).append(true).open(&self.path)?)),
         }
     }
+}
+
+/// Writes text; takes off what was written, also if the rest cannot be.
+fn write_out(file: &mut impl Write, text: &mut Vec<u8>) -> io::Result<()> {
+    while !text.is_empty() {
+        match file.write(text) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => drop(text.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reads up to `limit` lines (0: all) from line `start` on (0 and 1 both mean the first); blocks. A log that does not exist
@@ -138,6 +158,14 @@ mod tests {
         assert_eq!(texts(0, 0), texts(1, 500));
         assert_eq!(texts(4, 500), []);
         assert_eq!(read(&path, 4, 1).unwrap().total, 3);
+    }
+
+    /// Goal: a disk that is full in the middle of a line costs nothing of the log.
+    #[test]
+    fn what_cannot_be_written_goes_on_waiting() {
+        let (mut text, mut room) = (b"first\nsecond\n".to_vec(), [0; 8]);
+        write_out(&mut &mut room[..], &mut text).unwrap_err();
+        assert_eq!((&room[..], &text[..]), (&b"first\nse"[..], &b"cond\n"[..]));
     }
 
     #[test]

@@ -77,6 +77,31 @@ async fn running_tasks_show_their_log_and_stop_when_asked() {
     tasks.stop(&upid).unwrap();
 }
 
+/// Goal: whoever watches a task is not told that it failed because its log cannot be written, and sees the lines when it can.
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_shown_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (logs, away) = (folder.path().join("log"), folder.path().join("away"));
+    let tasks = tasks(folder.path());
+    std::fs::rename(&logs, &away).unwrap();
+    let (logged, has_logged) = tokio::sync::oneshot::channel();
+    let upid = tasks
+        .start(spec(), |task| async move {
+            task.log("waiting");
+            logged.send(()).unwrap();
+            task.cancelled().await;
+            Ok::<_, Failed>(())
+        })
+        .unwrap();
+    has_logged.await.unwrap();
+    assert_eq!(tasks.log(&upid, 1, 0).await.unwrap().total, 0);
+    std::fs::rename(&away, &logs).unwrap();
+    assert_eq!(tasks.log(&upid, 1, 0).await.unwrap().total, 1);
+    tasks.stop(&upid).unwrap();
+    assert_eq!(status_of(&tasks, &upid).await, "OK");
+    assert_eq!(tasks.log(&upid, 1, 0).await.unwrap().total, 2);
+}
+
 #[tokio::test]
 async fn a_panic_ends_the_task_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
