@@ -1,5 +1,6 @@
 //! What a replication came to.
 
+use coldkeep_datastore::{GroupName, Namespace};
 use serde::{Deserialize, Serialize};
 
 /// What a pull or push came to; in a dry run what it would have. Only Coldkeep servers tell.
@@ -61,7 +62,7 @@ pub struct SyncFailure {
 
 impl SyncFailure {
     /// Describes a failure by its text.
-    pub fn new(ns: impl ToString, group: Option<impl ToString>, error: impl Into<String>) -> Self {
-        Self { ns: ns.to_string(), group: group.map(|group| group.to_string()), error: error.into() }
+    pub fn new(ns: &Namespace, group: Option<&GroupName>, error: impl Into<String>) -> Self {
+        Self { ns: ns.to_string(), group: group.map(ToString::to_string), error: error.into() }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn fail(
     error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
     task.log(format!("{of} FAILED: {error}"));
     if report.failures.len() < FAILURES_MAX {
-        report.failures.push(SyncFailure::new(ns.as_str(), group, error));
+        report.failures.push(SyncFailure::new(ns, group, error));
     }
     1
 }
