@@ -2,8 +2,10 @@
 
 mod encrypted;
 mod faults;
+mod lies;
 mod pull;
 mod push;
+mod relay;
 
 use std::collections::BTreeMap;
 
