@@ -87,6 +87,19 @@ impl Datastore {
         };
         run_blocking(prepare).await.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))
     }
+
+    /// Tells whether [`Self::begin_copy`] would refuse a group because somebody else has it; the namespace need not exist.
+    ///
+    /// # Errors
+    /// [`BeginError::NotOwner`]; [`BeginError::Tree`] if it is not known whose the group is.
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn check_copy(self: &Arc<Self>, request: CopyRequest) -> Result<(), BeginError> {
+        let store = Arc::clone(self);
+        let check = run_blocking(move || check_owner(store.tree(), &request));
+        check.await.unwrap_or(Err(BeginError::Tree(TreeError::ShuttingDown)))
+    }
 }
 
 /// Refuses a group of somebody else. One without a readable owner and without snapshots is nobody's.

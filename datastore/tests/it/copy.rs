@@ -185,7 +185,11 @@ async fn a_group_of_somebody_else_is_refused() {
     for other in ["joe@pbs", "root@pam!token"] {
         let text = refused(fixture.store.begin_copy(request(other)).await);
         assert_eq!(text, format!("group vm/100 is owned by root@pam, not by {other}"));
+        assert_eq!(refused(fixture.store.check_copy(request(other)).await), text, "foreseen");
     }
+    fixture.store.check_copy(request("root@pam")).await.unwrap();
+    let nowhere = CopyRequest { ns: "a".parse().unwrap(), ..request("joe@pbs") };
+    fixture.store.check_copy(nowhere).await.unwrap();
     let held = begin(&fixture).await;
     let error = fixture.store.begin_copy(request("root@pam")).await.unwrap_err();
     assert!(matches!(error, BeginError::Tree(TreeError::GroupInUse { .. })), "{error:?}");

@@ -56,15 +56,16 @@ impl GroupPull<'_> {
         listed.retain(|item| item.group == *self.group && Traits::from(item).are_as_asked(&self.job.options));
         listed.sort_by_key(|item| item.backup_time);
         listed.dedup_by_key(|item| item.backup_time);
-        if self.job.options.dry_run {
-            return self.tell(&listed, &there).await;
-        }
         let request = CopyRequest {
             ns: self.pair.target.clone(),
             group: self.group.clone(),
             owner: self.job.owner.clone(),
             trusts_source: self.job.trusts_remote,
         };
+        if self.job.options.dry_run {
+            self.job.store.check_copy(request).await?;
+            return self.tell(&listed, &there).await;
+        }
         let copy = Arc::new(self.job.store.begin_copy(request).await?);
         let steps = self.plan(&copy, &listed).await?;
         let fetcher = Arc::new(Fetcher::new(copy, Arc::clone(self.shared)));

@@ -159,9 +159,7 @@ impl Pull<'_> {
     /// Makes the namespace if it is not there, and lists the groups that come into it, sorted.
     async fn begin_namespace(&self, pair: &NamespacePair) -> Result<Vec<GroupName>, SyncError> {
         let target = &pair.target;
-        if !self.job.options.dry_run {
-            self.make(target).await?;
-        }
+        self.make(target).await?;
         self.job.check(self.task, target, Privileges::DATASTORE_BACKUP, "back up into")?;
         if self.job.owner != self.task.upid().auth_id {
             self.job.check(self.task, target, Privileges::DATASTORE_MODIFY, "give groups away in")?;
@@ -178,7 +176,7 @@ impl Pull<'_> {
         Ok(groups)
     }
 
-    /// Makes a namespace with those around it.
+    /// Makes a namespace with those around it; in a dry run it only asks for the rights to do so.
     async fn make(&self, ns: &Namespace) -> Result<(), SyncError> {
         let (mut missing, mut outer) = (Vec::new(), Some(ns.clone()));
         while let Some(ns) = outer.take()
@@ -190,6 +188,9 @@ impl Pull<'_> {
         for ns in missing.iter().rev() {
             let parent = ns.parent().unwrap_or_default();
             self.job.check(self.task, &parent, Privileges::DATASTORE_MODIFY, "make namespaces in")?;
+            if self.job.options.dry_run {
+                continue;
+            }
             match self.job.store.create_namespace(ns).await {
                 Err(TreeError::NamespaceExists { .. }) => {}
                 made => made?,

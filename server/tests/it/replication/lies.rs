@@ -408,7 +408,8 @@ async fn a_list_of_another_group_is_refused() {
         list[1]["backup-time"] = json!(TIME + 9);
     });
     liar.relay.lie_about(&[LIST], lie);
-    let (_, report) = liar.pair.pull_with(|request| request.selection.remove_vanished = true).await.unwrap_err();
+    let (_, report) =
+        liar.pair.pull_with(|request| request.selection.remove_vanished = true).await.unwrap_err();
     assert!(errors(&report).contains("it lists host/db/"), "{report}");
     liar.relay.be_honest();
     liar.ends_well().await;

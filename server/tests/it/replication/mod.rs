@@ -3,6 +3,7 @@
 mod encrypted;
 mod faults;
 mod lies;
+mod owners;
 mod pull;
 mod push;
 mod relay;
@@ -144,11 +145,16 @@ fn content(pieces: &[usize]) -> Content {
     Content { pieces: pieces.iter().map(|piece| (piece * PIECE, PIECE)).collect() }
 }
 
-/// Gives a group of a server to another user.
-async fn give_away(site: &mut Site, id: &str) {
+/// Makes another user; the server comes back on another port.
+fn add_joe(site: &mut Site) {
     site.stop();
     site.command_on_folder(&["user", "add", "joe@pbs"], "a password for joe\n");
     site.start();
+}
+
+/// Gives a group of a server to that user, whom it makes.
+async fn give_away(site: &mut Site, id: &str) {
+    add_joe(site);
     let store = site.store();
     store.change_owner(&group(id), &"joe@pbs".parse().unwrap()).await.unwrap();
 }
