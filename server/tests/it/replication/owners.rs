@@ -1,12 +1,66 @@
 //! Whose the groups are that a pull makes, and those that it finds.
 
+use std::collections::BTreeMap;
+
 use coldkeep_client::PullRequest;
 use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
 
-use super::{Pair, TIME, back_up, content, count, errors, give_away, names, ns, remote};
+use super::{Pair, TIME, add_joe, back_up, content, count, errors, give_away, names, ns, remote};
 use crate::harness::TestServer;
 use crate::site::{Site, snapshot};
+
+fn for_joe(request: &mut PullRequest) {
+    request.owner = Some("joe@pbs".parse().unwrap());
+}
+
+/// The owners of the groups of the target, by the ids of these.
+async fn owners(pair: &Pair) -> BTreeMap<String, String> {
+    let groups = pair.target.store().groups().await.unwrap();
+    groups.into_iter().map(|item| (item.group.id.to_string(), item.owner.unwrap().to_string())).collect()
+}
+
+/// Goal: new groups get the owner that a pull names; only pulls for the same owner go on with them, and remove what vanished.
+#[tokio::test]
+async fn groups_belong_to_the_owner_that_a_pull_names() {
+    let mut pair = Pair::new().await;
+    let first = pair.back_up("web", 1, &[0]).await;
+    let gone = pair.back_up("gone", 2, &[1]).await;
+    add_joe(&mut pair.target);
+    pair.pull_with(for_joe).await.unwrap();
+    let of = |owner: &str, ids: &[&str]| -> BTreeMap<String, String> {
+        ids.iter().map(|id| ((*id).to_owned(), owner.to_owned())).collect()
+    };
+    assert_eq!(owners(&pair).await, of("joe@pbs", &["gone", "web"]));
+
+    let second = pair.back_up("web", 3, &[2]).await;
+    let report = pair.pull_with(for_joe).await.unwrap();
+    assert_eq!([count(&report, "snapshots"), count(&report, "unchanged")], [1, 2], "{report}");
+    pair.assert_here(&[&first, &second, &gone]).await;
+
+    // For its own caller it makes new groups, and leaves those of the other one alone.
+    pair.source.store().forget(&gone).await.unwrap();
+    let third = pair.back_up("web", 4, &[3]).await;
+    let roots = pair.back_up("db", 5, &[4]).await;
+    let (_, report) = pair.pull_with(|request| request.remove_vanished = true).await.unwrap_err();
+    assert_eq!(report["failures"].as_array().unwrap().len(), 1, "{report}");
+    assert!(errors(&report).contains("group host/web is owned by joe@pbs, not by root@pam"), "{report}");
+    let mut expected = of("joe@pbs", &["gone", "web"]);
+    expected.extend(of("root@pam", &["db"]));
+    assert_eq!(owners(&pair).await, expected);
+    pair.assert_here(&[&first, &second, &gone, &roots]).await;
+
+    let vanished = |request: &mut PullRequest| {
+        for_joe(request);
+        request.remove_vanished = true;
+    };
+    let (_, report) = pair.pull_with(vanished).await.unwrap_err();
+    assert!(errors(&report).contains("group host/db is owned by root@pam, not by joe@pbs"), "{report}");
+    assert_eq!([count(&report, "snapshots"), count(&report, "removed_groups")], [1, 1], "{report}");
+    expected.remove("gone");
+    assert_eq!(owners(&pair).await, expected);
+    pair.assert_here(&[&first, &second, &third, &roots]).await;
+}
 
 /// Goal: a dry run tells of groups that the pull would refuse, in the same words, and counts nothing of them.
 /// Method: one of two groups is somebody else's here, and has a new snapshot in the source.
