@@ -1,11 +1,11 @@
-//! A disk that is full in the middle of a backup.
+//! A disk that is full in the middle of a backup; `replication` has it in the middle of a pull.
 //!
 //! Method: the data folder lies on a small file system in memory, mounted for the test. Without the right to mount
 //! there is no way to make one full for this process alone; the test then says that it was skipped.
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coldkeep_client::{BackupError, ImageSource, Store, TransferLimits};
@@ -19,10 +19,10 @@ const TIME: i64 = 1_700_000_000;
 const MIB: usize = 1 << 20;
 
 /// A mounted file system in memory; unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(mib: usize) -> Option<Self> {
+    pub(crate) fn mount(mib: usize) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
         let mount = Command::new("mount")
@@ -35,16 +35,31 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Takes all space that is left.
-    fn fill(&self) {
-        let path = self.path().join("ballast");
-        let mut file = File::create(&path).unwrap();
+    pub(crate) fn fill(&self) {
+        let mut file = File::create(self.ballast()).unwrap();
         let page = [1; 4096];
         while file.write_all(&page).is_ok() {}
+    }
+
+    /// Gives some of the space back that [`Self::fill`] took.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        let file = File::options().write(true).open(self.ballast()).unwrap();
+        let left = file.metadata().unwrap().len().checked_sub(bytes).unwrap();
+        file.set_len(left).unwrap();
+    }
+
+    /// Gives all of it back.
+    pub(crate) fn clear(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
     }
 }
 

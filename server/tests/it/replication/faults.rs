@@ -8,10 +8,12 @@ use coldkeep_datastore::SnapshotName;
 use coldkeep_s3_testbed::Fault;
 use coldkeep_server::auth::AclEntry;
 
-use super::{BLOB, Pair, REMOTE, STREAM, count, errors, report, request};
+use super::{BLOB, Pair, REMOTE, STREAM, TIME, content, count, errors, report, request};
+use crate::disk_full::SmallDisk;
 use crate::harness::TestServer;
 use crate::live::Live;
-use crate::site::{CACHE_BYTES, Site, chunk_files};
+use crate::material::noise;
+use crate::site::{CACHE_BYTES, Site, archive, chunk_files, small, snapshot};
 
 /// Snapshots of which some are not looked at yet when the first one is here: more than are got ready at once.
 const MANY: usize = 10;
@@ -258,6 +260,55 @@ async fn a_backend_that_is_down_is_no_harm() {
     assert!((1..MANY).contains(&here), "{here} snapshots are here");
     pair.pull().await.unwrap();
     pair.assert_here(&refs(&names)).await;
+}
+
+/// Goal: a disk that is full is a clear error; what was there stays, nothing half is visible, and a pull with room comes to its end.
+/// Method: once there is no room for the files of a snapshot whose chunks are here, once too little for chunks. What the server
+/// removes meanwhile gives it some room, so both need more than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_no_harm() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        println!("SKIPPED replication: no right to mount a file system");
+        return;
+    };
+    let mut pair = Pair::with_target(Site::at(&disk.path().join("data"))).await;
+    let few: Vec<usize> = (0..4).collect();
+    let first = pair.back_up("web", 1, &few).await;
+    pair.pull().await.unwrap();
+    let second = snapshot("web", TIME + 2);
+    let session = pair.source.store().begin_backup(&second, small()).await.unwrap();
+    session.upload_stream(&archive(STREAM), content(&few).reader()).await.unwrap();
+    session.upload_blob(&archive(BLOB), second.to_string().into()).await.unwrap();
+    session.upload_blob(&archive("c.conf.blob"), noise(7, 4 << 20).into()).await.unwrap();
+    session.finish().await.unwrap();
+    pair.made.insert(second.clone(), content(&few));
+    let refused = async |pair: &Pair, room: u64, expected: &str| {
+        disk.fill();
+        disk.give_back(room);
+        let (error, report) = pair.pull().await.unwrap_err();
+        assert!(error.to_string().contains("1 groups or namespaces could not be copied whole"), "{error}");
+        let errors = errors(&report).to_lowercase();
+        assert!(errors.contains("no space left") && errors.contains(expected), "{report}");
+    };
+    refused(&pair, 0, "/default/host/web/").await;
+    pair.assert_restores(&[&first]).await;
+    assert!(!pair.target.store_folder().join(second.to_string()).exists());
+    // The log of the task has no room either: the command is told by the report.
+    let output = pair.target.command_on_server(&["pull", "source:default", "default"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(!output.status.success() && stderr.contains("no space left"), "{stderr}");
+    disk.clear();
+    pair.pull().await.unwrap();
+    pair.assert_here(&[&first, &second]).await;
+
+    let large = pair.back_up("db", 3, &(4..64).collect::<Vec<_>>()).await;
+    refused(&pair, 4 << 20, "/.chunks/").await;
+    pair.assert_restores(&[&first, &second]).await;
+    assert!(!pair.target.store_folder().join("host/db").exists());
+    disk.clear();
+    let report = pair.pull().await.unwrap();
+    assert_eq!(count(&report, "snapshots"), 1, "{report}");
+    pair.assert_here(&[&first, &second, &large]).await;
 }
 
 /// Goal: a token that has expired is refused by the source, and says so.
