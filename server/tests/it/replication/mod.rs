@@ -1,5 +1,6 @@
 //! Replication between two real servers: `pull`, its unhappy paths, and `push`, into a filesystem and into a bucket.
 
+mod depth;
 mod encrypted;
 mod faults;
 mod lies;

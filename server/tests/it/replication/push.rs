@@ -12,7 +12,10 @@ use crate::harness::{PASSWORD, TestServer};
 use crate::site::{Site, assert_restores, collect, group, small, snapshot};
 
 /// Pushes from the pair's source; the pair's target is the remote.
-async fn push_with(pair: &Pair, change: impl FnOnce(&mut PushRequest)) -> Result<Value, (String, Value)> {
+pub(super) async fn push_with(
+    pair: &Pair,
+    change: impl FnOnce(&mut PushRequest),
+) -> Result<Value, (String, Value)> {
     let client = pair.source.client();
     let default = || "default".parse().unwrap();
     let mut request = PushRequest::new(default(), REMOTE.to_owned(), default());
@@ -30,7 +33,7 @@ async fn push(pair: &Pair) -> Result<Value, (String, Value)> {
 }
 
 /// A pair whose source knows its target.
-async fn pair(target: Site) -> Pair {
+pub(super) async fn pair(target: Site) -> Pair {
     let pair = Pair::with_target(target).await;
     pair.source.client().add_remote(&remote(&pair.target)).await.unwrap();
     pair
