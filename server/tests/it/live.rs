@@ -10,7 +10,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coldkeep_s3_client::ops::{CreateBucket, HeadBucket, ListObjectsV2};
+use bytes::Bytes;
+use coldkeep_s3_client::ops::{CreateBucket, HeadBucket, ListObjectsV2, PutObject};
 use coldkeep_s3_client::{Addressing, Client, Config, Credentials, Quirk};
 use coldkeep_s3_testbed::{FaultProxy, MemoryS3};
 use tokio::runtime::Runtime;
@@ -128,6 +129,12 @@ impl Live {
             config = config.with_addressing(Addressing::Path).unwrap();
         }
         Client::builder(config).build().unwrap()
+    }
+
+    /// Writes an object, whatever was there.
+    pub(crate) async fn put(&self, key: &str, content: &'static [u8]) {
+        let put = PutObject::new(key.parse().unwrap(), Bytes::from_static(content));
+        self.client().send(&put).await.unwrap();
     }
 
     /// The keys of all objects whose keys start with `prefix`.

@@ -24,6 +24,8 @@ use crate::wire::Wire;
 
 /// A cache that holds all that a test makes.
 pub(crate) const CACHE_BYTES: u64 = 1 << 30;
+/// What a damaged chunk holds.
+const ROTTEN: &[u8] = b"rotten";
 /// Longest time for a rebuild of a store in a bucket.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
@@ -196,15 +198,29 @@ impl Site {
     /// The digests of all chunks that are stored, in the bucket `live` if the store is in one.
     pub(crate) async fn stored_chunks(&self, live: Option<&Live>) -> BTreeSet<String> {
         let names = match live {
-            Some(live) => {
-                let stores = std::fs::read(self.folder.join("config/datastores.json")).unwrap();
-                let stores: serde_json::Value = serde_json::from_slice(&stores).unwrap();
-                let prefix = stores[0]["backend"]["prefix"].as_str().unwrap();
-                live.keys(&format!("{prefix}/.chunks/")).await
-            }
+            Some(live) => self.chunk_keys(live).await,
             None => chunk_files(self).iter().map(|path| path.display().to_string()).collect(),
         };
         names.iter().filter_map(|name| Some(name.rsplit_once('/')?.1.to_owned())).collect()
+    }
+
+    /// Damages all chunks that are stored, also those in the bucket `live` if the store is in one.
+    pub(crate) async fn damage_chunks(&self, live: Option<&Live>) {
+        for file in chunk_files(self) {
+            std::fs::write(&file, ROTTEN).unwrap();
+        }
+        let Some(live) = live else { return };
+        for key in self.chunk_keys(live).await {
+            live.put(&key, ROTTEN).await;
+        }
+    }
+
+    /// The keys of all chunks of the store in the bucket `live`.
+    async fn chunk_keys(&self, live: &Live) -> Vec<String> {
+        let stores = std::fs::read(self.folder.join("config/datastores.json")).unwrap();
+        let stores: serde_json::Value = serde_json::from_slice(&stores).unwrap();
+        let prefix = stores[0]["backend"]["prefix"].as_str().unwrap();
+        live.keys(&format!("{prefix}/.chunks/")).await
     }
 
     /// The folder of the store `default`.

@@ -8,6 +8,7 @@ mod owners;
 mod pull;
 mod push;
 mod relay;
+mod repair;
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use super::{
     Pair, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, report, request,
 };
 use crate::harness::TestServer;
-use crate::site::{Site, archive, chunk_files, collect, group, snapshot};
+use crate::site::{Site, archive, collect, group, snapshot};
 
 /// Pulls groups of two kinds into a pair's target, twice.
 async fn a_pull_copies_everything_and_then_nothing(mut pair: Pair) {
@@ -247,34 +247,6 @@ async fn the_command_shows_what_was_done() {
     assert!(shown.contains("1 snapshot"), "{shown}");
     pair.target.start();
     pair.assert_here(&[&name]).await;
-}
-
-/// Damages a chunk of a snapshot here, lets a verification find it, and pulls.
-async fn a_damaged_snapshot_is_copied_again_if_asked(mut pair: Pair) {
-    let first = pair.back_up("web", 1, &[0, 1, 2]).await;
-    let second = pair.back_up("web", 2, &[7, 8, 9]).await;
-    pair.pull().await.unwrap();
-    let store = pair.target.store();
-    for file in chunk_files(&pair.target) {
-        std::fs::write(&file, b"rotten").unwrap();
-    }
-    let verify = async || {
-        let upid = store.start_verify(&VerifyScope::All, false).await.unwrap();
-        store.client().wait_task(&upid, |_| {}).await
-    };
-    assert!(verify().await.is_err());
-    let report = pair.pull().await.unwrap();
-    assert_eq!(count(&report, "repaired"), 0, "{report}");
-    let report = pair.pull_with(|request| request.resync_corrupt = true).await.unwrap();
-    assert_eq!(count(&report, "repaired"), 2, "{report}");
-    assert!(count(&report, "chunks_transferred") > 0);
-    verify().await.unwrap();
-    pair.assert_here(&[&first, &second]).await;
-}
-
-#[tokio::test]
-async fn a_snapshot_damaged_on_a_filesystem_is_copied_again_if_asked() {
-    a_damaged_snapshot_is_copied_again_if_asked(Pair::new().await).await;
 }
 
 /// Goal: notes that changed in the source follow, a verification here stays, and no file is written for it.
