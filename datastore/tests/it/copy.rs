@@ -8,8 +8,8 @@ use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_datastore::index::DynamicIndex;
 use coldkeep_datastore::manifest::{CryptMode, FileInfo, VerifyResult, VerifyState};
 use coldkeep_datastore::{
-    ArchiveName, BackupError, BeginError, ChunkSpan, CopyError, CopyRequest, GroupCopy, Manifest, Namespace,
-    SnapshotName, TreeError, VerifyOutcome, VerifyTask,
+    ArchiveName, BackupError, BeginError, ChunkSpan, CopyError, CopyRequest, Defect, GroupCopy, Manifest,
+    Namespace, SnapshotName, TreeError, VerifyOutcome, VerifyTask,
 };
 
 use super::fixture;
@@ -329,12 +329,75 @@ async fn a_verification_that_ends_while_a_snapshot_is_put_right_counts() {
     assert_eq!(open().await.manifest(), Some(&original));
 }
 
+/// Goal: a copy that relies on a chunk which is set aside as corrupt never becomes a snapshot (R15, I3), and another copy does.
+/// Method: the chunk is another group's too, and damaged and verified there when the copy has stored it.
+#[tokio::test]
+async fn h29_a_chunk_that_is_set_aside_fails_the_copy_that_uses_it() {
+    let fixture = fixture().await;
+    let other = fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"shared"]).await;
+    let copy = begin(&fixture).await;
+    let (index, manifest) = original(FIRST, &[b"shared"]);
+    let making = copy.begin_snapshot(&snapshot(FIRST)).await.unwrap();
+    assert_eq!(fetch(&copy, &index, &[b"shared"]).await, [Digest::of(b"shared")]);
+    making.put_index(&name(STREAM), index).await.unwrap();
+    find_damaged(&fixture, &other, b"shared").await;
+    let error = making.finish(manifest).await.unwrap_err();
+    assert!(error.to_string().contains("is damaged; run the backup again"), "{error:?}");
+    assert!(matches!(error, CopyError::Backup(BackupError::Failed(_))), "{error:?}");
+    assert_eq!(listed(&fixture).await, std::slice::from_ref(&other));
+    assert!(!fixture.path("vm/100").exists());
+    drop(copy);
+    assert_eq!(copy_one(&begin(&fixture).await, FIRST, &[b"shared"]).await, [Digest::of(b"shared")]);
+    assert_eq!(fixture.check_whole().await, 2, "fetching it anew healed the other one too");
+}
+
+/// Goal: the same for a snapshot that is put right: it stays, and is known to be damaged.
+/// Method: the copy refreshes a chunk of it, which is then set aside; before and after that files of it are to be replaced.
+#[tokio::test]
+async fn h29_a_chunk_that_is_set_aside_marks_the_snapshot_that_is_put_right() {
+    for replaces_index in [true, false] {
+        let fixture = fixture().await;
+        let first = fixture.backup(FIRST, &[b"shared"]).await;
+        let other = fixture.backup("host/x/2026-01-01T00:00:00Z", &[b"shared"]).await;
+        let copy = begin(&fixture).await;
+        let (index, manifest) = original(FIRST, &[b"shared"]);
+        assert_eq!(copy.missing_chunks(&spans(&index)).await.unwrap(), []);
+        let local = copy.open_local(&first).await.unwrap().unwrap();
+        find_damaged(&fixture, &other, b"shared").await;
+        let error = if replaces_index {
+            local.replace_index(&name(STREAM), index).await.unwrap_err()
+        } else {
+            local.finish(manifest, true).await.unwrap_err()
+        };
+        assert!(matches!(error, CopyError::Failed(_)), "{error:?}");
+        let local = copy.open_local(&first).await.unwrap().unwrap();
+        assert!(local.is_corrupt(), "{:?}", local.manifest());
+        assert_eq!(local.manifest().unwrap().notes(), "", "the manifest is the one of before");
+    }
+}
+
+/// Damages a chunk for good and lets a verification of the snapshot set it aside.
+async fn find_damaged(fixture: &Fixture, snapshot: &SnapshotName, data: &[u8]) {
+    let digest = Digest::of(data);
+    std::fs::write(fixture.path(&format!(".chunks/{}/{digest}", &digest.to_string()[..4])), "short").unwrap();
+    fixture.damage(&digest).await;
+    let outcome = verify(fixture, snapshot, "UPID:x:").await;
+    assert!(
+        matches!(&outcome, VerifyOutcome::Defective { defects, .. } if matches!(defects[..], [Defect::ChunkCorrupt { .. }])),
+        "{outcome:?}"
+    );
+}
+
 /// Loses a chunk and lets a verification of the snapshot record that.
 async fn find_lost(fixture: &Fixture, snapshot: &SnapshotName, data: &[u8], task: &str) {
     fixture.lose(&Digest::of(data)).await;
-    let mut task = VerifyTask::new(task.into(), Arc::default());
-    let outcome = fixture.store.verify_snapshot(&Namespace::root(), snapshot, &mut task).await.unwrap();
+    let outcome = verify(fixture, snapshot, task).await;
     assert!(matches!(outcome, VerifyOutcome::Defective { .. }), "{outcome:?}");
+}
+
+async fn verify(fixture: &Fixture, snapshot: &SnapshotName, task: &str) -> VerifyOutcome {
+    let mut task = VerifyTask::new(task.into(), Arc::default());
+    fixture.store.verify_snapshot(&Namespace::root(), snapshot, &mut task).await.unwrap()
 }
 
 /// Goal: a collection without grace takes nothing that a copy relies on (H7, R5, R13).
