@@ -9,7 +9,7 @@ use super::{
     Pair, TIME, back_up, content, count, errors, give_away, large, names, ns, remote, report, request,
 };
 use crate::harness::TestServer;
-use crate::site::{Site, archive, collect, group, snapshot};
+use crate::site::{Site, archive, collect, group, small, snapshot};
 
 /// Pulls groups of two kinds into a pair's target, twice.
 async fn a_pull_copies_everything_and_then_nothing(mut pair: Pair) {
@@ -214,6 +214,29 @@ async fn a_group_that_fails_fails_alone() {
     assert_eq!(shown["report"]["failures"][0]["group"], "host/a");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("group host/a: "), "{stderr}");
+}
+
+/// Goal: a backup that runs here is not disturbed: its group is refused, and the others are copied.
+#[tokio::test]
+async fn a_group_that_is_being_backed_up_is_refused() {
+    let mut pair = Pair::new().await;
+    let busy = pair.back_up("busy", 1, &[0]).await;
+    let other = pair.back_up("other", 2, &[1]).await;
+    let (name, made) = (snapshot("busy", TIME), content(&[2]));
+    let session = pair.target.store().begin_backup(&name, small()).await.unwrap();
+    let (_, report) = pair.pull().await.unwrap_err();
+    assert_eq!(
+        errors(&report),
+        "cannot begin to copy: group host/busy is in use by another task",
+        "{report}"
+    );
+    assert_eq!(count(&report, "snapshots"), 1, "{report}");
+    session.upload_stream(&archive(super::STREAM), made.reader()).await.unwrap();
+    session.upload_blob(&archive(super::BLOB), name.to_string().into()).await.unwrap();
+    session.finish().await.unwrap();
+    pair.made.insert(name.clone(), made);
+    pair.pull().await.unwrap();
+    pair.assert_here(&[&name, &busy, &other]).await;
 }
 
 #[tokio::test]
