@@ -92,7 +92,7 @@ async fn a_pull_goes_as_deep_as_it_is_told() {
     let pull = async |depth, removes| {
         let change = |request: &mut PullRequest| {
             (request.remote_ns, request.ns) = (ns("s"), ns("t/here"));
-            (request.max_depth, request.remove_vanished) = (depth, removes);
+            (request.selection.max_depth, request.selection.remove_vanished) = (depth, removes);
         };
         pair.pull_with(change).await.unwrap()
     };
@@ -105,7 +105,7 @@ async fn a_push_goes_as_deep_as_it_is_told() {
     let push = async |depth, removes| {
         let change = |request: &mut PushRequest| {
             (request.ns, request.remote_ns) = (ns("s"), ns("t/here"));
-            (request.max_depth, request.remove_vanished) = (depth, removes);
+            (request.selection.max_depth, request.selection.remove_vanished) = (depth, removes);
         };
         push_with(&pair, change).await.unwrap()
     };
@@ -119,7 +119,7 @@ async fn a_pull_of_the_root_alone_lists_no_namespaces() {
     let name = pair.back_up("web", 1, &[0]).await;
     pair.pull().await.unwrap();
     let all = count(&pair.pull().await.unwrap(), "requests");
-    let root = count(&pair.pull_with(|request| request.max_depth = Some(0)).await.unwrap(), "requests");
+    let root = count(&pair.pull_with(|request| request.selection.max_depth = Some(0)).await.unwrap(), "requests");
     assert_eq!(root + 1, all);
     pair.assert_here(&[&name]).await;
 }

@@ -42,7 +42,7 @@ async fn groups_belong_to_the_owner_that_a_pull_names() {
     pair.source.store().forget(&gone).await.unwrap();
     let third = pair.back_up("web", 4, &[3]).await;
     let roots = pair.back_up("db", 5, &[4]).await;
-    let (_, report) = pair.pull_with(|request| request.remove_vanished = true).await.unwrap_err();
+    let (_, report) = pair.pull_with(|request| request.selection.remove_vanished = true).await.unwrap_err();
     assert_eq!(report["failures"].as_array().unwrap().len(), 1, "{report}");
     assert!(errors(&report).contains("group host/web is owned by joe@pbs, not by root@pam"), "{report}");
     let mut expected = of("joe@pbs", &["gone", "web"]);
@@ -52,7 +52,7 @@ async fn groups_belong_to_the_owner_that_a_pull_names() {
 
     let vanished = |request: &mut PullRequest| {
         for_joe(request);
-        request.remove_vanished = true;
+        request.selection.remove_vanished = true;
     };
     let (_, report) = pair.pull_with(vanished).await.unwrap_err();
     assert!(errors(&report).contains("group host/db is owned by root@pam, not by joe@pbs"), "{report}");
@@ -72,7 +72,7 @@ async fn a_dry_run_refuses_the_groups_of_others_like_a_pull() {
     give_away(&mut pair.target, "web").await;
     pair.back_up("web", 2, &[1]).await;
     let other = pair.back_up("db", 3, &[2]).await;
-    let (_, foreseen) = pair.pull_with(|request| request.dry_run = true).await.unwrap_err();
+    let (_, foreseen) = pair.pull_with(|request| request.selection.dry_run = true).await.unwrap_err();
     pair.assert_here(&[&first]).await;
     assert_eq!([count(&foreseen, "snapshots"), count(&foreseen, "unchanged")], [1, 0], "{foreseen}");
     assert!(errors(&foreseen).contains("group host/web is owned by joe@pbs, not by root@pam"), "{foreseen}");
@@ -82,7 +82,7 @@ async fn a_dry_run_refuses_the_groups_of_others_like_a_pull() {
     pair.assert_here(&[&first, &other]).await;
 
     // Where nothing is yet, nobody has anything.
-    let elsewhere = |request: &mut PullRequest| (request.dry_run, request.ns) = (true, ns("a"));
+    let elsewhere = |request: &mut PullRequest| (request.selection.dry_run, request.ns) = (true, ns("a"));
     let foreseen = pair.pull_with(elsewhere).await.unwrap();
     assert_eq!([count(&foreseen, "groups"), count(&foreseen, "snapshots")], [2, 3], "{foreseen}");
     assert_eq!(pair.target.store().namespaces(None).await.unwrap().len(), 1);
