@@ -119,7 +119,8 @@ async fn a_pull_of_the_root_alone_lists_no_namespaces() {
     let name = pair.back_up("web", 1, &[0]).await;
     pair.pull().await.unwrap();
     let all = count(&pair.pull().await.unwrap(), "requests");
-    let root = count(&pair.pull_with(|request| request.selection.max_depth = Some(0)).await.unwrap(), "requests");
+    let root =
+        count(&pair.pull_with(|request| request.selection.max_depth = Some(0)).await.unwrap(), "requests");
     assert_eq!(root + 1, all);
     pair.assert_here(&[&name]).await;
 }

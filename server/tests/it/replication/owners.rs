@@ -118,11 +118,11 @@ async fn each_namespace_of_the_target_has_rights_of_its_own() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let upid = joe.post_json("/api2/json/pull", &body).await.data().as_str().unwrap().to_owned();
         here.wait_task(&upid, |_| {}).await.unwrap_err();
-        here.sync_report(&upid).await.unwrap()
+        super::report(&here, &upid).await
     };
     let denied = json!([
-        { "ns": "new", "error": "joe@pbs has no right to make namespaces in namespace \"\"" },
-        { "ns": "locked", "error": "joe@pbs has no right to back up into namespace \"locked\"" },
+        { "ns": "new", "error": "joe@pbs has no right to make namespaces in namespace \"\" of the target" },
+        { "ns": "locked", "error": "joe@pbs has no right to back up into namespace \"locked\" of the target" },
     ]);
     for dry_run in [true, false] {
         let report = pull(json!({ "dry-run": dry_run })).await;
@@ -138,7 +138,7 @@ async fn each_namespace_of_the_target_has_rights_of_its_own() {
     there.forget(&snapshot("x", TIME)).await.unwrap();
     let report = pull(json!({ "remove-vanished": true, "group-filter": ["type:host"] })).await;
     let failure = json!({
-        "ns": "kept", "group": "host/x", "error": "joe@pbs has no right to remove snapshots from namespace \"kept\"",
+        "ns": "kept", "group": "host/x", "error": "joe@pbs has no right to remove snapshots from namespace \"kept\" of the target",
     });
     assert!(report["failures"].as_array().unwrap().contains(&failure), "{report}");
     assert_eq!(names(&kept).await, [snapshot("x", TIME), snapshot("x", TIME + 1)]);
