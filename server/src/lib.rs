@@ -44,6 +44,7 @@ mod limits;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
 mod prune;
+pub mod schedule;
 mod server;
 pub mod state;
 mod sync;
