@@ -6,14 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, Blob, CHUNK_BYTES_MAX, Compression, CryptKey};
-use coldkeep_client::RemoteUpdate;
+use coldkeep_client::{PullRequest, RemoteUpdate};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_datastore::index::HEADER_BYTES;
 use serde_json::{Value, json};
 
 use super::faults::wait_for_line;
 use super::relay::{Lie, Relay};
-use super::{BLOB, Pair, REMOTE, STREAM, TIME, errors, request};
+use super::{BLOB, Pair, REMOTE, STREAM, TIME, count, errors, request};
 use crate::live::Live;
 use crate::site::archive;
 
@@ -422,6 +422,21 @@ async fn an_endless_list_is_refused() {
     let taken = liar.relay.endless_bytes();
     println!("{taken} bytes were taken");
     assert!(taken < (64 << 20) + UNDERWAY_BYTES_MAX, "{taken} bytes were taken");
+    liar.ends_well().await;
+}
+
+/// Goal: of a source from before there were namespaces all is copied, with an error that says that it may not be all, and nothing
+/// is taken for vanished.
+#[tokio::test]
+async fn a_source_without_namespaces_gives_what_it_has() {
+    let liar = Liar::new(Pair::new().await).await;
+    liar.pair.target.store().create_namespace("mine").await.unwrap();
+    liar.relay.lie_about(&["/api2/json/admin/datastore/default/namespace"], Lie::Missing);
+    let vanished = |request: &mut PullRequest| request.selection.remove_vanished = true;
+    let (error, report) = liar.pair.pull_with(vanished).await.unwrap_err();
+    assert!(error.to_string().contains("could not be copied whole"), "{error}");
+    assert_eq!([count(&report, "snapshots"), count(&report, "removed_namespaces")], [3, 0], "{report}");
+    assert!(liar.relay.be_honest() > 0, "nothing was lied about");
     liar.ends_well().await;
 }
 

@@ -40,6 +40,8 @@ pub(super) enum Lie {
     BreaksOff(usize),
     /// After the true body come zeros without end.
     Endless,
+    /// It says that there is no such path.
+    Missing,
     /// It never comes.
     Silence,
 }
@@ -196,6 +198,10 @@ impl Line {
                 });
                 let pieces = stream::iter([truth]).chain(more).map(|piece| Ok(Frame::data(piece)));
                 StreamBody::new(pieces).boxed_unsync()
+            }
+            Lie::Missing => {
+                head.status = StatusCode::NOT_FOUND;
+                Full::default().map_err(|never| match never {}).boxed_unsync()
             }
             Lie::Silence => std::future::pending().await,
         };
