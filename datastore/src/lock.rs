@@ -1,8 +1,8 @@
 //! Locks of groups and snapshots inside this process.
 //!
 //! No lock files: the process owns the store (R11). All are try-locks, as in stock servers (spec `formats.md` §10.1):
-//! whoever comes second is told so at once. What is waited for, by whoever holds none, is a lock that is given back by itself
-//! ([`Hold::Passing`]): whoever has such a one waits for no other, so no order can deadlock. Guards end with their value.
+//! whoever comes second is told so at once. What is waited for is a lock that is given back by itself ([`Hold::Passing`]):
+//! whoever has such a one waits for no other, so no order can deadlock. Guards end with their value.
 
 use std::collections::HashMap;
 use std::pin::pin;

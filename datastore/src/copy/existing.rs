@@ -138,8 +138,8 @@ impl LocalCopy {
 
     /// Replaces the manifest by that of the original, after everything that it names, and removes files that it does not name. In
     /// the place of the original's last verification comes the one here, also one that has ended since the snapshot was opened;
-    /// what was `repaired` loses the result that it had then, if anything was stored to that end: a chunk that is here and cannot
-    /// be read stays as it is. Apart from that it is stored byte for byte. If a chunk that the copy relies on was lost meanwhile,
+    /// what was `repaired` loses the result that it had then, unless neither a file of it was replaced nor this copy has stored any
+    /// chunk: one that is here and cannot be read stays as it is. Apart from that it is stored byte for byte. If a chunk that the copy relies on was lost meanwhile,
     /// the snapshot is marked as failed.
     ///
     /// # Errors
@@ -217,11 +217,15 @@ impl LocalCopy {
 
     async fn replace(&self, name: &ArchiveName, content: Option<Bytes>) -> Result<(), CopyError> {
         let (ns, snapshot) = self.place();
+        // A log that was missing repairs nothing.
+        let is_log = name.as_str() == ArchiveName::CLIENT_LOG;
         let name = name.clone();
         let prepare = move |tree: &Tree, ns: &Namespace, snapshot: &SnapshotName| {
             Ok(Change { path: tree.layout.file(ns, snapshot, &name), content })
         };
-        self.has_replaced.store(true, Ordering::Relaxed);
+        if !is_log {
+            self.has_replaced.store(true, Ordering::Relaxed);
+        }
         Ok(self.group.store.change_snapshot(&ns, &snapshot, prepare).await?)
     }
 

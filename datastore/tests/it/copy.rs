@@ -322,7 +322,10 @@ async fn a_verification_that_ends_while_a_snapshot_is_put_right_counts() {
         assert_eq!(local.manifest().unwrap().notes(), "new");
     }
     // Nothing was stored that could have repaired it.
-    open().await.finish(verified.clone(), true).await.unwrap();
+    let local = open().await;
+    let log = Blob::encode(b"log", Compression::None).unwrap().into_bytes();
+    local.replace_blob(&ArchiveName::client_log(), log).await.unwrap();
+    local.finish(verified.clone(), true).await.unwrap();
     assert!(open().await.is_corrupt());
     copy.put_chunk(chunk(b"c")).await.unwrap();
     open().await.finish(verified, true).await.unwrap();
