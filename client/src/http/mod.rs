@@ -5,7 +5,7 @@ mod rest;
 mod session;
 
 pub(crate) use body::collect;
-pub(crate) use rest::RestConnection;
+pub(crate) use rest::{RestConnection, SendError};
 pub(crate) use session::{Session, Upgrade, read};
 
 use std::time::Duration;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connect::BoxedStream;
-use crate::error::BoxError;
+use crate::error::{BoxError, Call, RequestError};
 
 /// Largest head of a response, in bytes; also the read buffer's bound.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -30,6 +30,13 @@ pub(crate) struct SendError {
     pub(crate) unsent: Option<Request<Full<Bytes>>>,
     /// Why.
     pub(crate) source: BoxError,
+}
+
+impl SendError {
+    /// Says which call failed.
+    pub(crate) fn of(self, call: &Call) -> RequestError {
+        RequestError::Transport { call: call.clone(), source: self.source }
+    }
 }
 
 impl RestConnection {

@@ -1,6 +1,7 @@
 //! A server that hands every request to a function.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -39,11 +40,24 @@ type Script = dyn Fn(&Seen) -> Answer + Send + Sync;
 pub(crate) struct Server {
     script: Arc<Script>,
     log: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+    keeps_alive: bool,
 }
 
 impl Server {
     pub(crate) fn new(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        Self { script: Arc::new(script), log: Arc::default() }
+        Self { script: Arc::new(script), log: Arc::default(), connections: Arc::default(), keeps_alive: true }
+    }
+
+    /// Lets each connection end after one request.
+    pub(crate) fn closing(mut self) -> Self {
+        self.keeps_alive = false;
+        self
+    }
+
+    /// Returns how many connections there were so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Returns the requests seen so far as `METHOD target`.
@@ -93,10 +107,12 @@ impl Connect for Server {
     fn connect(&self) -> Connecting<'_> {
         Box::pin(async {
             let (ours, theirs) = tokio::io::duplex(64 << 10);
-            let server = self.clone();
+            let (server, keeps_alive) = (self.clone(), self.keeps_alive);
+            self.connections.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 let service = service_fn(move |request| server.clone().answer(request));
                 let connection = hyper::server::conn::http1::Builder::new()
+                    .keep_alive(keeps_alive)
                     .serve_connection(TokioIo::new(theirs), service);
                 let _ = connection.with_upgrades().await;
             });

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use coldkeep_chunk_store::Digest;
 use coldkeep_client::{BackupError, Client, Credentials, ImageSource, RestoreError, TransferLimits};
 use coldkeep_datastore::Namespace;
+use http::StatusCode;
 
 use super::kept::{Kept, noise, serve, snapshot};
 use super::server::{Server, error, ok};
@@ -55,6 +56,25 @@ async fn a_backup_comes_back_and_a_second_one_sends_no_chunk() {
     assert!(matches!(missing, RestoreError::NoArchive { .. }));
     let restored = reader.restore_to_writer(&"y.conf.blob".parse().unwrap(), Vec::new()).await.unwrap();
     assert_eq!(restored, b"key = value");
+}
+
+/// Goal: over a long line a session begins two round trips earlier on the connection that listed what it reads.
+#[tokio::test]
+async fn a_session_begins_on_the_connection_of_the_last_call() {
+    for (keeps_alive, connections) in [(true, 1), (false, 2)] {
+        let server = Server::new(|seen| match seen.path() {
+            "/api2/json/backup" => (StatusCode::SWITCHING_PROTOCOLS, Bytes::new()),
+            "/api2/json/admin/datastore/tank/snapshots" => ok(r#"{"data":[]}"#),
+            _ => error(404, "path not found"),
+        });
+        let server = if keeps_alive { server } else { server.closing() };
+        let client = Client::new(server.clone(), Credentials::Local);
+        let store = client.store("tank".parse().unwrap(), Namespace::root());
+        store.snapshots(None, None).await.unwrap();
+        store.begin_backup(&snapshot(), TransferLimits::default()).await.unwrap();
+        assert_eq!(server.log().last().unwrap(), "GET /previous_backup_time");
+        assert_eq!(server.connections(), connections);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
