@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::types::{TaskItem, TaskState, TaskStatus};
 use crate::client::Client;
@@ -13,12 +14,14 @@ use crate::error::RequestError;
 /// Lines asked for at once.
 const LINES_MAX: u64 = 500;
 
-/// First and longest pause between two polls.
-const POLL_FIRST: Duration = Duration::from_millis(50);
+/// Shortest and longest pause between two polls, and which part of the time so far it is between: nobody hears of the end later than by
+/// a small part of what the task took.
+const POLL_MIN: Duration = Duration::from_millis(50);
 const POLL_MAX: Duration = Duration::from_secs(1);
+const POLL_PART: u32 = 16;
 
 /// How long a task may be without its end being recorded although its log says that it no longer runs.
-const END_POLLS_MAX: u32 = 30;
+const END_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Part of a task's log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -122,8 +125,8 @@ impl Client {
         mut on_line: impl FnMut(&str),
     ) -> Result<TaskStatus, TaskError> {
         let mut next = 1;
-        let mut pause = POLL_FIRST;
-        let mut end_polls = 0;
+        let begun = Instant::now();
+        let mut ended_by = None;
         loop {
             let log = self.task_log(upid, next).await?;
             for line in &log.lines {
@@ -141,13 +144,11 @@ impl Client {
                 if status.status == TaskState::Stopped {
                     return finished(status);
                 }
-                end_polls += 1;
-                if end_polls > END_POLLS_MAX {
+                if ended_by.get_or_insert_with(Instant::now).elapsed() > END_WAIT_MAX {
                     return Err(TaskError::Lost { upid: upid.to_owned() });
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(POLL_MAX);
+            tokio::time::sleep((begun.elapsed() / POLL_PART).clamp(POLL_MIN, POLL_MAX)).await;
         }
     }
 }

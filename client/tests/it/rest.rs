@@ -222,6 +222,23 @@ async fn a_task_that_failed_is_an_error() {
     assert!(matches!(&failed, TaskError::Failed { status, .. } if status == "disk full"), "{failed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_end_is_not_recorded_is_waited_for_half_a_minute() {
+    let server = Server::new(|seen| match seen.path().rsplit('/').next() {
+        Some("log") => ok(json!({ "data": [], "total": 0, "success": 1, "active": false }).to_string()),
+        _ => {
+            data(&json!({ "upid": "UPID:x", "node": "n", "pid": 1, "pstart": 1, "starttime": 1, "type": "t",
+            "id": null, "user": "root@pam", "status": "running" }))
+        }
+    });
+    let client = Client::new(server, Credentials::Local);
+    let begun = tokio::time::Instant::now();
+    let lost = client.wait_task("UPID:x", |_| ()).await.unwrap_err();
+    assert!(matches!(&lost, TaskError::Lost { upid } if upid == "UPID:x"), "{lost:?}");
+    let waited = begun.elapsed().as_secs();
+    assert!((30..33).contains(&waited), "{waited} s");
+}
+
 #[tokio::test]
 async fn replication_is_asked_for_with_what_is_set_and_nothing_else() {
     let server = Server::new(|seen| match seen.path() {
