@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::PullJob;
 use super::fetch::{Fetcher, Shared};
 use super::snapshot::{Found, get_ready};
+use super::turn::{Turn, Turns};
 use crate::api::chain;
 use crate::auth::Privileges;
 use crate::sync::error::SyncError;
@@ -19,8 +20,8 @@ use crate::sync::select::{Decision, Traits, decide};
 use crate::sync::{NamespacePair, SyncOptions, place};
 use crate::tasks::TaskHandle;
 
-/// Snapshots that are got ready at the same time: the round trips of some hide behind the chunks of others.
-const AHEAD: usize = 4;
+/// Snapshots that are got ready at the same time: the round trips of some hide behind the chunks of others. Each has a session there.
+const AHEAD: usize = 8;
 
 /// What a group is copied with.
 pub(super) struct GroupPull<'a> {
@@ -129,11 +130,12 @@ impl GroupPull<'_> {
     ) -> Result<(), SyncError> {
         let mut to_begin = steps.iter();
         let mut ahead = VecDeque::new();
+        let mut turns = Turns::new();
         for step in steps {
             while ahead.len() < AHEAD
                 && let Some(next) = to_begin.next()
             {
-                ahead.push_back(begin_ready(source, fetcher, &self.job.options, next));
+                ahead.push_back(begin_ready((source, next), fetcher, &self.job.options, turns.next()));
             }
             let Some(ready) = ahead.pop_front() else { return Ok(()) };
             let begun = Instant::now();
@@ -268,14 +270,15 @@ impl GroupPull<'_> {
 }
 
 fn begin_ready(
-    source: &Store,
+    (source, step): (&Store, &Step),
     fetcher: &Arc<Fetcher>,
     options: &SyncOptions,
-    step: &Step,
+    turn: Turn,
 ) -> AbortOnDropHandle<Result<Found, SyncError>> {
     let (source, fetcher, options, step) =
         (source.clone(), Arc::clone(fetcher), options.clone(), step.clone());
-    let work = async move { get_ready(&fetcher, (&source, &step.snapshot), &options, step.is_new).await };
+    let work =
+        async move { get_ready(&fetcher, (&source, &step.snapshot), &options, step.is_new, turn).await };
     AbortOnDropHandle::new(tokio::spawn(work))
 }
 

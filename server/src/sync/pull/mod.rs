@@ -4,6 +4,7 @@ mod coming;
 mod fetch;
 mod group;
 mod snapshot;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

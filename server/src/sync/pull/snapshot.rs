@@ -12,6 +12,7 @@ use coldkeep_datastore::{
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::fetch::{self, Fetcher, Shared, Underway};
+use super::turn::Turn;
 use crate::api::chain;
 use crate::sync::SyncOptions;
 use crate::sync::error::SyncError;
@@ -20,7 +21,7 @@ use crate::sync::select::Traits;
 use crate::tasks::TaskHandle;
 
 /// Most bytes of indexes and blobs of one snapshot that are fetched before it is its turn; larger ones wait.
-const AHEAD_BYTES: u64 = 8 << 20;
+const AHEAD_BYTES: u64 = 4 << 20;
 /// Shortest chunk that is usual; the length of an index is guessed by it.
 const SHORT_CHUNK_BYTES: u64 = 512 << 10;
 /// Length of the longer kind of entry of an index.
@@ -55,7 +56,7 @@ pub(super) enum Found {
     Excluded,
 }
 
-/// Opens a snapshot and, if it is `new` here, fetches what is small of it, with the chunks of those indexes.
+/// Opens a snapshot and, if it is `new` here, fetches what is small of it, and when it is its `turn` the chunks of those indexes.
 ///
 /// # Cancel safety
 /// Dropping the future gives up what is under way.
@@ -64,6 +65,7 @@ pub(super) async fn get_ready(
     (store, snapshot): (&Store, &SnapshotName),
     options: &SyncOptions,
     new: bool,
+    mut turn: Turn,
 ) -> Result<Found, SyncError> {
     let figures = &fetcher.shared.figures;
     // The upgrade and the manifest.
@@ -103,11 +105,13 @@ pub(super) async fn get_ready(
     let (files, log) = tokio::join!(fetched, fetch_log(&source, &fetcher.shared));
     let files: BTreeMap<ArchiveName, File> = files?.into_iter().flatten().collect();
     let mut underway = Underway::new();
+    turn.comes().await;
     for entry in source.manifest().files() {
         if let Some(File::Index(index)) = files.get(&entry.filename) {
             fetcher.begin(&source, entry, index, &mut underway).await?;
         }
     }
+    drop(turn);
     fetch::finish(&mut underway).await?;
     Ok(Found::Ready(Box::new(Ready { source, files, log })))
 }
