@@ -24,7 +24,7 @@ use crate::lock::LockTable;
 use crate::mirror::{Cleared, Parts, Recent, Unfinished};
 use crate::name::{Owner, StoreName};
 use crate::refresh::RefreshReport;
-use crate::tree::{Layout, TreeError, Turns};
+use crate::tree::{KeptInfos, Layout, TreeError, Turns};
 
 /// A datastore in a folder: snapshots in namespaces and groups, and the chunks that they share.
 ///
@@ -50,6 +50,7 @@ pub(crate) struct Tree {
     pub(crate) layout: Layout,
     pub(crate) locks: Arc<LockTable>,
     pub(crate) turns: Turns,
+    pub(crate) kept_infos: KeptInfos,
     pub(crate) stored_bytes: StoredBytes,
 }
 

@@ -14,7 +14,7 @@ use crate::file::{Found, list, look, make_folders};
 use crate::mirror::Parts;
 use crate::name::StoreName;
 use crate::refresh::{self, RefreshError, Settled};
-use crate::tree::{Layout, Turns};
+use crate::tree::{KeptInfos, Layout, Turns};
 
 /// A datastore that cannot be created or opened.
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +251,13 @@ async fn make_tree(folder: &Path) -> Result<Arc<Tree>, OpenError> {
     let layout = Layout::new(folder.to_owned());
     let make = move || {
         let stored_bytes = StoredBytes::load(&layout)?;
-        Ok(Arc::new(Tree { layout, locks: Arc::default(), turns: Turns::default(), stored_bytes }))
+        Ok(Arc::new(Tree {
+            layout,
+            locks: Arc::default(),
+            turns: Turns::default(),
+            kept_infos: KeptInfos::default(),
+            stored_bytes,
+        }))
     };
     run_blocking(make).await.unwrap_or(Err(OpenError::ShuttingDown))
 }

@@ -28,9 +28,11 @@ impl Datastore {
             groups.retain(|group| {
                 ty.is_none_or(|ty| group.ty == ty) && id.as_ref().is_none_or(|id| group.id == *id)
             });
+            // Not the store's time: it is compared with times that the kernel gave files.
+            let now = std::time::SystemTime::now();
             let mut infos = Vec::new();
             for group in groups {
-                match tree.snapshot_infos(&ns, &group) {
+                match tree.kept_infos.of_group(&tree.layout, (&ns, &group), now) {
                     // Removed since the folder was listed.
                     Err(error) if error.is_not_found() => {}
                     found => infos.extend(found?),
@@ -228,24 +230,5 @@ impl Datastore {
             work(tree, &ns, &snapshot)
         })
         .await
-    }
-}
-
-impl Tree {
-    fn snapshot_infos(
-        &self,
-        ns: &Namespace,
-        group: &crate::name::GroupName,
-    ) -> Result<Vec<SnapshotInfo>, TreeError> {
-        let owner = tree::read_owner(&self.layout, ns, group).ok();
-        let mut infos = Vec::new();
-        for snapshot in tree::snapshots(&self.layout, ns, group)? {
-            match tree::snapshot_info(&self.layout, ns, &snapshot, owner.clone()) {
-                // Removed since the folder was listed.
-                Err(error) if error.is_not_found() => {}
-                info => infos.push(info?),
-            }
-        }
-        Ok(infos)
     }
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod info;
+mod kept_infos;
 mod layout;
 mod leftovers;
 mod listing;
@@ -12,6 +13,7 @@ mod walk;
 pub(crate) use change::{Change, Turns};
 pub use info::{FileEntry, GroupInfo, SnapshotInfo};
 pub(crate) use info::{file_entries, group_info, snapshot_info};
+pub(crate) use kept_infos::KeptInfos;
 pub(crate) use layout::Layout;
 pub(crate) use leftovers::Leftovers;
 pub(crate) use listing::{

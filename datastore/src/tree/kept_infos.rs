@@ -1,0 +1,297 @@
+//! What lists show of snapshots, kept in memory: a list of ten thousand snapshots need not read ten thousand manifests.
+//!
+//! What is kept of a snapshot holds as long as its folder and its manifest are the same by inode and change time, which nothing but
+//! the kernel sets: every file of a snapshot is put there by a rename, which changes the folder. So it does not matter who changed
+//! it, nor is there a change that has to tell. Change times have the grain of the kernel's clock, some milliseconds, or of the
+//! filesystem's, so what has changed a moment ago is not kept: a second change could look like the first.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::{Layout, SnapshotInfo, TreeError, is_protected, snapshot_info};
+use crate::file::Context as _;
+use crate::name::{BackupTime, GroupName, Namespace, Owner, SnapshotName};
+
+/// Most snapshots that are kept, at some hundred bytes each.
+const SNAPSHOTS_MAX: usize = 100_000;
+/// Age of a change from which on a further one has another time, on any filesystem.
+const GRAIN: Duration = Duration::from_secs(3);
+
+/// What was read of the snapshots of groups.
+#[derive(Debug, Default)]
+pub(crate) struct KeptInfos {
+    groups: Mutex<Groups>,
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    by_name: HashMap<(Namespace, GroupName), Arc<Vec<Kept>>>,
+    snapshots: usize,
+}
+
+/// What was read of a snapshot, without the owner and the protection, and what it was read of.
+#[derive(Debug, Clone)]
+struct Kept {
+    time: BackupTime,
+    stamp: Stamp,
+    info: SnapshotInfo,
+}
+
+/// What changes with any change of a snapshot's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    folder: FileStamp,
+    manifest: Option<FileStamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileStamp {
+    device: u64,
+    inode: u64,
+    changed_at: (i64, i64),
+    len: u64,
+}
+
+impl KeptInfos {
+    /// Gathers what lists show of the snapshots of a group, oldest first; `now` is the system's time.
+    pub(crate) fn of_group(
+        &self,
+        layout: &Layout,
+        (ns, group): (&Namespace, &GroupName),
+        now: SystemTime,
+    ) -> Result<Vec<SnapshotInfo>, TreeError> {
+        let owner = super::read_owner(layout, ns, group).ok();
+        let known = self.get(ns, group);
+        let (mut infos, mut kept) = (Vec::new(), Vec::new());
+        let mut has_news = false;
+        let listed = super::snapshots(layout, ns, group);
+        if matches!(&listed, Err(error) if error.is_not_found()) {
+            self.put(ns, group, Vec::new());
+        }
+        for snapshot in listed? {
+            // The stamp is older than what is read: a change in between shows by the next one.
+            let Some(stamp) = Stamp::of(layout, ns, &snapshot)? else { continue };
+            if let Some(same) = find(&known, &snapshot, stamp) {
+                let protected = is_protected(layout, ns, &snapshot)?;
+                infos.push(SnapshotInfo { owner: owner.clone(), protected, ..same.info.clone() });
+                kept.push(same.clone());
+                continue;
+            }
+            let info = match snapshot_info(layout, ns, &snapshot, None::<Owner>) {
+                // Removed since the folder was listed.
+                Err(error) if error.is_not_found() => continue,
+                info => info?,
+            };
+            if stamp.is_settled(now) {
+                has_news = true;
+                kept.push(Kept { time: snapshot.time, stamp, info: info.clone() });
+            }
+            infos.push(SnapshotInfo { owner: owner.clone(), ..info });
+        }
+        if has_news || kept.len() != known.len() {
+            self.put(ns, group, kept);
+        }
+        Ok(infos)
+    }
+
+    fn get(&self, ns: &Namespace, group: &GroupName) -> Arc<Vec<Kept>> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.by_name.get(&(ns.clone(), group.clone())).cloned().unwrap_or_default()
+    }
+
+    fn put(&self, ns: &Namespace, group: &GroupName, kept: Vec<Kept>) {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).put(
+            (ns.clone(), group.clone()),
+            kept,
+            SNAPSHOTS_MAX,
+        );
+    }
+}
+
+impl Groups {
+    fn put(&mut self, name: (Namespace, GroupName), kept: Vec<Kept>, snapshots_max: usize) {
+        if let Some(old) = self.by_name.remove(&name) {
+            self.snapshots -= old.len();
+        }
+        if kept.is_empty() || kept.len() > snapshots_max {
+            return;
+        }
+        while self.snapshots + kept.len() > snapshots_max {
+            // Any group will do: whoever lists more than fits gains nothing from an order.
+            let Some(other) = self.by_name.keys().next().cloned() else { break };
+            self.snapshots -= self.by_name.remove(&other).map_or(0, |old| old.len());
+        }
+        self.snapshots += kept.len();
+        self.by_name.insert(name, Arc::new(kept));
+    }
+}
+
+fn find<'a>(known: &'a [Kept], snapshot: &SnapshotName, stamp: Stamp) -> Option<&'a Kept> {
+    let position = known.binary_search_by_key(&snapshot.time, |kept| kept.time).ok()?;
+    known.get(position).filter(|kept| kept.stamp == stamp)
+}
+
+impl Stamp {
+    /// Looks at a snapshot; none if its folder is gone.
+    fn of(layout: &Layout, ns: &Namespace, snapshot: &SnapshotName) -> Result<Option<Self>, TreeError> {
+        let Some(folder) = FileStamp::of(&layout.snapshot(ns, snapshot))? else { return Ok(None) };
+        let manifest = FileStamp::of(&layout.manifest(ns, snapshot))?;
+        Ok(Some(Self { folder, manifest }))
+    }
+
+    /// Tells whether a change from now on would give another stamp.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let latest = now.saturating_sub(GRAIN).as_secs();
+        [Some(self.folder), self.manifest]
+            .into_iter()
+            .flatten()
+            .all(|stamp| u64::try_from(stamp.changed_at.0).is_ok_and(|second| second < latest))
+    }
+}
+
+impl FileStamp {
+    fn of(path: &Path) -> Result<Option<Self>, TreeError> {
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self::from(&metadata))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Ok(Err(error).context("look at", path)?),
+        }
+    }
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed_at: (metadata.ctime(), metadata.ctime_nsec()),
+            len: metadata.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::manifest::Manifest;
+
+    /// A time at which all changes of this test are settled.
+    fn later() -> SystemTime {
+        SystemTime::now() + Duration::from_hours(1)
+    }
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        layout: Layout,
+        kept: KeptInfos,
+        snapshot: SnapshotName,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = Layout::new(folder.path().to_owned());
+            let snapshot: SnapshotName = "vm/100/2026-01-01T00:00:00Z".parse().unwrap();
+            fs::create_dir_all(layout.snapshot(&Namespace::root(), &snapshot)).unwrap();
+            let scene = Self { folder, layout, kept: KeptInfos::default(), snapshot };
+            scene.write_manifest("first");
+            scene
+        }
+
+        fn write_manifest(&self, notes: &str) {
+            let mut manifest = Manifest::new(&self.snapshot);
+            manifest.set_notes(notes);
+            self.rename_in("index.json.blob", &manifest.to_blob().unwrap().into_bytes());
+        }
+
+        fn rename_in(&self, name: &str, content: &[u8]) {
+            let temporary = self.folder.path().join("new");
+            fs::write(&temporary, content).unwrap();
+            let path = self.layout.snapshot(&Namespace::root(), &self.snapshot).join(name);
+            fs::rename(temporary, path).unwrap();
+        }
+
+        fn list(&self, now: SystemTime) -> Vec<SnapshotInfo> {
+            self.kept.of_group(&self.layout, (&Namespace::root(), &self.snapshot.group), now).unwrap()
+        }
+
+        fn comment(&self, now: SystemTime) -> String {
+            self.list(now)[0].comment.clone().unwrap()
+        }
+
+        /// Puts another comment into what is kept, which shows where the next answer comes from.
+        fn mark_kept(&self) {
+            let mut groups = self.kept.groups.lock().unwrap();
+            for kept in groups.by_name.values_mut() {
+                for kept in Arc::make_mut(kept) {
+                    kept.info.comment = Some("kept".to_owned());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_read_again() {
+        let scene = Scene::new();
+        assert_eq!(scene.comment(later()), "first");
+        scene.mark_kept();
+        assert_eq!(scene.comment(later()), "kept");
+        // What can change without the manifest is shown as it is.
+        fs::write(scene.layout.owner(&Namespace::root(), &scene.snapshot.group), "joe@pbs\n").unwrap();
+        assert_eq!(scene.list(later())[0].owner.as_ref().unwrap().to_string(), "joe@pbs");
+    }
+
+    #[test]
+    fn every_change_is_seen() {
+        let scene = Scene::new();
+        scene.list(later());
+        scene.mark_kept();
+        scene.write_manifest("second");
+        assert_eq!(scene.comment(later()), "second");
+        scene.mark_kept();
+        scene.rename_in("a.conf.blob", b"");
+        let info = &scene.list(later())[0];
+        assert_eq!((info.files.len(), info.protected), (2, false));
+        scene.mark_kept();
+        fs::write(scene.layout.protected(&Namespace::root(), &scene.snapshot), "").unwrap();
+        assert!(scene.list(later())[0].protected);
+        fs::remove_dir_all(scene.layout.snapshot(&Namespace::root(), &scene.snapshot)).unwrap();
+        assert_eq!(scene.list(later()), []);
+        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 0);
+    }
+
+    #[test]
+    fn what_changed_a_moment_ago_is_not_kept() {
+        let scene = Scene::new();
+        scene.list(SystemTime::now());
+        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 0);
+        scene.list(SystemTime::now() + 2 * GRAIN);
+        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 1);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_fits() {
+        let scene = Scene::new();
+        scene.list(later());
+        let one = scene.kept.get(&Namespace::root(), &scene.snapshot.group)[0].clone();
+        let mut groups = Groups::default();
+        let name = |id: &str| (Namespace::root(), format!("vm/{id}").parse::<GroupName>().unwrap());
+        groups.put(name("1"), vec![one.clone(); 3], 5);
+        groups.put(name("2"), vec![one.clone(); 2], 5);
+        assert_eq!((groups.snapshots, groups.by_name.len()), (5, 2));
+        groups.put(name("3"), vec![one.clone(); 3], 5);
+        assert!(groups.snapshots <= 5 && groups.by_name.contains_key(&name("3")));
+        groups.put(name("3"), vec![one; 6], 5);
+        assert!(!groups.by_name.contains_key(&name("3")));
+        let counted: usize = groups.by_name.values().map(|kept| kept.len()).sum();
+        assert_eq!(groups.snapshots, counted);
+    }
+}
