@@ -77,8 +77,8 @@ pub use api::{
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, NewRemote,
     ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem, RemoteProperty,
     RemoteUpdate, SnapshotItem, Store, StoreStatus, SyncFailure, SyncReport, SyncSelection, TaskError,
-    TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, VerifyScope,
-    Version,
+    TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, VerifyOptions,
+    VerifyScope, Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};

@@ -1,6 +1,7 @@
 //! Verification as a task: which snapshots, in which order, and what is said about them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use coldkeep_datastore::manifest::VerifyState;
@@ -33,6 +34,10 @@ pub(crate) struct VerifyJob {
     pub(crate) skips_verified: bool,
     /// After how many days a verification no longer counts.
     pub(crate) outdated_after_days: Option<i64>,
+    /// Chunks that are read and checked at once.
+    pub(crate) parallel: usize,
+    /// Bytes that are read a second at most.
+    pub(crate) rate: Option<NonZeroU64>,
 }
 
 /// Why a verification task failed.
@@ -52,7 +57,11 @@ pub(crate) enum VerifyTaskError {
 pub(crate) async fn run(job: &VerifyJob, now: i64, task: &TaskHandle) -> Result<(), VerifyTaskError> {
     let targets = targets(job, now, task).await?;
     let control = Arc::new(VerifyControl::default());
-    let mut state = VerifyTask::new(task.upid().to_string(), Arc::clone(&control));
+    let mut state =
+        VerifyTask::new(task.upid().to_string(), Arc::clone(&control)).with_parallel(job.parallel);
+    if let Some(rate) = job.rate {
+        state = state.with_rate(rate);
+    }
     let (mut checked, mut failed) = (0, 0);
     for (number, (ns, snapshot)) in targets.iter().enumerate() {
         if task.is_cancelled() {

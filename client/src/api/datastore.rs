@@ -53,6 +53,26 @@ pub enum VerifyScope {
     Snapshot(SnapshotName),
 }
 
+/// How a verification goes about it; the default reads everything, at the server's own pace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VerifyOptions {
+    /// Skip snapshots that were verified before.
+    pub ignore_verified: bool,
+    /// Days after which that no longer counts.
+    pub outdated_after: Option<u32>,
+    /// Chunks that are read and checked at once, 1 to 32; stock servers take it, too.
+    pub threads: Option<u8>,
+    /// Bytes of chunks that are read a second at most, at least 65,536; only Coldkeep servers know it.
+    pub max_read_rate: Option<u64>,
+}
+
+impl VerifyOptions {
+    /// Skips snapshots that were verified before.
+    pub fn unverified() -> Self {
+        Self { ignore_verified: true, ..Self::default() }
+    }
+}
+
 impl Client {
     /// Returns a handle to a namespace of a datastore; nothing is sent.
     pub fn store(&self, name: StoreName, namespace: Namespace) -> Store {
@@ -233,18 +253,23 @@ impl Store {
         self.call(Method::PUT, "s3-refresh", parameters).await
     }
 
-    /// Starts a verification and returns its task; with `ignore_verified` snapshots verified before are skipped.
+    /// Starts a verification and returns its task.
     pub async fn start_verify(
         &self,
         scope: &VerifyScope,
-        ignore_verified: bool,
+        options: &VerifyOptions,
     ) -> Result<String, RequestError> {
         let parameters = match scope {
             VerifyScope::All => self.scope(),
             VerifyScope::Group(group) => self.group(group),
             VerifyScope::Snapshot(snapshot) => self.snapshot(snapshot),
         };
-        self.client.post(&self.path("verify"), &parameters.with("ignore-verified", ignore_verified)).await
+        let parameters = parameters
+            .with("ignore-verified", options.ignore_verified)
+            .with_some("outdated-after", options.outdated_after.map(u64::from))
+            .with_some("verify-threads", options.threads.map(u64::from))
+            .with_some("max-read-rate", options.max_read_rate);
+        self.client.post(&self.path("verify"), &parameters).await
     }
 
     /// Lists this namespace and those below it, at most `max_depth` levels deep (7 at most).

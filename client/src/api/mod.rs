@@ -11,7 +11,7 @@ mod sync_report;
 mod task;
 mod types;
 
-pub use datastore::{PruneKeep, Store, VerifyScope};
+pub use datastore::{PruneKeep, Store, VerifyOptions, VerifyScope};
 pub use remote::{NewRemote, ParseRemotePropertyError, RemoteItem, RemoteProperty, RemoteUpdate};
 pub use sync::{PullRequest, PushRequest, SyncSelection};
 pub use sync_report::{SyncFailure, SyncReport};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coldkeep_client::{
-    Client, Credentials, PruneKeep, PullRequest, PushRequest, RequestError, Secret, TaskError, VerifyScope,
+    Client, Credentials, PruneKeep, PullRequest, PushRequest, RequestError, Secret, TaskError, VerifyOptions,
+    VerifyScope,
 };
 use coldkeep_datastore::{GroupName, Namespace, SnapshotName};
 use serde_json::json;
@@ -41,7 +42,7 @@ async fn calls_go_out_as_stock_clients_send_them() {
     root.snapshots(Some(group.ty), Some(&group.id)).await.unwrap();
     root.set_notes(&snapshot(), "two words").await.unwrap();
     assert_eq!(root.start_gc().await.unwrap(), "UPID:x");
-    root.start_verify(&VerifyScope::Snapshot(snapshot()), true).await.unwrap();
+    root.start_verify(&VerifyScope::Snapshot(snapshot()), &VerifyOptions::unverified()).await.unwrap();
     let keep = PruneKeep { keep_last: Some(1), ..PruneKeep::default() };
     nested.prune(&group, &keep, true).await.unwrap();
     assert_eq!(nested.create_namespace("c").await.unwrap().to_string(), "a/b/c");

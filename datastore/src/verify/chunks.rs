@@ -1,12 +1,14 @@
-//! The chunks of an index, two at a time.
+//! The chunks of an index, some at a time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coldkeep_chunk_store::blob::{Blob, BlobKind, CHUNK_BYTES_MAX, ChunkClass};
 use coldkeep_chunk_store::{AnyStore, Digest, DigestBuilder, DigestSet, LoadError, Quarantined};
+use futures_util::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -16,8 +18,6 @@ use crate::name::ArchiveName;
 use crate::store::{Datastore, run_blocking};
 use crate::tree::TreeError;
 
-/// Chunks that are read and checked at once: as many as the machines this is made for have cores.
-const PARALLEL: usize = 2;
 /// Entries of an index that are handed over at once.
 const BATCH: usize = 1024;
 
@@ -129,7 +129,7 @@ impl Datastore {
         let (send, mut batches) = mpsc::channel(1);
         let listing =
             tokio::task::spawn_blocking(move || send_batches(&IndexReader::open(&path, kind)?, &send));
-        let mut running: VecDeque<(Claim, Running)> = VecDeque::with_capacity(PARALLEL);
+        let mut running: VecDeque<(Claim, Running)> = VecDeque::with_capacity(task.parallel);
         while let Some(batch) = batches.recv().await {
             for span in batch {
                 if task.control.is_cancelled() {
@@ -143,15 +143,15 @@ impl Datastore {
                 if running.iter().any(|(other, _)| other.key() == claim.key()) {
                     continue;
                 }
-                if running.len() == PARALLEL {
-                    settle(&mut running, task, findings, &name).await?;
+                if running.len() == task.parallel {
+                    self.settle(&mut running, task, findings, &name).await?;
                 }
                 let check = tokio::spawn(check_chunk(self.chunks().clone(), claim));
                 running.push_back((claim, Running(check)));
             }
         }
         while !running.is_empty() {
-            settle(&mut running, task, findings, &name).await?;
+            self.settle(&mut running, task, findings, &name).await?;
         }
         match listing.await {
             Ok(Err(source)) if source.is_malformed() => findings.add(Defect::Index { file: name, source }),
@@ -159,6 +159,32 @@ impl Datastore {
             Err(_) => return Err(TreeError::ShuttingDown.into()),
         }
         Ok(true)
+    }
+
+    /// Waits for the oldest check, notes what it found, and lets its bytes have their time.
+    async fn settle(
+        &self,
+        running: &mut VecDeque<(Claim, Running)>,
+        task: &mut VerifyTask,
+        findings: &mut Findings,
+        name: &ArchiveName,
+    ) -> Result<(), VerifyError> {
+        let Some((claim, mut check)) = running.pop_front() else { return Ok(()) };
+        let (verdict, bytes) = match (&mut check.0).await {
+            Ok(checked) => checked?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Err(TreeError::ShuttingDown.into()),
+        };
+        task.control.chunks.fetch_add(1, Ordering::Relaxed);
+        task.control.bytes.fetch_add(bytes, Ordering::Relaxed);
+        task.verified.note(&claim, &verdict);
+        report(findings, name, &claim, verdict);
+        let clock = self.chunks().clock();
+        if let Some(pace) = &mut task.pace {
+            let wait = pace.wait(bytes, clock.monotonic());
+            future::select(pin!(task.control.cancelled()), clock.sleep(wait)).await;
+        }
+        Ok(())
     }
 }
 
@@ -170,26 +196,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Waits for the oldest check and notes what it found.
-async fn settle(
-    running: &mut VecDeque<(Claim, Running)>,
-    task: &mut VerifyTask,
-    findings: &mut Findings,
-    name: &ArchiveName,
-) -> Result<(), VerifyError> {
-    let Some((claim, mut check)) = running.pop_front() else { return Ok(()) };
-    let (verdict, bytes) = match (&mut check.0).await {
-        Ok(checked) => checked?,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(TreeError::ShuttingDown.into()),
-    };
-    task.control.chunks.fetch_add(1, Ordering::Relaxed);
-    task.control.bytes.fetch_add(bytes, Ordering::Relaxed);
-    task.verified.note(&claim, &verdict);
-    report(findings, name, &claim, verdict);
-    Ok(())
 }
 
 fn report(findings: &mut Findings, name: &ArchiveName, claim: &Claim, verdict: Verdict) {

@@ -9,6 +9,7 @@
 mod chunks;
 mod files;
 
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,12 +40,49 @@ pub struct VerifyTask {
     upid: String,
     control: Arc<VerifyControl>,
     verified: VerifiedSet,
+    parallel: usize,
+    pace: Option<Pace>,
 }
 
 impl VerifyTask {
+    /// Chunks that are read and checked at once if nothing else is said.
+    pub const PARALLEL_DEFAULT: usize = 4;
+
     /// Starts a task; `upid` is recorded in the manifests.
     pub fn new(upid: String, control: Arc<VerifyControl>) -> Self {
-        Self { upid, control, verified: VerifiedSet::default() }
+        let (verified, parallel) = (VerifiedSet::default(), Self::PARALLEL_DEFAULT);
+        Self { upid, control, verified, parallel, pace: None }
+    }
+
+    /// Reads and checks so many chunks at once, at least one. Each may take twice its size in memory, 32 MiB at most.
+    #[must_use]
+    pub fn with_parallel(mut self, chunks: usize) -> Self {
+        self.parallel = chunks.max(1);
+        self
+    }
+
+    /// Reads so many encoded bytes of chunks a second at most, as an average from one chunk to the next.
+    #[must_use]
+    pub fn with_rate(mut self, bytes_per_second: NonZeroU64) -> Self {
+        self.pace = Some(Pace { bytes_per_second, free_at: Duration::ZERO });
+        self
+    }
+}
+
+/// A bound on bytes a second.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_second: NonZeroU64,
+    /// When everything that was read so far will have had its time, on the store's monotonic clock.
+    free_at: Duration,
+}
+
+impl Pace {
+    /// Returns how long to wait now that so many bytes more were read.
+    fn wait(&mut self, bytes: u64, now: Duration) -> Duration {
+        let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.get() as f64);
+        self.free_at = self.free_at.max(now) + takes;
+        self.free_at - now
     }
 }
 
@@ -223,7 +261,7 @@ impl Findings {
 
 impl Datastore {
     /// Checks every file that the manifest names and every chunk that its indexes name, and records the result in the
-    /// manifest. Two chunks are read at a time; a chunk that the task has read is not read again. A chunk that cannot be
+    /// manifest. A chunk that the task has read is not read again. A chunk that cannot be
     /// read is a defect like others and does not keep the rest from being checked.
     ///
     /// # Errors

@@ -1,10 +1,14 @@
 //! Verification: each kind of damage is found, named, recorded, and nothing else is touched.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{Blob, Compression, CryptKey};
+use coldkeep_chunk_store::testing::{HeldRequest, RequestKind, Which};
 use coldkeep_datastore::manifest::VerifyResult;
 use coldkeep_datastore::{
     ArchiveName, Defect, Namespace, SnapshotName, VerifyControl, VerifyOutcome, VerifyTask,
@@ -162,7 +166,7 @@ async fn a_chunk_that_cannot_be_read_is_a_defect_stays_and_does_not_stop_the_oth
         matches!(&defects[..], [
             Defect::ChunkUnreadable { digest, .. },
             Defect::ChunkMissing { digest: other, .. },
-            Defect::ChunkUnreadable { .. },
+            ..
         ] if *digest == one && *other == three),
         "{defects:?}"
     );
@@ -194,4 +198,52 @@ async fn open_snapshots_are_skipped_cancelled_tasks_record_nothing_and_a_damaged
     std::fs::write(fixture.path(FIRST).join(ArchiveName::MANIFEST), "no blob").unwrap();
     assert!(matches!(&verify(&fixture, &made).await[..], [Defect::Manifest(_)]));
     assert!(!fixture.store.snapshots(&root, None, None).await.unwrap()[0].is_finished());
+}
+
+#[tokio::test]
+async fn what_is_read_takes_its_time_and_a_stop_is_not_waited_for() {
+    let fixture = Fixture::new().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    let root = Namespace::root();
+    for stops in [false, true] {
+        let control = Arc::new(VerifyControl::default());
+        let mut task = VerifyTask::new("UPID:x:".into(), control.clone()).with_rate(NonZeroU64::MIN);
+        let mut verifying = pin!(fixture.store.verify_snapshot(&root, &made, &mut task));
+        tokio::select! {
+            outcome = &mut verifying => panic!("it did not wait: {outcome:?}"),
+            () = fixture.clock.sleeping(1) => {}
+        }
+        assert_eq!(control.chunks(), 1);
+        if stops {
+            control.cancel();
+            assert!(matches!(verifying.await.unwrap(), VerifyOutcome::Cancelled));
+        } else {
+            fixture.clock.advance(Duration::from_secs(control.bytes()));
+            assert!(matches!(verifying.await.unwrap(), VerifyOutcome::Whole));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_chunks_are_read_at_once_as_is_said() {
+    let fixture = Fixture::in_bucket().await;
+    let chunks: &[&[u8]] = &[b"one", b"two", b"three", b"four", b"five"];
+    let made = fixture.backup(FIRST, chunks).await;
+    let fixture = fixture.with_bucket_alone().await;
+    let gets = Which::every(RequestKind::Get).about(|key| key.starts_with(".chunks/")).always();
+    let mut held = fixture.backend().hold_before(gets);
+    let store = Arc::clone(&fixture.store);
+    let verifying = tokio::spawn(async move {
+        let mut task = task().with_parallel(3);
+        store.verify_snapshot(&Namespace::root(), &made, &mut task).await
+    });
+    let mut arrived = Vec::new();
+    for _ in 0..3 {
+        arrived.push(tokio::time::timeout(Duration::from_secs(30), held.arrived()).await.unwrap());
+    }
+    assert!(held.try_arrived().is_none(), "more are read at once");
+    fixture.backend().clear_rules();
+    drop(held);
+    arrived.into_iter().for_each(HeldRequest::release);
+    assert!(matches!(verifying.await.unwrap().unwrap(), VerifyOutcome::Whole));
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use coldkeep_client::{
     BackupSession, Client, Credentials, ReaderSession, Secret, Store, TlsConnector, TransferLimits, Trust,
-    VerifyScope,
+    VerifyOptions, VerifyScope,
 };
 use coldkeep_datastore::{ArchiveName, BackupTime, GroupName, Namespace, SnapshotName};
 use coldkeep_powercut::{Loss, PowerDisk};
@@ -281,7 +281,8 @@ pub(crate) async fn assert_verifies_in_time(store: &Store) {
 
 /// Verifies the store, or what has not been verified yet; an error says what the task said.
 async fn verify(store: &Store, ignore_verified: bool) -> Result<(), String> {
-    let upid = store.start_verify(&VerifyScope::All, ignore_verified).await.unwrap();
+    let options = VerifyOptions { ignore_verified, ..VerifyOptions::default() };
+    let upid = store.start_verify(&VerifyScope::All, &options).await.unwrap();
     let mut log = String::new();
     let end = store.client().wait_task(&upid, |line| log.extend([line, "\n"])).await;
     end.map(drop).map_err(|error| format!("{error:?}\n{log}"))

@@ -12,6 +12,8 @@ use crate::verify::{self, VerifyJob};
 
 const DAYS: Kind = Kind::Integer { min: 0, max: 36_500 };
 const THREADS: Kind = Kind::Integer { min: 1, max: 32 };
+/// From a chunk in some minutes to what no disk reads.
+const RATE: Kind = Kind::Integer { min: 1 << 16, max: 1 << 40 };
 
 pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[Endpoint {
     method: Method::Post,
@@ -31,8 +33,14 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[Endpoint {
         ),
         Param::optional("outdated-after", DAYS, "Days after which a verification no longer counts."),
         MAX_DEPTH,
-        Param::optional("read-threads", THREADS, "Taken and ignored: the server decides by its cores."),
-        Param::optional("verify-threads", THREADS, "Taken and ignored: the server decides by its cores."),
+        Param::with_default(
+            "read-threads",
+            THREADS,
+            "1",
+            "Read and check so many chunks at once, or as many as 'verify-threads' says, if that is more.",
+        ),
+        Param::with_default("verify-threads", THREADS, "4", "See 'read-threads'."),
+        Param::optional("max-read-rate", RATE, "Read so many bytes of chunks a second at most."),
     ],
     body: BodyKind::Params,
     access: Access::Datastore { full: Privileges::DATASTORE_VERIFY, own: Privileges::DATASTORE_BACKUP },
@@ -80,6 +88,8 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
         owner: (call.scope == Scope::Own).then(|| place.caller.clone()),
         skips_verified: call.params.get("ignore-verified")?,
         outdated_after_days: call.params.find("outdated-after")?,
+        parallel: call.params.get::<usize>("read-threads")?.max(call.params.get("verify-threads")?),
+        rate: call.params.find("max-read-rate")?,
     };
     let spec = TaskSpec { worker_type, worker_id: Some(worker_id), auth_id: call.caller.auth_id().clone() };
     let clock = call.state.clock().clone();

@@ -1,6 +1,6 @@
 //! What a pull copies, and what it leaves alone.
 
-use coldkeep_client::VerifyScope;
+use coldkeep_client::{VerifyOptions, VerifyScope};
 use coldkeep_datastore::SnapshotName;
 use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
@@ -152,7 +152,12 @@ async fn filters_and_the_newest_only() {
     pair.source
         .client()
         .wait_task(
-            &pair.source.store().start_verify(&VerifyScope::Group(group("db")), false).await.unwrap(),
+            &pair
+                .source
+                .store()
+                .start_verify(&VerifyScope::Group(group("db")), &VerifyOptions::default())
+                .await
+                .unwrap(),
             |_| {},
         )
         .await
@@ -277,7 +282,7 @@ async fn the_last_snapshot_is_looked_at_again() {
     let name = pair.back_up("web", 1, &[0, 1]).await;
     pair.pull().await.unwrap();
     let store = pair.target.store();
-    let upid = store.start_verify(&VerifyScope::All, false).await.unwrap();
+    let upid = store.start_verify(&VerifyScope::All, &VerifyOptions::default()).await.unwrap();
     store.client().wait_task(&upid, |_| {}).await.unwrap();
     let report = pair.pull().await.unwrap();
     assert_eq!(count(&report, "unchanged"), 1, "a verification here is no difference: {report}");

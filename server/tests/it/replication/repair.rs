@@ -1,6 +1,6 @@
 //! Snapshots that are damaged in the target: copied again if that is asked for.
 
-use coldkeep_client::{PullRequest, VerifyScope};
+use coldkeep_client::{PullRequest, VerifyOptions, VerifyScope};
 use coldkeep_datastore::ArchiveName;
 
 use super::{Pair, STREAM, count, errors};
@@ -14,7 +14,7 @@ fn resync(request: &mut PullRequest) {
 /// Verifies everything in a site; tells whether it is whole.
 async fn is_whole(site: &Site) -> bool {
     let store = site.store();
-    let upid = store.start_verify(&VerifyScope::All, false).await.unwrap();
+    let upid = store.start_verify(&VerifyScope::All, &VerifyOptions::default()).await.unwrap();
     store.client().wait_task(&upid, |_| {}).await.is_ok()
 }
 
