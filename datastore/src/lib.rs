@@ -2,7 +2,7 @@
 //!
 //! A [`Datastore`] is a folder in the layout of Proxmox Backup Server: snapshots in groups in namespaces, and one
 //! [chunk store](coldkeep_chunk_store) that all of them share. A [`BackupWriter`] makes a snapshot, a
-//! [`SnapshotReader`] reads one, a [`GroupCopy`] takes those of another store as they are there,
+//! [`SnapshotReader`] reads one, a [`GroupCopy`] takes those of another store as they are there, [`Moves`] moves groups and namespaces,
 //! [`Datastore::verify_snapshot`] checks one, and [`Datastore::index_files`] tells a
 //! collector what is referenced. The format types ([`index`], [`manifest::Manifest`], [`name`]) stand on their own: clients use
 //! them without a datastore.
@@ -44,7 +44,8 @@
 //! - A session names only chunks that it uploaded or that the group's last snapshot names (R17), refreshes each of them
 //!   (R5), and keeps the snapshot that it builds on from being removed (R5). [`BackupWriter::finish`] is acknowledged
 //!   only if none of these chunks was lost meanwhile (I3). A copy does the same for a whole group in one session; it does not
-//!   build on the last snapshot but only uses what the store still has of it.
+//!   build on the last snapshot but only uses what the store still has of it. A move is such a copy inside the store, and then a removal;
+//!   no collection runs meanwhile (R16).
 //! - Every index counts as references, with or without manifest, wherever it lies; what cannot be read is an error that
 //!   stops the collection (I6). A removal takes a snapshot out of the tree by one rename, so no walk sees half of it.
 //! - A chunk is set aside only if complete bodies fail their check; a failed read sets nothing aside (R15).
@@ -60,7 +61,8 @@
 //! # Locks
 //!
 //! Locks of groups and snapshots are in memory, because one process owns the store (R11). Sessions and removals wait, for half a
-//! minute at most, for those that are given back by themselves; nobody waits for any other. Whoever has such a lock, or the
+//! minute at most, for those that are given back by themselves; nobody waits for any other. The lock of moves is the outermost: only a
+//! collection that has not begun waits for it, and has no other ([`Datastore::pause_moves`]). Whoever has another such lock, or the
 //! turn to change a snapshot or group (async, striped, as long as its requests), waits for no lock, so that a removal of a
 //! group may wait for a turn under the group's lock, and a change of a snapshot under the lock that it shares. Then come
 //! claims of paths in a bucket (they refuse and do not wait), an index's async lock and the turn of a session's blobs, the
@@ -77,6 +79,7 @@ pub mod index;
 mod lock;
 pub mod manifest;
 mod mirror;
+mod moves;
 pub mod name;
 pub mod prune;
 mod reader;
@@ -91,6 +94,7 @@ pub use copy::{CopyError, CopyRequest, GroupCopy, LocalCopy, SnapshotCopy};
 pub use index::{ChunkSpan, IndexKind, IndexTotals};
 pub use manifest::Manifest;
 pub use mirror::{Cleared, Unfinished};
+pub use moves::{GroupMove, MoveError, MoveWatch, MovedNamespace, Moves, NoMoves};
 pub use name::{
     ArchiveKind, ArchiveName, BackupId, BackupTime, BackupType, FilterError, GroupFilter, GroupFilters,
     GroupName, NameError, Namespace, Owner, RemoteName, SnapshotName, StoreName,

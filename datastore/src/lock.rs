@@ -20,6 +20,9 @@ use crate::name::{GroupName, Namespace, SnapshotName};
 pub(crate) enum LockKey {
     Group(Namespace, GroupName),
     Snapshot(Namespace, SnapshotName),
+    /// Moves of groups, which collections wait for (R16). It passes, although who has it may wait for other locks that pass: who waits
+    /// for it has none.
+    Moves,
 }
 
 /// All locks of one datastore.

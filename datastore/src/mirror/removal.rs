@@ -105,7 +105,7 @@ impl Parts {
     }
 
     /// Removes a snapshot under its lock. Protection is the caller's question.
-    async fn remove_snapshot(
+    pub(crate) async fn remove_snapshot(
         &self,
         ns: &Namespace,
         snapshot: &SnapshotName,
@@ -150,7 +150,7 @@ impl Parts {
 
     /// Removes a group that has no snapshots left, under its lock; returns whether it is gone. It stays as long as the bucket
     /// has more of it than owner and notes: a snapshot whose local copy was lost (I1), or one that may be on its way (H25).
-    pub(super) async fn remove_group_if_empty(
+    pub(crate) async fn remove_group_if_empty(
         &self,
         ns: &Namespace,
         group: &GroupName,

@@ -16,6 +16,7 @@ mod on_filesystem {
     mod backup;
     mod begin;
     mod copy;
+    mod moves;
     mod tree;
 
     async fn fixture() -> crate::support::Fixture {
@@ -29,6 +30,7 @@ mod in_bucket {
     mod backup;
     mod begin;
     pub(crate) mod copy;
+    mod moves;
     mod tree;
 
     async fn fixture() -> crate::support::Fixture {
