@@ -197,6 +197,24 @@ impl Store {
         self.client.post(&self.path("change-owner"), &parameters).await
     }
 
+    /// Starts to move a group into another namespace and returns the task; with `merges` a group of that name that is there takes
+    /// the snapshots in.
+    pub async fn start_move_group(
+        &self,
+        group: &GroupName,
+        to: &Namespace,
+        merges: bool,
+    ) -> Result<String, RequestError> {
+        let parameters = self.group(group).with("target-ns", to.to_string()).with("merge-group", merges);
+        self.client.post(&self.path("move-group"), &parameters).await
+    }
+
+    /// Starts to move this namespace with all in it, so that it becomes `to`, and returns the task.
+    pub async fn start_move_namespace(&self, to: &Namespace, merges: bool) -> Result<String, RequestError> {
+        let parameters = self.scope().with("target-ns", to.to_string()).with("merge-groups", merges);
+        self.client.post(&self.path("move-namespace"), &parameters).await
+    }
+
     /// Applies a retention rule to a group, or with `dry_run` only tells what it would do; oldest snapshot first.
     pub async fn prune(
         &self,

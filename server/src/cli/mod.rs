@@ -19,6 +19,7 @@ mod human;
 mod location;
 mod login;
 mod ls;
+mod move_group;
 mod names;
 mod namespace;
 mod notes;
@@ -101,6 +102,8 @@ enum Verb {
     Protect(protect::Protect),
     /// Gives a group to another user or token.
     ChangeOwner(change_owner::ChangeOwner),
+    /// Moves a group into another namespace, with all that goes with it.
+    Move(move_group::Move),
     /// Lists, makes and removes namespaces.
     Namespace(namespace::NamespaceVerbs),
     /// Lists tasks, prints their logs, stops them.
@@ -155,6 +158,7 @@ impl Cli {
             Verb::Notes(verb) => verb.run(shell).await,
             Verb::Protect(verb) => verb.run(shell).await,
             Verb::ChangeOwner(verb) => verb.run(shell).await,
+            Verb::Move(verb) => verb.run(shell).await,
             Verb::Namespace(verb) => verb.run(shell).await,
             Verb::Task(verb) => verb.run(shell).await,
             Verb::Login(verb) => verb.run(shell).await,

@@ -10,6 +10,7 @@ use super::human;
 use super::shell::Shell;
 use super::table::{Align, Table};
 use super::target::{Missing, Target};
+use super::task::follow;
 
 /// The arguments of `coldkeep namespace`.
 #[derive(Debug, Args)]
@@ -32,6 +33,18 @@ enum Verb {
     Create {
         /// The whole path, as a/b.
         namespace: Namespace,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Moves a namespace with all in it, so that it becomes another one, whose parent must be there.
+    Move {
+        /// The whole path, as a/b.
+        namespace: Namespace,
+        /// What it becomes, as c/d; "" for the root.
+        to: Namespace,
+        /// Let groups of the same name and owner that are there take the snapshots in.
+        #[arg(long)]
+        merge: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -64,6 +77,19 @@ impl NamespaceVerbs {
                 };
                 let made = target.run(shell, Missing::Create, create).await?;
                 shell.show(&json!({ "ns": made }), |_| format!("made the namespace {made}"))
+            }
+            Verb::Move { namespace, to, merge, target } => {
+                let run = async |store: Store| {
+                    let upid = at(&store, namespace.clone()).start_move_namespace(&to, merge).await?;
+                    Ok(follow(store.client(), &upid).await?)
+                };
+                let moved = target.run(shell, Missing::Refuse, run).await;
+                moved.with_context(|| format!("cannot move the namespace {namespace}"))?;
+                let value = json!({ "from": namespace, "ns": to });
+                shell.show(&value, |_| {
+                    let to = if to.is_root() { "part of the root".to_owned() } else { to.to_string() };
+                    format!("the namespace {namespace} is now {to}")
+                })
             }
             Verb::Delete { namespace, delete_groups, target } => {
                 let remove = async |store: Store| {

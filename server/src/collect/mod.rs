@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::AnyStore;
-use coldkeep_datastore::{Datastore, ReferenceError, TreeError};
+use coldkeep_datastore::{Datastore, NoMoves, ReferenceError, TreeError};
 use coldkeep_gc::{CollectError, Control, End, Options, Report, StoreSweepError, SweepTarget, collect_into};
+use futures_util::FutureExt as _;
 pub(crate) use history::{PastRun, read as history};
 use log::Watch;
 pub use references::StoreReferences;
@@ -48,6 +49,8 @@ pub(crate) async fn run(
 ) -> Result<(), CollectTaskError> {
     let mode = if options.dry_run { " (dry run)" } else { "" };
     task.log(format!("starting garbage collection{mode} on store {}", store.name()));
+    // R16: from before the mark lists the first index.
+    let Some(_no_moves) = pause_moves(store, task).await else { return Err(CollectTaskError::Stopped) };
     let upid = task.upid().to_string();
     let begun = PastRun::begun(upid.clone(), store.chunks().now(), options.dry_run);
     if let Err(error) = history::add(store, &begun).await {
@@ -92,6 +95,19 @@ pub(crate) async fn run(
         note_usage(store, &report, stored_meanwhile).await?;
     }
     Ok(())
+}
+
+/// Waits for the end of moves; none if the task is to stop before.
+async fn pause_moves(store: &Arc<Datastore>, task: &TaskHandle) -> Option<NoMoves> {
+    let mut paused = std::pin::pin!(store.pause_moves());
+    if let Some(no_moves) = paused.as_mut().now_or_never() {
+        return Some(no_moves);
+    }
+    task.log("waiting for a move to end");
+    tokio::select! {
+        no_moves = paused => Some(no_moves),
+        () = task.cancelled() => None,
+    }
 }
 
 /// Runs the collection, tells of its progress, and cancels it if the task is to stop.

@@ -13,6 +13,7 @@ mod in_bucket;
 mod kill;
 mod live;
 mod material;
+mod moves;
 mod on_server;
 mod process;
 mod prune;

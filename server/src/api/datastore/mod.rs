@@ -4,6 +4,7 @@ mod files;
 mod gc;
 mod groups;
 mod keep;
+mod moves;
 mod namespaces;
 mod notes;
 pub(crate) mod params;
@@ -36,6 +37,7 @@ pub(super) static TABLES: &[&[Endpoint<Server>]] = &[
     files::ENDPOINTS,
     notes::ENDPOINTS,
     namespaces::ENDPOINTS,
+    moves::ENDPOINTS,
     prune::ENDPOINTS,
     gc::ENDPOINTS,
     verify::ENDPOINTS,
