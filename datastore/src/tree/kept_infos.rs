@@ -1,19 +1,18 @@
 //! What lists show of snapshots, kept in memory: a list of ten thousand snapshots need not read ten thousand manifests.
 //!
-//! What is kept of a snapshot holds as long as its folder and its manifest are the same by inode and change time, which nothing but
-//! the kernel sets: every file of a snapshot is put there by a rename, which changes the folder. So it does not matter who changed
-//! it, nor is there a change that has to tell. Change times have the grain of the kernel's clock, some milliseconds, or of the
+//! What is kept of a snapshot holds as long as its folder is the same by inode and change time, which nothing but the kernel sets.
+//! Every file of a snapshot is put there by a rename and taken away by an unlink, which change the folder: so it does not matter who
+//! changed what, nor is there a change that has to tell. Change times have the grain of the kernel's clock, some milliseconds, or of the
 //! filesystem's, so what has changed a moment ago is not kept: a second change could look like the first.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Layout, SnapshotInfo, TreeError, is_protected, snapshot_info};
+use super::{Layout, SnapshotInfo, TreeError, snapshot_info};
 use crate::file::Context as _;
 use crate::name::{BackupTime, GroupName, Namespace, Owner, SnapshotName};
 
@@ -34,27 +33,21 @@ struct Groups {
     snapshots: usize,
 }
 
-/// What was read of a snapshot, without the owner and the protection, and what it was read of.
+/// What was read of a snapshot, without the owner, and of what it was read.
 #[derive(Debug, Clone)]
 struct Kept {
     time: BackupTime,
     stamp: Stamp,
-    info: SnapshotInfo,
+    info: Arc<SnapshotInfo>,
 }
 
-/// What changes with any change of a snapshot's files.
+/// What changes of a folder with any change of the names in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    folder: FileStamp,
-    manifest: Option<FileStamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
     device: u64,
     inode: u64,
+    /// Seconds and nanoseconds since the Unix epoch.
     changed_at: (i64, i64),
-    len: u64,
 }
 
 impl KeptInfos {
@@ -75,10 +68,9 @@ impl KeptInfos {
         }
         for snapshot in listed? {
             // The stamp is older than what is read: a change in between shows by the next one.
-            let Some(stamp) = Stamp::of(layout, ns, &snapshot)? else { continue };
+            let Some(stamp) = Stamp::of(&layout.snapshot(ns, &snapshot))? else { continue };
             if let Some(same) = find(&known, &snapshot, stamp) {
-                let protected = is_protected(layout, ns, &snapshot)?;
-                infos.push(SnapshotInfo { owner: owner.clone(), protected, ..same.info.clone() });
+                infos.push(SnapshotInfo { owner: owner.clone(), ..(*same.info).clone() });
                 kept.push(same.clone());
                 continue;
             }
@@ -89,7 +81,7 @@ impl KeptInfos {
             };
             if stamp.is_settled(now) {
                 has_news = true;
-                kept.push(Kept { time: snapshot.time, stamp, info: info.clone() });
+                kept.push(Kept { time: snapshot.time, stamp, info: Arc::new(info.clone()) });
             }
             infos.push(SnapshotInfo { owner: owner.clone(), ..info });
         }
@@ -137,42 +129,24 @@ fn find<'a>(known: &'a [Kept], snapshot: &SnapshotName, stamp: Stamp) -> Option<
 }
 
 impl Stamp {
-    /// Looks at a snapshot; none if its folder is gone.
-    fn of(layout: &Layout, ns: &Namespace, snapshot: &SnapshotName) -> Result<Option<Self>, TreeError> {
-        let Some(folder) = FileStamp::of(&layout.snapshot(ns, snapshot))? else { return Ok(None) };
-        let manifest = FileStamp::of(&layout.manifest(ns, snapshot))?;
-        Ok(Some(Self { folder, manifest }))
+    /// Looks at a folder; none if it is gone.
+    fn of(folder: &Path) -> Result<Option<Self>, TreeError> {
+        match std::fs::symlink_metadata(folder) {
+            Ok(metadata) => Ok(Some(Self {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                changed_at: (metadata.ctime(), metadata.ctime_nsec()),
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Ok(Err(error).context("look at", folder)?),
+        }
     }
 
     /// Tells whether a change from now on would give another stamp.
     fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let latest = now.saturating_sub(GRAIN).as_secs();
-        [Some(self.folder), self.manifest]
-            .into_iter()
-            .flatten()
-            .all(|stamp| u64::try_from(stamp.changed_at.0).is_ok_and(|second| second < latest))
-    }
-}
-
-impl FileStamp {
-    fn of(path: &Path) -> Result<Option<Self>, TreeError> {
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some(Self::from(&metadata))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Ok(Err(error).context("look at", path)?),
-        }
-    }
-}
-
-impl From<&Metadata> for FileStamp {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            changed_at: (metadata.ctime(), metadata.ctime_nsec()),
-            len: metadata.len(),
-        }
+        u64::try_from(self.changed_at.0).is_ok_and(|second| second < latest)
     }
 }
 
@@ -232,7 +206,7 @@ mod tests {
             let mut groups = self.kept.groups.lock().unwrap();
             for kept in groups.by_name.values_mut() {
                 for kept in Arc::make_mut(kept) {
-                    kept.info.comment = Some("kept".to_owned());
+                    Arc::make_mut(&mut kept.info).comment = Some("kept".to_owned());
                 }
             }
         }
