@@ -27,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags, report: &mut Report
         "s3" => s3(workspace, flags, report),
         "store" => store(workspace, flags, report),
         "gc" => gc(workspace, flags, report),
-        "pull" => pull(workspace, flags, report),
+        "list" | "pull" => servers(workspace, flags, report),
         _ => e2e(workspace, flags, report),
     }
 }
@@ -87,8 +87,8 @@ fn store(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
     }
 }
 
-/// Two servers and the line between them; the peer is `cp`, which every machine has.
-fn pull(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
+/// One server or two, with peers that every machine has: `find`, `cp`.
+fn servers(workspace: &Workspace, flags: &BenchFlags, report: &mut Report) {
     report.step("release build", || {
         build_programs(workspace, &[("coldkeep-server", "coldkeep"), ("coldkeep-bench", "coldkeep-bench")])
     });

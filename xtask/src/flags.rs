@@ -43,6 +43,7 @@ Usage: cargo xtask VERB
   bench gc [--json] [--runs 3] [--case NAME] [--quick] [--mark-chunks 50000000] [--chunks 1000000]
            [--objects 10000000] [--delay-ms 30] [--parallel 32] [--folder PATH]
                                     the collector on synthetic stores, on a filesystem and in a bucket
+  bench list [--json] [--runs 3]    lists of 10,000 snapshots, and what they cost the server
   bench pull [--json] [--mib 4096] [--delay-ms 50] [--runs 3] [--case NAME]
                                     a pull of 20 snapshots between two servers, near and a round trip apart
   bench s3 [--json] [--runs 3] [--case NAME] [--quick] [--aws-sdk] [--peers none]
@@ -50,7 +51,7 @@ Usage: cargo xtask VERB
                                     our S3 client beside others, one process a case";
 
 /// For messages.
-const BENCHMARKS: &str = "`e2e`, `gc`, `pull`, `s3` and `store`";
+const BENCHMARKS: &str = "`e2e`, `gc`, `list`, `pull`, `s3` and `store`";
 
 /// Rounds of a campaign if none are named.
 const ROUNDS: u32 = 50;
@@ -292,11 +293,11 @@ fn bench(args: &mut lexopt::Parser) -> Result<BenchFlags> {
     }
     let bench = match bench.as_deref() {
         Some(name) if aws_sdk && name != "s3" => bail!("--aws-sdk is a flag of `bench s3`"),
-        Some(name @ ("gc" | "pull")) if peers != Peers::Use => {
+        Some(name @ ("gc" | "list" | "pull")) if peers != Peers::Use => {
             bail!("the peers of `bench {name}` come with it")
         }
         Some("s3") if peers == Peers::Install => bail!("the peers of `bench s3` are built, not installed"),
-        Some(name @ ("e2e" | "gc" | "pull" | "s3" | "store")) => name.to_owned(),
+        Some(name @ ("e2e" | "gc" | "list" | "pull" | "s3" | "store")) => name.to_owned(),
         Some(other) => bail!("there is no benchmark `{other}` yet; there are {BENCHMARKS}"),
         None => bail!("which benchmark? There are {BENCHMARKS}"),
     };

@@ -179,7 +179,7 @@ impl Coldkeep<'_> {
     }
 
     /// A verb, with a verb of its own behind a blank if it has any, on a running server.
-    fn remote(&self, running: &Running, verb: &str) -> Command {
+    pub(crate) fn remote(&self, running: &Running, verb: &str) -> Command {
         let mut command = Command::new(self.program);
         command
             .args(verb.split(' '))

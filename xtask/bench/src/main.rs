@@ -9,6 +9,7 @@ mod data;
 mod e2e;
 mod flags;
 mod gc;
+mod list;
 mod machine;
 mod output;
 mod peers;
@@ -53,12 +54,16 @@ fn run() -> Result<()> {
             let flags = gc::Flags::parse(&mut args)?;
             ("gc", gc::run(&flags)?, flags.json)
         }
+        Some(Value(bench)) if bench == "list" => {
+            let flags = list::Flags::parse(&mut args)?;
+            ("list", list::run(&flags)?, flags.json)
+        }
         Some(Value(bench)) if bench == "pull" => {
             let flags = pull::Flags::parse(&mut args)?;
             ("pull", pull::run(&flags)?, flags.json)
         }
         _ => bail!(
-            "expected a benchmark's name, `e2e`, `gc`, `pull`, `s3` or `store`; start this through `cargo xtask bench`"
+            "expected a benchmark's name, `e2e`, `gc`, `list`, `pull`, `s3` or `store`; start this through `cargo xtask bench`"
         ),
     };
     output::print(&output::Report { bench, machine: machine::describe()?, rows }, json)

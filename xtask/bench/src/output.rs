@@ -35,6 +35,7 @@ pub(crate) enum Metric {
     CpuSecondsPerGib,
     ServerCpuSecondsPerGib,
     ClientCpuSecondsPerGib,
+    ServerCpuSeconds,
     PeakMemoryBytes,
     StoredBytes,
     ObjectsPerSecond,
@@ -53,6 +54,7 @@ impl Metric {
             Metric::CpuSecondsPerGib => "cpu_seconds_per_gib",
             Metric::ServerCpuSecondsPerGib => "server_cpu_seconds_per_gib",
             Metric::ClientCpuSecondsPerGib => "client_cpu_seconds_per_gib",
+            Metric::ServerCpuSeconds => "server_cpu_seconds",
             Metric::PeakMemoryBytes => "peak_memory_bytes",
             Metric::StoredBytes => "stored_bytes",
             Metric::ObjectsPerSecond => "objects_per_second",
@@ -66,7 +68,7 @@ impl Metric {
 
     fn unit(self) -> &'static str {
         match self {
-            Metric::WallSeconds => "s",
+            Metric::WallSeconds | Metric::ServerCpuSeconds => "s",
             Metric::BytesPerSecond => "B/s",
             Metric::CpuSecondsPerGib | Metric::ServerCpuSecondsPerGib | Metric::ClientCpuSecondsPerGib => {
                 "s/GiB"
