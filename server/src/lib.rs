@@ -38,6 +38,7 @@ pub mod auth;
 pub mod bucket;
 pub mod cli;
 pub mod collect;
+pub mod config;
 pub mod embedded;
 pub mod http;
 mod limits;

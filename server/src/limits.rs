@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The bounds of a server. The defaults suit a server with a few hundred clients; tests shorten the waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Most connections at once; further ones wait in the listen queue.

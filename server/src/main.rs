@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use coldkeep_server::cli::{Cli, FAILURE, describe, exit_code};
+use coldkeep_server::config::{LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too; if they cannot be printed, nobody reads them.
@@ -16,13 +17,13 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS };
         }
     };
-    let filter = EnvFilter::try_from_env("COLDKEEP_LOG").unwrap_or_else(|_| EnvFilter::new(cli.log_filter()));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_terminal)
-        .with_writer(std::io::stderr)
-        .init();
+    match cli.prepare() {
+        Ok(log) => start_log(&log),
+        Err(error) => {
+            eprintln!("{}", describe(&error));
+            return ExitCode::from(exit_code(&error));
+        }
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,5 +43,15 @@ fn main() -> ExitCode {
             }
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Sends the log to standard error, as it was configured.
+fn start_log(log: &LogConfig) {
+    let filter = EnvFilter::try_from_env("COLDKEEP_LOG").unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
     }
 }

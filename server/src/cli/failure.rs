@@ -12,6 +12,14 @@ pub const FAILURE: u8 = 255;
 /// Exit code of a collection that came to its end and found chunks missing.
 const MISSING_CHUNKS: u8 = 2;
 
+/// Exit code of `coldkeep config check` if something is wrong.
+const BAD_CONFIG: u8 = 1;
+
+/// The configuration that was to be checked is wrong; what is wrong with it stands in the error.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct BadConfig(#[from] pub(crate) crate::config::ConfigError);
+
 /// Chunks that snapshots refer to are missing; the report was shown.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -23,7 +31,11 @@ pub(crate) struct MissingChunks {
 
 /// Returns the exit code of a command that ended with this error.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<MissingChunks>() { MISSING_CHUNKS } else { FAILURE }
+    match error {
+        error if error.is::<MissingChunks>() => MISSING_CHUNKS,
+        error if error.is::<BadConfig>() => BAD_CONFIG,
+        _ => FAILURE,
+    }
 }
 
 /// A signal ended the command.

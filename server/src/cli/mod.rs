@@ -6,6 +6,7 @@
 mod acl;
 mod backup;
 mod change_owner;
+mod config;
 mod data_dir;
 mod datastore;
 mod environment;
@@ -50,7 +51,9 @@ use clap::{Parser, Subcommand};
 
 pub use data_dir::default_data_dir;
 pub use failure::{FAILURE, describe, exit_code};
+pub(crate) use human::parse_bytes;
 
+use crate::config::LogConfig;
 use location::DataFolder;
 use shell::{OutputFormat, Shell};
 
@@ -120,13 +123,22 @@ enum Verb {
     Acl(acl::AclVerbs),
     /// Manages the other servers that backups are pulled from and pushed to.
     Remote(remote::Remotes),
+    /// Checks the configuration of the server, or prints an example.
+    Config(config::ConfigVerbs),
 }
 
 impl Cli {
-    /// Returns what is logged unless the environment says otherwise: a server tells what it does, a command only what is
-    /// wrong.
-    pub fn log_filter(&self) -> &'static str {
-        if matches!(self.verb, Verb::Serve(_)) { "info" } else { "warn" }
+    /// Returns what is logged unless the environment says otherwise, and how: a server tells what its configuration says, a
+    /// command only what is wrong. Blocks: reads the configuration of a server.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn prepare(&mut self) -> anyhow::Result<LogConfig> {
+        let folder = self.data_dir.clone().unwrap_or_else(default_data_dir);
+        match &mut self.verb {
+            Verb::Serve(serve) => serve.read_config(&folder),
+            _ => Ok(LogConfig { level: "warn".to_owned(), ..LogConfig::default() }),
+        }
     }
 
     /// Does what the command line asks for.
@@ -144,7 +156,7 @@ impl Cli {
         let shell = &Shell::new(folder, self.output);
         match self.verb {
             Verb::Serve(serve) => serve.run(shell).await,
-            Verb::Backup(verb) => verb.run(shell).await,
+            Verb::Backup(verb) => Box::pin(verb.run(shell)).await,
             Verb::Restore(verb) => verb.run(shell).await,
             Verb::Snapshots(verb) => verb.run(shell).await,
             Verb::Ls(verb) => verb.run(shell).await,
@@ -167,6 +179,7 @@ impl Cli {
             Verb::Token(verb) => verb.run(shell).await,
             Verb::Acl(verb) => verb.run(shell).await,
             Verb::Remote(verb) => verb.run(shell).await,
+            Verb::Config(verb) => verb.run(shell).await,
         }
     }
 }
@@ -176,6 +189,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::config::LogFormat;
 
     #[test]
     fn the_definition_is_sound() {
@@ -184,9 +198,16 @@ mod tests {
 
     #[test]
     fn only_the_server_logs_what_it_does() {
-        let filter = |args: &[&str]| Cli::try_parse_from(args).unwrap().log_filter();
-        assert_eq!(filter(&["coldkeep", "serve"]), "info");
-        assert_eq!(filter(&["coldkeep", "snapshots", "--output", "json"]), "warn");
+        let log = |args: &[&str]| Cli::try_parse_from(args).unwrap().prepare().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let serve = ["coldkeep", "serve", "--data-dir", folder.path().to_str().unwrap()];
+        assert_eq!(log(&serve).level, "info");
+        assert_eq!(log(&["coldkeep", "snapshots", "--output", "json"]).level, "warn");
+        std::fs::write(folder.path().join("coldkeep.toml"), "[log]\nlevel = 'debug'\nformat = 'json'")
+            .unwrap();
+        assert_eq!(log(&serve), LogConfig { level: "debug".to_owned(), format: LogFormat::Json });
+        let flags = [&serve[..], &["--log-level", "trace", "--log-format", "human"]].concat();
+        assert_eq!(log(&flags), LogConfig { level: "trace".to_owned(), format: LogFormat::Human });
     }
 
     #[test]
@@ -209,6 +230,8 @@ mod tests {
             &["coldkeep", "remote", "add", "..", "--auth-id", "joe@pbs", "--host", "a"],
             &["coldkeep", "remote", "update", "off-site", "--delete", "host"],
             &["coldkeep", "remote", "update", "off-site", "--password", "--password-file", "x"],
+            &["coldkeep", "serve", "--log-level", "x=y=z"],
+            &["coldkeep", "serve", "--log-format", "xml"],
             &["coldkeep", "nonsense"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");

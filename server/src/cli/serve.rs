@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,52 +15,91 @@ use tokio_util::sync::CancellationToken;
 
 use super::shell::Shell;
 use crate::auth::root;
+use crate::config::{Config, Loaded, LogConfig, LogFormat};
 use crate::http::{DEFAULT_PORT, ListenError, Listener, Service};
 use crate::state::{Certificate, load_certificate};
-use crate::{Limits, Server, ServerOptions};
+use crate::{Server, ServerOptions};
 
 /// The arguments of `coldkeep serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address and port to listen on; default all addresses, port 8007.
+    ///
+    /// May be given several times.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
-    /// Seconds that running sessions and tasks may take to end after SIGTERM or SIGINT.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    shutdown_timeout: u64,
+    listen: Vec<SocketAddr>,
+    /// Configuration file; default coldkeep.toml in the data folder, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much is logged: error, warn, info, debug, trace, or levels by module.
+    #[arg(long, value_name = "LEVEL", value_parser = parse_filter)]
+    log_level: Option<String>,
+    /// How a line of the log looks.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// Seconds that running sessions and tasks may take to end after SIGTERM or SIGINT; default 30.
+    #[arg(long, value_name = "SECONDS")]
+    shutdown_timeout: Option<u64>,
     /// Seconds that chunks that nothing refers to stay after their last use; default 24 h 5 min.
     #[arg(long, value_name = "SECONDS")]
     gc_grace: Option<u64>,
     /// Seconds taken off that cutoff once more; default 5 min.
     #[arg(long, value_name = "SECONDS")]
     gc_margin: Option<u64>,
+    /// What holds after the file and the options, once they were read.
+    #[arg(skip)]
+    loaded: Option<Box<Loaded>>,
 }
 
 impl Serve {
+    /// Reads the configuration, puts the options of the command line over it, and returns what is to be logged. Blocks.
+    pub(super) fn read_config(&mut self, data_dir: &Path) -> anyhow::Result<LogConfig> {
+        let mut loaded = Config::load(self.config.as_deref(), data_dir)?;
+        let config = &mut loaded.config;
+        let span = |given: Option<u64>, of: &mut Duration| *of = given.map_or(*of, Duration::from_secs);
+        span(self.shutdown_timeout, &mut config.limits.shutdown);
+        span(self.gc_grace, &mut config.limits.gc_grace);
+        span(self.gc_margin, &mut config.limits.gc_margin);
+        if !self.listen.is_empty() {
+            config.server.listen.clone_from(&self.listen);
+        }
+        if let Some(level) = &self.log_level {
+            config.log.level.clone_from(level);
+        }
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        let log = config.log.clone();
+        self.loaded = Some(Box::new(loaded));
+        Ok(log)
+    }
+
     pub(super) async fn run(self, shell: &Shell) -> anyhow::Result<()> {
         let data_dir = shell.data_folder().path().to_owned();
         let s3_credentials = shell.environment.s3_credentials()?;
-        let mut limits = Limits { shutdown: Duration::from_secs(self.shutdown_timeout), ..Limits::default() };
-        limits.gc_grace = self.gc_grace.map_or(limits.gc_grace, Duration::from_secs);
-        limits.gc_margin = self.gc_margin.map_or(limits.gc_margin, Duration::from_secs);
+        let Loaded { config, file } = *self.loaded.context("the configuration was not read")?;
         let stop = stop_on_signals().context("cannot listen for signals")?;
         let clock = Arc::new(SystemClock::new());
-        let options = ServerOptions::new(&data_dir, clock, limits).with_s3_credentials(s3_credentials);
+        let options =
+            ServerOptions::new(&data_dir, clock, config.limits.clone()).with_s3_credentials(s3_credentials);
         let server = Server::open(options).await?;
         let certificate = certificate(Arc::clone(&server)).await?;
         let fingerprint = certificate.fingerprint();
-        let listener = match self.listen {
-            Some(address) => Listener::bind(address, &certificate).await?,
-            None => bind_everywhere(&certificate).await?,
+        let listener = if config.server.listen.is_empty() {
+            bind_everywhere(&certificate).await?
+        } else {
+            Listener::bind_all(&config.server.listen, &certificate).await?
         };
-        let address = listener.address().context("cannot tell the address in use")?;
+        let addresses = listener.addresses().context("cannot tell the addresses in use")?;
         // After everything that may fail at a first start: the password is shown now or never.
         let password =
             server.identities().ensure_administrator().await.context("cannot make the administrator")?;
-        let mut text = format!(
-            "data folder   {}\nlistening on  {address}\nfingerprint   {fingerprint}\n",
-            data_dir.display()
-        );
+        let mut text = format!("data folder   {}\n", data_dir.display());
+        if let Some(file) = file {
+            let _ = writeln!(text, "configuration {}", file.display());
+        }
+        for address in addresses {
+            let _ = writeln!(text, "listening on  {address}");
+        }
+        let _ = writeln!(text, "fingerprint   {fingerprint}");
         if let Some(password) = password {
             let _ = writeln!(text, "user          {}", root());
             let _ = writeln!(text, "password      {}   (shown only this once)", *password);
@@ -84,6 +124,12 @@ impl Serve {
         house.await.context("the housekeeping failed")?;
         Ok(())
     }
+}
+
+/// Takes what the log can be filtered by.
+fn parse_filter(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 /// Listens on all addresses: on both families where the machine has IPv6, else on IPv4.

@@ -34,9 +34,9 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_mins(2);
 /// How long to wait after the system could not accept a connection, for want of file descriptors for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// A listening socket with its certificate.
+/// Listening sockets with their certificate.
 pub struct Listener {
-    socket: TcpListener,
+    sockets: Vec<TcpListener>,
     acceptor: TlsAcceptor,
 }
 
@@ -67,23 +67,45 @@ impl Listener {
     /// # Cancel safety
     /// Dropping the future leaves nothing bound.
     pub async fn bind(address: SocketAddr, certificate: &Certificate) -> Result<Self, ListenError> {
+        Self::bind_all(&[address], certificate).await
+    }
+
+    /// As [`Listener::bind`], on several addresses.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind_all(addresses: &[SocketAddr], certificate: &Certificate) -> Result<Self, ListenError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
         let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
         let config = config
             .with_no_client_auth()
             .with_single_cert(certificate.chain.clone(), certificate.key.clone_key())?;
-        let bound = TcpListener::bind(address).await;
-        let socket = bound.map_err(|source| ListenError::Bind { address, source })?;
-        Ok(Self { socket, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        let mut sockets = Vec::new();
+        for &address in addresses {
+            let bound = TcpListener::bind(address).await;
+            sockets.push(bound.map_err(|source| ListenError::Bind { address, source })?);
+        }
+        Ok(Self { sockets, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
-    /// Returns the address in use, with the port that was chosen if none was asked for.
+    /// Returns the first address in use, with the port that was chosen if none was asked for.
     ///
     /// # Errors
     /// The system does not tell.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.sockets.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// Returns the addresses in use.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.sockets.iter().map(TcpListener::local_addr).collect()
     }
 
     /// Serves connections until `stop`; then requests that are being handled are answered. Sessions of upgraded connections
@@ -95,11 +117,11 @@ impl Listener {
         let connections = TaskTracker::new();
         let limits = service.server().limits().clone();
         let slots = Arc::new(Semaphore::new(limits.connections_max));
-        let accepting = async {
+        let accept_from = async |socket: &TcpListener| {
             loop {
-                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                match self.socket.accept().await {
+                match socket.accept().await {
                     Ok((stream, peer)) => {
+                        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
                         let (service, acceptor, stop) =
                             (Arc::clone(&service), self.acceptor.clone(), stop.clone());
                         connections.spawn(async move {
@@ -116,6 +138,7 @@ impl Listener {
                 }
             }
         };
+        let accepting = futures_util::future::join_all(self.sockets.iter().map(accept_from));
         stop.run_until_cancelled(accepting).await;
         connections.close();
         // Requests may take as long as sessions may; whoever is slower is cut off with the process.

@@ -15,6 +15,7 @@ mod live;
 mod material;
 mod moves;
 mod on_server;
+mod operations;
 mod process;
 mod prune;
 mod reader_protocol;

@@ -22,14 +22,21 @@ impl Serve {
     }
 
     pub(crate) fn start_with(data_dir: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_coldkeep"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--shutdown-timeout", "1", "--data-dir"])
-            .arg(data_dir)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Self::command(data_dir);
+        command.args(["--listen", "127.0.0.1:0", "--shutdown-timeout", "1"]).args(more);
+        Self::run(command)
+    }
+
+    /// The command, with nothing said but the folder; nothing is logged.
+    pub(crate) fn command(data_dir: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coldkeep"));
+        command.args(["serve", "--data-dir"]).arg(data_dir).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut printed = Vec::new();
         while !printed.last().is_some_and(|line: &String| line.starts_with("ready")) {
@@ -47,6 +54,11 @@ impl Serve {
     pub(crate) fn value_of(&self, label: &str) -> Option<&str> {
         let line = self.printed.iter().find_map(|line| line.strip_prefix(label))?;
         line.split_whitespace().next()
+    }
+
+    /// What was printed behind this label, on each of its lines.
+    pub(crate) fn values_of(&self, label: &str) -> Vec<&str> {
+        self.printed.iter().filter_map(|line| line.strip_prefix(label)).map(str::trim).collect()
     }
 
     /// Sends SIGKILL and does not wait.

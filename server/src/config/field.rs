@@ -1,0 +1,204 @@
+//! The kinds of values that options have: how each is read from the file, written, and described.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use jiff::SignedDuration;
+use toml::de::DeValue;
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, LogFormat};
+use crate::cli::parse_bytes;
+
+/// Most addresses in one list.
+const ADDRESSES_MAX: usize = 16;
+
+/// The kind of an option's value, and where it is kept.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    /// A span of time: text with units, or whole seconds.
+    Span { of: fn(&mut Config) -> &mut Duration, min: Duration, max: Duration },
+    /// A number of bytes: text with a unit, or a whole number.
+    Bytes { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
+    /// A whole number.
+    Count { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
+    /// Addresses with ports.
+    Addresses { of: fn(&mut Config) -> &mut Vec<SocketAddr> },
+    /// Levels of the log.
+    Filter { of: fn(&mut Config) -> &mut String },
+    /// Form of the log.
+    Format { of: fn(&mut Config) -> &mut LogFormat },
+}
+
+/// A value that the option cannot have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused;
+
+impl Field {
+    /// Says what the value may be, for messages and the example.
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Span { min, max, .. } => {
+                format!("a time from {} to {}, such as \"90s\" or \"1h 30m\"", span(*min), span(*max))
+            }
+            Self::Bytes { min, max, .. } => {
+                format!("a size from {} to {}, such as \"64MiB\"", bytes(*min), bytes(*max))
+            }
+            Self::Count { min, max, .. } => format!("a number from {min} to {max}"),
+            Self::Addresses { .. } => format!(
+                "a list of at most {ADDRESSES_MAX} addresses with ports, such as [\"192.0.2.1:8007\", \"[::1]:8007\"]"
+            ),
+            Self::Filter { .. } => {
+                "error, warn, info, debug or trace, or a list such as \"info,coldkeep_gc=debug\"".to_owned()
+            }
+            Self::Format { .. } => "\"human\" or \"json\"".to_owned(),
+        }
+    }
+
+    /// Takes a value from the file, whose folder relative paths are relative to.
+    pub(super) fn set(
+        &self,
+        config: &mut Config,
+        value: &DeValue<'_>,
+        _folder: &Path,
+    ) -> Result<(), Refused> {
+        match self {
+            Self::Span { of, min, max } => {
+                let given = read_span(value).ok_or(Refused)?;
+                *of(config) = in_range(given, *min, *max)?;
+            }
+            Self::Bytes { of, min, max } => {
+                let given = read_bytes(value).and_then(|bytes| usize::try_from(bytes).ok()).ok_or(Refused)?;
+                *of(config) = in_range(given, *min, *max)?;
+            }
+            Self::Count { of, min, max } => {
+                let given = read_integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Refused)?;
+                *of(config) = in_range(given, *min, *max)?;
+            }
+            Self::Addresses { of } => *of(config) = read_addresses(value).ok_or(Refused)?,
+            Self::Filter { of } => {
+                let text = value.as_str().filter(|text| is_filter(text)).ok_or(Refused)?;
+                text.clone_into(of(config));
+            }
+            Self::Format { of } => {
+                *of(config) =
+                    value.as_str().and_then(|text| LogFormat::from_str(text, false).ok()).ok_or(Refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the value as it stands in a file.
+    pub(super) fn text(&self, config: &Config) -> String {
+        // The accessors give a place to write to; a copy is cheap enough for what is printed.
+        let config = &mut config.clone();
+        match self {
+            Self::Span { of, .. } => quoted(&span(*of(config))),
+            Self::Bytes { of, .. } => quoted(&bytes(*of(config))),
+            Self::Count { of, .. } => of(config).to_string(),
+            Self::Addresses { of } => {
+                let list: Vec<String> =
+                    of(config).iter().map(|address| quoted(&address.to_string())).collect();
+                format!("[{}]", list.join(", "))
+            }
+            Self::Filter { of } => quoted(of(config)),
+            Self::Format { of } => {
+                quoted(of(config).to_possible_value().as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    }
+}
+
+/// Says what stands in the file, shortened to what a message can hold.
+pub(super) fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => quoted(&text.chars().take(80).collect::<String>()),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Array(_) => "this list".to_owned(),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+/// Whether the log can be filtered by this.
+pub(super) fn is_filter(text: &str) -> bool {
+    !text.is_empty() && EnvFilter::try_new(text).is_ok()
+}
+
+fn in_range<T: PartialOrd>(given: T, min: T, max: T) -> Result<T, Refused> {
+    if given < min || given > max { Err(Refused) } else { Ok(given) }
+}
+
+fn read_integer(value: &DeValue<'_>) -> Option<u64> {
+    let number = value.as_integer()?;
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn read_span(value: &DeValue<'_>) -> Option<Duration> {
+    match value.as_str() {
+        Some(text) => text.parse::<SignedDuration>().ok()?.try_into().ok(),
+        None => read_integer(value).map(Duration::from_secs),
+    }
+}
+
+fn read_bytes(value: &DeValue<'_>) -> Option<u64> {
+    match value.as_str() {
+        Some(text) => parse_bytes(text).ok(),
+        None => read_integer(value),
+    }
+}
+
+fn read_addresses(value: &DeValue<'_>) -> Option<Vec<SocketAddr>> {
+    let list = value.as_array()?;
+    if list.len() > ADDRESSES_MAX {
+        return None;
+    }
+    list.iter().map(|address| address.get_ref().as_str()?.parse().ok()).collect()
+}
+
+/// Writes a span as it is read.
+fn span(span: Duration) -> String {
+    SignedDuration::try_from(span).map_or_else(|_| format!("{}s", span.as_secs()), |span| format!("{span:#}"))
+}
+
+/// Writes a size exactly, in the largest unit that divides it.
+fn bytes(count: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(size, _)| count > 0 && count.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{count}"), |(size, unit)| format!("{}{unit}", count / size))
+}
+
+/// Writes text as a TOML string: basic strings have the escapes of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_exactly() {
+        for (count, text) in
+            [(0, "0"), (17 << 20, "17MiB"), (1 << 30, "1GiB"), (1025, "1025"), (3 << 10, "3KiB")]
+        {
+            assert_eq!(bytes(count), text);
+            assert_eq!(parse_bytes(text), Ok(count as u64));
+        }
+    }
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        for millis in [0, 500, 1000, 86_700_000, 90_061_001] {
+            let text = span(Duration::from_millis(millis));
+            let value = DeValue::String(text.clone().into());
+            assert_eq!(read_span(&value), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["-1s", "soon", "", "1 fortnight"] {
+            assert_eq!(read_span(&DeValue::String(bad.into())), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The table of all options.
+
+use std::time::Duration;
+
+use coldkeep_chunk_store::blob::BLOB_ENCODED_BYTES_MAX;
+
+use super::field::Field;
+
+/// One option.
+pub(super) struct Opt {
+    /// The section that it stands in.
+    pub(super) section: &'static str,
+    /// Its name.
+    pub(super) key: &'static str,
+    /// What it means, in a sentence or two.
+    pub(super) doc: &'static str,
+    /// What it may be.
+    pub(super) field: Field,
+}
+
+/// The sections, in the order of the file, each with what it is about.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("server", "How the server is reached, and how it ends."),
+    ("log", "What is written to standard error, where systemd takes it to the journal."),
+    ("limits", "What the server holds at once, and how long it waits for whom."),
+    ("gc", "When chunks that no snapshot needs are removed. Entries of datastores may say otherwise."),
+];
+
+/// Lists the names of the sections.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(name, _)| *name)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Every option, in the order of the file.
+pub(super) const OPTIONS: &[Opt] = &[
+    Opt {
+        section: "server",
+        key: "listen",
+        doc: "Addresses and ports to listen on. An empty list stands for all addresses, port 8007.",
+        field: Field::Addresses { of: |config| &mut config.server.listen },
+    },
+    Opt {
+        section: "server",
+        key: "shutdown-timeout",
+        doc: "How long running sessions and tasks may go on after SIGTERM or SIGINT. systemd must wait longer (TimeoutStopSec).",
+        field: Field::Span { of: |config| &mut config.limits.shutdown, min: Duration::ZERO, max: DAY },
+    },
+    Opt {
+        section: "log",
+        key: "level",
+        doc: "How much is logged. The environment variable COLDKEEP_LOG goes before it.",
+        field: Field::Filter { of: |config| &mut config.log.level },
+    },
+    Opt {
+        section: "log",
+        key: "format",
+        doc: "How a line looks: for people, or one JSON object.",
+        field: Field::Format { of: |config| &mut config.log.format },
+    },
+    Opt {
+        section: "limits",
+        key: "connections",
+        doc: "Most connections at once; further ones wait in the queue of the system.",
+        field: Field::Count { of: |config| &mut config.limits.connections_max, min: 1, max: 65_536 },
+    },
+    Opt {
+        section: "limits",
+        key: "session-upload-bytes",
+        doc: "Most bytes of chunks under way that one backup to a store in a folder holds in memory.",
+        field: Field::Bytes {
+            of: |config| &mut config.limits.session_upload_bytes,
+            min: BLOB_ENCODED_BYTES_MAX,
+            max: 1 << 30,
+        },
+    },
+    Opt {
+        section: "limits",
+        key: "rest-upload-bytes",
+        doc: "The same for uploads outside of backups, all connections together.",
+        field: Field::Bytes {
+            of: |config| &mut config.limits.rest_upload_bytes,
+            min: BLOB_ENCODED_BYTES_MAX,
+            max: 1 << 30,
+        },
+    },
+    Opt {
+        section: "limits",
+        key: "handshake-timeout",
+        doc: "Longest time for the first byte and the TLS handshake of a connection.",
+        field: Field::Span { of: |config| &mut config.limits.handshake, min: SECOND, max: HOUR },
+    },
+    Opt {
+        section: "limits",
+        key: "request-timeout",
+        doc: "Longest time for the head of a request, counted from the answer before it: connections that idle longer are closed.",
+        field: Field::Span { of: |config| &mut config.limits.request_head, min: SECOND, max: DAY },
+    },
+    Opt {
+        section: "limits",
+        key: "upload-timeout",
+        doc: "Longest time for one uploaded body, once the server reads it.",
+        field: Field::Span { of: |config| &mut config.limits.upload, min: SECOND, max: DAY },
+    },
+    Opt {
+        section: "limits",
+        key: "ping-interval",
+        doc: "How often a client in a session is asked for a sign of life.",
+        field: Field::Span { of: |config| &mut config.limits.ping_interval, min: SECOND, max: DAY },
+    },
+    Opt {
+        section: "limits",
+        key: "ping-timeout",
+        doc: "How long that sign may take. A peer that reads nothing for both spans together is dropped.",
+        field: Field::Span { of: |config| &mut config.limits.ping_timeout, min: SECOND, max: DAY },
+    },
+    Opt {
+        section: "limits",
+        key: "unauthorized-delay",
+        doc: "How long an answer 401 is held back, so that guessing passwords is slow.",
+        field: Field::Span {
+            of: |config| &mut config.limits.unauthorized_delay,
+            min: Duration::ZERO,
+            max: Duration::from_mins(1),
+        },
+    },
+    Opt {
+        section: "limits",
+        key: "forbidden-delay",
+        doc: "How long an answer 403 is held back.",
+        field: Field::Span {
+            of: |config| &mut config.limits.forbidden_delay,
+            min: Duration::ZERO,
+            max: Duration::from_mins(1),
+        },
+    },
+    Opt {
+        section: "gc",
+        key: "grace",
+        doc: "How long chunks that nothing refers to stay after their last use.",
+        field: Field::Span {
+            of: |config| &mut config.limits.gc_grace,
+            min: Duration::ZERO,
+            max: Duration::from_hours(24 * 365),
+        },
+    },
+    Opt {
+        section: "gc",
+        key: "margin",
+        doc: "What is taken off that cutoff once more, for clocks that are not quite right.",
+        field: Field::Span {
+            of: |config| &mut config.limits.gc_margin,
+            min: Duration::ZERO,
+            max: Duration::from_hours(24 * 365),
+        },
+    },
+];

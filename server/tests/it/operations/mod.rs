@@ -1,0 +1,3 @@
+//! What operators set and watch: the configuration.
+
+mod config;
