@@ -42,6 +42,7 @@ pub mod config;
 pub mod embedded;
 pub mod http;
 mod limits;
+pub mod metrics;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
 mod prune;
@@ -53,4 +54,4 @@ pub mod tasks;
 mod verify;
 
 pub use limits::Limits;
-pub use server::{Server, ServerError, ServerOptions};
+pub use server::{Health, Server, ServerError, ServerOptions};

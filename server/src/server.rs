@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Limits;
 use crate::api::{ApiError, UploadRoom};
 use crate::auth::{AuthId, Authenticator, PasswordHasher};
+use crate::metrics::Metrics;
 use crate::state::{
     BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, Remotes, StateError,
     StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
@@ -36,6 +37,7 @@ pub struct Server {
     clock: Arc<dyn Clock>,
     cpu: Arc<Semaphore>,
     rest_room: UploadRoom,
+    metrics: Arc<Metrics>,
     // Last, so that the folder is given free when everything else is gone.
     data_dir: DataDir,
 }
@@ -75,6 +77,17 @@ impl ServerOptions {
         self.s3_credentials = credentials;
         self
     }
+}
+
+/// How a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It serves, and every datastore is open or being opened.
+    Serving,
+    /// It is about to end.
+    ShuttingDown,
+    /// It serves, but a datastore cannot be opened.
+    DatastoreUnavailable,
 }
 
 /// A server could not be opened.
@@ -149,6 +162,7 @@ impl Server {
             clock,
             cpu,
             rest_room,
+            metrics: Arc::new(Metrics::new()),
             data_dir,
         }))
     }
@@ -348,6 +362,22 @@ impl Server {
     /// Returns what the last pulls and pushes came to.
     pub(crate) fn sync_reports(&self) -> &SyncReports {
         &self.sync_reports
+    }
+
+    /// Returns what is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Tells how the server is.
+    pub fn health(&self) -> Health {
+        if self.tasks.is_closing() {
+            Health::ShuttingDown
+        } else if self.stores.has_failed() {
+            Health::DatastoreUnavailable
+        } else {
+            Health::Serving
+        }
     }
 
     /// Returns the bounds.

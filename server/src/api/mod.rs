@@ -19,8 +19,9 @@ pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
 pub use error::{ApiError, chain};
 pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};
 pub use params::Params;
+pub(crate) use reply::refusal;
 pub use reply::{Reply, ResponseBody};
-pub use router::{Admit, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
+pub use router::{Admit, Matched, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
 
 use crate::Server;

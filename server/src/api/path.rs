@@ -32,11 +32,6 @@ impl Path {
         let (head, rest) = self.0.split_at_checked(prefix.len())?;
         (head == prefix).then_some(rest)
     }
-
-    /// Tells whether this is `/`.
-    pub(crate) fn is_root(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// The path of an endpoint.
@@ -99,7 +94,7 @@ mod tests {
         assert_eq!(pattern.variables(rest).unwrap(), [("node", "localhost"), ("upid", "UPID:a:")]);
         assert!(pattern.variables(&rest[..3]).is_none());
         assert!(path.below(&["api2", "extjs"]).is_none());
-        assert!(Path::parse("//").unwrap().is_root());
+        assert_eq!(Path::parse("//").unwrap().below(&[]), Some(&[][..]));
     }
 
     #[test]

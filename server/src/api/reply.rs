@@ -66,6 +66,17 @@ impl Reply {
         Self::new(Some(html_type), full(Bytes::from_static(html.as_bytes())))
     }
 
+    /// Answers text of this type.
+    pub fn text(content_type: &'static str, text: String) -> Self {
+        Self::new(Some(HeaderValue::from_static(content_type)), full(text.into()))
+    }
+
+    /// Returns the answer with another status.
+    #[must_use]
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// Answers raw bytes as they come, without a length in the header.
     pub fn stream(blocks: BoxStream<'static, io::Result<Bytes>>) -> Self {
         Self::new(
@@ -117,7 +128,7 @@ impl Reply {
 
 /// Makes the response of a refusal: plain text, although the type says JSON, as stock clients know it. Refusals before
 /// dispatch (401) have no type.
-pub(super) fn refusal(error: &ApiError) -> Response<ResponseBody> {
+pub(crate) fn refusal(error: &ApiError) -> Response<ResponseBody> {
     let mut response = Response::new(full(Bytes::copy_from_slice(error.message().as_bytes())));
     *response.status_mut() = error.status();
     if error.status() != StatusCode::UNAUTHORIZED {

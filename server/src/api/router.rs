@@ -29,6 +29,10 @@ pub struct Router<S: ?Sized + 'static> {
     routes: Vec<(Pattern, &'static Endpoint<S>)>,
 }
 
+/// Stands in the extensions of an answer: the path of the endpoint that was asked, as its table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched(pub &'static str);
+
 /// Tells who makes a request.
 pub trait Admit: Send + Sync {
     /// Checks the credentials in a request's head.
@@ -68,18 +72,21 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         admit: &impl Admit,
         room: &UploadRoom,
     ) -> Response<ResponseBody> {
-        match self.try_dispatch(request, state, admit, room).await {
-            Ok(response) => response,
-            Err(error) => refusal(&error),
+        let mut matched = None;
+        let answered = self.try_dispatch(request, state, (admit, room), &mut matched).await;
+        let mut response = answered.unwrap_or_else(|error| refusal(&error));
+        if let Some(path) = matched {
+            response.extensions_mut().insert(Matched(path));
         }
+        response
     }
 
     async fn try_dispatch(
         &self,
         mut request: Request<RequestBody>,
         state: Arc<S>,
-        admit: &impl Admit,
-        room: &UploadRoom,
+        (admit, room): (&impl Admit, &UploadRoom),
+        matched: &mut Option<&'static str>,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let uri = request.uri();
         if uri.path_and_query().map_or(0, |text| text.as_str().len()) > URI_BYTES_MAX {
@@ -87,6 +94,7 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         }
         let path = Path::parse(uri.path())?;
         let found = self.find(request.method(), &path);
+        *matched = found.as_ref().map(|(endpoint, _)| endpoint.path);
         let is_open = matches!(&found, Some((endpoint, _)) if endpoint.access == Access::Anyone);
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();

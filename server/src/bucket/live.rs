@@ -6,7 +6,7 @@ use std::time::Duration;
 use coldkeep_chunk_store::Clock;
 use coldkeep_chunk_store::bucket::BucketStore;
 use coldkeep_datastore::Usage;
-use coldkeep_s3_client::Client;
+use coldkeep_s3_client::{Client, Stats};
 use serde_json::Value;
 
 use super::config::S3Config;
@@ -42,6 +42,11 @@ impl LiveBucket {
     /// Returns the space of the store as its quota has it.
     pub(crate) fn space(&self, usage: Usage) -> Usage {
         status::space(usage, self.config.quota)
+    }
+
+    /// Returns what the client did so far.
+    pub(crate) fn stats(&self) -> Stats {
+        self.client.stats()
     }
 
     /// Returns the counters that stock servers have.

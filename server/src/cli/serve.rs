@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::shell::Shell;
 use crate::auth::root;
 use crate::config::{Config, Loaded, LogConfig, LogFormat};
-use crate::http::{DEFAULT_PORT, ListenError, Listener, Service};
+use crate::http::{DEFAULT_PORT, ListenError, Listener, Monitor, Service};
 use crate::state::{Certificate, load_certificate};
 use crate::{Server, ServerOptions};
 
@@ -88,6 +88,10 @@ impl Serve {
         } else {
             Listener::bind_all(&config.server.listen, &certificate).await?
         };
+        let watch = match config.metrics.listen {
+            Some(address) => Some(Monitor::bind(address).await?),
+            None => None,
+        };
         let addresses = listener.addresses().context("cannot tell the addresses in use")?;
         // After everything that may fail at a first start: the password is shown now or never.
         let password =
@@ -98,6 +102,10 @@ impl Serve {
         }
         for address in addresses {
             let _ = writeln!(text, "listening on  {address}");
+        }
+        if let Some(watch) = &watch {
+            let address = watch.address().context("cannot tell the addresses in use")?;
+            let _ = writeln!(text, "metrics on    {address}");
         }
         let _ = writeln!(text, "fingerprint   {fingerprint}");
         if let Some(password) = password {
@@ -110,6 +118,9 @@ impl Serve {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             tokio::spawn(async move { server.keep_house(&stop).await })
         };
+        // Watched to the end: a load balancer is to see that the server leaves, not that it is gone.
+        let watch_stop = CancellationToken::new();
+        let watching = watch.map(|watch| tokio::spawn(watch.serve(Arc::clone(&server), watch_stop.clone())));
         // Sessions are told at the same time as connections: both share one time to end.
         let service = Service::new(Arc::clone(&server));
         server.open_buckets();
@@ -121,6 +132,10 @@ impl Serve {
         };
         tokio::join!(serving, ending);
         server.shut_down().await;
+        watch_stop.cancel();
+        if let Some(watching) = watching {
+            watching.await.context("the listener for monitoring failed")?;
+        }
         house.await.context("the housekeeping failed")?;
         Ok(())
     }

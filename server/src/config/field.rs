@@ -26,6 +26,8 @@ pub(super) enum Field {
     Count { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
     /// Addresses with ports.
     Addresses { of: fn(&mut Config) -> &mut Vec<SocketAddr> },
+    /// An address with a port, or empty text for none.
+    Address { of: fn(&mut Config) -> &mut Option<SocketAddr> },
     /// Levels of the log.
     Filter { of: fn(&mut Config) -> &mut String },
     /// Form of the log.
@@ -50,6 +52,9 @@ impl Field {
             Self::Addresses { .. } => format!(
                 "a list of at most {ADDRESSES_MAX} addresses with ports, such as [\"192.0.2.1:8007\", \"[::1]:8007\"]"
             ),
+            Self::Address { .. } => {
+                "an address with a port, such as \"127.0.0.1:9107\", or \"\" for none".to_owned()
+            }
             Self::Filter { .. } => {
                 "error, warn, info, debug or trace, or a list such as \"info,coldkeep_gc=debug\"".to_owned()
             }
@@ -78,6 +83,9 @@ impl Field {
                 *of(config) = in_range(given, *min, *max)?;
             }
             Self::Addresses { of } => *of(config) = read_addresses(value).ok_or(Refused)?,
+            Self::Address { of } => {
+                *of(config) = read_optional(value)?.map(str::parse).transpose().map_err(|_| Refused)?;
+            }
             Self::Filter { of } => {
                 let text = value.as_str().filter(|text| is_filter(text)).ok_or(Refused)?;
                 text.clone_into(of(config));
@@ -102,6 +110,9 @@ impl Field {
                 let list: Vec<String> =
                     of(config).iter().map(|address| quoted(&address.to_string())).collect();
                 format!("[{}]", list.join(", "))
+            }
+            Self::Address { of } => {
+                quoted(&of(config).map_or_else(String::new, |address| address.to_string()))
             }
             Self::Filter { of } => quoted(of(config)),
             Self::Format { of } => {
@@ -128,13 +139,18 @@ pub(super) fn is_filter(text: &str) -> bool {
     !text.is_empty() && EnvFilter::try_new(text).is_ok()
 }
 
-fn in_range<T: PartialOrd>(given: T, min: T, max: T) -> Result<T, Refused> {
+fn in_range<T: PartialOrd + Copy>(given: T, min: T, max: T) -> Result<T, Refused> {
     if given < min || given > max { Err(Refused) } else { Ok(given) }
 }
 
 fn read_integer(value: &DeValue<'_>) -> Option<u64> {
     let number = value.as_integer()?;
     u64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Reads text that may be empty, which stands for nothing.
+fn read_optional<'v>(value: &'v DeValue<'_>) -> Result<Option<&'v str>, Refused> {
+    value.as_str().map(|text| Some(text).filter(|text| !text.is_empty())).ok_or(Refused)
 }
 
 fn read_span(value: &DeValue<'_>) -> Option<Duration> {

@@ -32,6 +32,16 @@ pub struct Config {
     pub log: LogConfig,
     /// What the server holds at once and how long it waits.
     pub limits: Limits,
+    /// How the server is watched.
+    pub metrics: MetricsConfig,
+}
+
+/// How the server is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MetricsConfig {
+    /// Address and port of a plain HTTP listener for `/metrics` and `/health`.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the server is reached.

@@ -23,6 +23,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("server", "How the server is reached, and how it ends."),
     ("log", "What is written to standard error, where systemd takes it to the journal."),
     ("limits", "What the server holds at once, and how long it waits for whom."),
+    (
+        "metrics",
+        "How the server is watched. Its own port has /health for everybody, and /metrics for users and tokens with the privilege Sys.Audit on /system/metrics.",
+    ),
     ("gc", "When chunks that no snapshot needs are removed. Entries of datastores may say otherwise."),
 ];
 
@@ -136,6 +140,12 @@ pub(super) const OPTIONS: &[Opt] = &[
             min: Duration::ZERO,
             max: Duration::from_mins(1),
         },
+    },
+    Opt {
+        section: "metrics",
+        key: "listen",
+        doc: "Address and port of a listener that answers /metrics and /health by plain HTTP, without credentials: choose one that strangers cannot reach.",
+        field: Field::Address { of: |config| &mut config.metrics.listen },
     },
     Opt {
         section: "gc",

@@ -19,12 +19,14 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::Limits;
 use crate::api::{ResponseBody, Router, UploadRoom};
 use crate::auth::Caller;
+use crate::metrics::RequestMeter;
 
 /// Most requests at once on a connection; stock clients queue up to 100.
 pub const STREAMS_MAX: u32 = 128;
@@ -39,6 +41,16 @@ const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// Most bytes of one answer that wait to be sent.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 
+/// What the requests of a session are bounded and counted by.
+pub struct Bounds {
+    /// How long to wait.
+    pub limits: Limits,
+    /// Room for uploads.
+    pub room: UploadRoom,
+    /// What counts the requests.
+    pub meter: RequestMeter,
+}
+
 /// Serves the endpoints of a session on an upgraded connection until the client drops it, stops answering pings, or
 /// breaks the protocol. The caller was checked at the upgrade, so handlers see [`Caller::nobody`].
 ///
@@ -52,19 +64,23 @@ pub async fn serve_h2<S, I>(
     io: I,
     router: Arc<Router<S>>,
     session: Arc<S>,
-    (limits, room): (&Limits, UploadRoom),
+    bounds: Bounds,
 ) -> Result<(), hyper::Error>
 where
     S: ?Sized + Send + Sync + 'static,
     I: Read + Write + Unpin + Send + 'static,
 {
+    let Bounds { limits, room, meter } = bounds;
     let Some(io) = await_preface(io, limits.handshake).await else { return Ok(()) };
     let requests = Requests::new();
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, session, room) = (Arc::clone(&router), Arc::clone(&session), room.clone());
+        let meter = meter.clone();
         async move {
+            let (method, begun) = (request.method().clone(), Instant::now());
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             let response = router.dispatch(request, session, &Caller::nobody(), &room).await;
+            meter.note(&method, &response, begun.elapsed());
             Ok::<Response<ResponseBody>, Infallible>(response)
         }
     });

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::service::Service;
 use crate::auth::Caller;
+use crate::metrics::Metered;
 use crate::state::Certificate;
 
 /// The port that clients use if they are given none.
@@ -32,7 +33,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// How long a connection is quiet before the system asks whether the peer is still there (backup-protocol.md 1).
 const KEEP_ALIVE_IDLE: Duration = Duration::from_mins(2);
 /// How long to wait after the system could not accept a connection, for want of file descriptors for example.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Listening sockets with their certificate.
 pub struct Listener {
@@ -166,6 +167,7 @@ async fn serve_stream(
     if seen > 0 && first[0] != TLS_HANDSHAKE {
         return redirect(stream, deadline).await;
     }
+    let stream = Metered::new(stream, Arc::clone(service.server().metrics()));
     let stream = tokio::time::timeout(deadline, acceptor.accept(stream)).await??;
     let checks = Arc::new(ServerAdmit(Arc::clone(service.server())));
     service.serve_connection(stream, checks, stop).await?;

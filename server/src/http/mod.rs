@@ -2,8 +2,10 @@
 
 mod h2;
 mod listener;
+mod monitor;
 mod service;
 
-pub use h2::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, serve_h2};
+pub use h2::{Bounds, CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, serve_h2};
 pub use listener::{DEFAULT_PORT, ListenError, Listener};
+pub use monitor::Monitor;
 pub use service::Service;

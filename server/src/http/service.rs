@@ -4,34 +4,44 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Server;
 use crate::api::path::Path;
-use crate::api::{Admit, ResponseBody, Router};
+use crate::api::{Admit, ApiError, Matched, Reply, ResponseBody, Router, refusal};
+use crate::auth::{AclPath, Caller, Privileges};
+use crate::metrics::{self, RequestMeter};
+use crate::{Health, Server};
 
 /// Most bytes of a request's head: a URI of 3 KiB, a ticket of 4 KiB and what browsers add.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Most header lines in a request.
 const HEADERS_MAX: usize = 64;
 
+/// Where Sys.Audit is needed to read the metrics.
+const METRICS_ACL_PATH: &str = "/system/metrics";
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+
 /// What answers requests: the server and the table of its endpoints.
 pub struct Service {
     server: Arc<Server>,
     router: Router<Server>,
+    meter: RequestMeter,
 }
 
 impl Service {
     /// Makes the service of a server.
     pub fn new(server: Arc<Server>) -> Arc<Self> {
-        Arc::new(Self { server, router: crate::api::router() })
+        let meter = RequestMeter::new(Arc::clone(server.metrics()), "rest");
+        Arc::new(Self { server, router: crate::api::router(), meter })
     }
 
     /// Returns the server.
@@ -78,15 +88,38 @@ impl Service {
         connection.await
     }
 
-    async fn answer(&self, request: Request<Incoming>, admit: &impl Admit) -> Response<ResponseBody> {
-        let is_page = request.method() == http::Method::GET
-            && Path::parse(request.uri().path()).is_ok_and(|p| p.is_root());
-        if is_page {
-            return page();
+    /// Answers what lies at the root: metrics for those only who may see the system.
+    async fn page(
+        &self,
+        page: Page,
+        request: Request<Incoming>,
+        admit: &impl Admit,
+    ) -> Response<ResponseBody> {
+        let (head, _body) = request.into_parts();
+        let may_see = match page {
+            Page::Home | Page::Health => Ok(()),
+            Page::Metrics => admit.admit(&head).await.and_then(|caller| may_see_metrics(&caller)),
+        };
+        match may_see {
+            Ok(()) => page.show(&self.server).await,
+            Err(error) => {
+                let mut response = refusal(&error);
+                response.extensions_mut().insert(Matched(page.path()));
+                response
+            }
         }
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        let server = Arc::clone(&self.server);
-        let response = self.router.dispatch(request, server, admit, self.server.rest_room()).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>, admit: &impl Admit) -> Response<ResponseBody> {
+        let (method, begun) = (request.method().clone(), Instant::now());
+        let response = if let Some(page) = Page::of(&request) {
+            self.page(page, request, admit).await
+        } else {
+            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            let server = Arc::clone(&self.server);
+            self.router.dispatch(request, server, admit, self.server.rest_room()).await
+        };
+        self.meter.note(&method, &response, begun.elapsed());
         let limits = self.server.limits();
         let delay = match response.status() {
             StatusCode::UNAUTHORIZED => limits.unauthorized_delay,
@@ -100,10 +133,74 @@ impl Service {
     }
 }
 
-fn page() -> Response<ResponseBody> {
-    crate::api::Reply::page(
+fn may_see_metrics(caller: &Caller) -> Result<(), ApiError> {
+    let path: AclPath = METRICS_ACL_PATH.parse().map_err(|error| ApiError::failed(&error))?;
+    let may = caller.privileges(&path).has_any(Privileges::SYS_AUDIT);
+    may.then_some(()).ok_or_else(|| ApiError::forbidden(format!("permission check failed on {path}")))
+}
+
+/// What lies at the root, beside the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// A word for people.
+    Home,
+    /// For load balancers.
+    Health,
+    /// For Prometheus.
+    Metrics,
+}
+
+impl Page {
+    /// Recognises the page that is asked for.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let path = Path::parse(request.uri().path()).ok()?;
+        match path.below(&[])? {
+            [] => Some(Self::Home),
+            [name] if name == "health" => Some(Self::Health),
+            [name] if name == "metrics" => Some(Self::Metrics),
+            _ => None,
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Home => "/",
+            Self::Health => "/health",
+            Self::Metrics => "/metrics",
+        }
+    }
+
+    /// Makes the page, for whoever may see it.
+    pub(super) async fn show(self, server: &Server) -> Response<ResponseBody> {
+        let mut response = match self {
+            Self::Home => home(),
+            Self::Health => health(server.health()),
+            Self::Metrics => Reply::text(METRICS_TYPE, metrics::text(server).await),
+        }
+        .into_response();
+        response.extensions_mut().insert(Matched(self.path()));
+        response
+    }
+}
+
+/// Tells a load balancer whether to send clients here; it says nothing that a stranger should not know.
+fn health(health: Health) -> Reply {
+    let (status, text) = match health {
+        Health::Serving => (StatusCode::OK, r#"{"status":"ok"}"#),
+        Health::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"shutting down"}"#),
+        Health::DatastoreUnavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"a datastore is unavailable"}"#)
+        }
+    };
+    Reply::text("application/json", format!("{text}\n")).with_status(status)
+}
+
+fn home() -> Reply {
+    Reply::page(
         "<!DOCTYPE html><html lang=\"en\"><title>Coldkeep</title><p>This is a Coldkeep backup server. It has no pages; use \
          <code>coldkeep</code> or <code>proxmox-backup-client</code>.</p></html>\n",
     )
-    .into_response()
 }

@@ -12,5 +12,5 @@ mod upid;
 pub use handle::TaskHandle;
 pub use history::{Finished, TASKS_KEPT};
 pub use log::{LogLine, LogPart};
-pub use registry::{TaskError, TaskInfo, TaskSpec, Tasks};
+pub use registry::{TaskCounts, TaskError, TaskInfo, TaskSpec, Tasks};
 pub use upid::{Upid, UpidError};

@@ -50,6 +50,17 @@ struct State {
     is_closing: bool,
     running: BTreeMap<Upid, Arc<Shared>>,
     ended: VecDeque<(Upid, Finished)>,
+    /// How many ended since the server started.
+    counts: BTreeMap<(String, &'static str), u64>,
+}
+
+/// How many tasks there are and were, by what they do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskCounts {
+    /// Those that run.
+    pub running: BTreeMap<String, usize>,
+    /// Those that ended since the server started, by result too: `ok`, `warnings` or `error`.
+    pub ended: BTreeMap<(String, &'static str), u64>,
 }
 
 /// What to start.
@@ -113,7 +124,8 @@ impl Tasks {
         let now = clock.wall().unix_seconds();
         let failed = |source| TaskError::Io { action: "open the tasks in", path: folder.to_owned(), source };
         let (history, ended) = History::open(folder, now).map_err(failed)?;
-        let state = State { is_closing: false, running: BTreeMap::new(), ended: ended.into() };
+        let (running, counts) = (BTreeMap::new(), BTreeMap::new());
+        let state = State { is_closing: false, running, ended: ended.into(), counts };
         Ok(Self {
             inner: Arc::new(Inner {
                 folder: folder.to_owned(),
@@ -249,6 +261,21 @@ impl Tasks {
         self.inner.lock().running.len()
     }
 
+    /// Tells how many tasks of each type run and ended.
+    pub fn counts(&self) -> TaskCounts {
+        let state = self.inner.lock();
+        let mut running = BTreeMap::new();
+        for upid in state.running.keys() {
+            *running.entry(upid.worker_type.clone()).or_default() += 1;
+        }
+        TaskCounts { running, ended: state.counts.clone() }
+    }
+
+    /// Tells whether the server shuts down, so that nothing can be started any more.
+    pub fn is_closing(&self) -> bool {
+        self.inner.lock().is_closing
+    }
+
     /// Waits up to `grace` for running tasks to end, then asks the rest to stop and gives them a few seconds for that.
     /// Nothing can be started from the call on.
     ///
@@ -324,6 +351,15 @@ fn one_line(text: &str) -> String {
     }
 }
 
+/// Puts an exit status in one of the few classes that are counted.
+fn result_of(status: &str) -> &'static str {
+    match status {
+        "OK" => "ok",
+        status if status.starts_with("WARNINGS") => "warnings",
+        _ => "error",
+    }
+}
+
 /// Moves a task from the running to the ended ones when dropped.
 struct Ending {
     inner: Arc<Inner>,
@@ -343,6 +379,7 @@ impl Drop for Ending {
         let mut noted = history.ended(&upid, &end);
         let mut state = self.inner.lock();
         state.running.remove(&upid);
+        *state.counts.entry((upid.worker_type.clone(), result_of(&end.status))).or_default() += 1;
         state.ended.push_back((upid, end));
         while state.ended.len() > TASKS_KEPT {
             if let Some((old, _)) = state.ended.pop_front() {

@@ -61,6 +61,12 @@ impl Serve {
         self.printed.iter().filter_map(|line| line.strip_prefix(label)).map(str::trim).collect()
     }
 
+    /// Sends a signal, by its name without SIG, and does not wait.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Sends SIGKILL and does not wait.
     pub(crate) fn send_kill(&mut self) {
         self.child.kill().unwrap();

@@ -1,6 +1,7 @@
 //! Garbage collection: start it, ask for the last result.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use coldkeep_datastore::{Datastore, StoreName};
 use serde_json::{Value, json};
@@ -75,7 +76,12 @@ async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
     let rate: Option<u32> = call.params.find("max-delete-rate")?;
     let dry_run: bool = call.params.get("dry-run")?;
     let options = call.state.collect_options(&name).with_dry_run(dry_run).with_delete_rate_max(rate);
-    let work = |task| async move { collect::run(&store, &options, &task).await };
+    let metrics = Arc::clone(call.state.metrics());
+    let work = |task| async move {
+        let result = collect::run(&store, &options, &task).await;
+        metrics.forget_collection(store.name());
+        result
+    };
     let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Reply::json(&upid)
 }

@@ -65,11 +65,12 @@ async fn wait(call: Call<Session>) -> Result<Reply, ApiError> {
 
 type Sender = client::SendRequest<Full<Bytes>>;
 
-/// Starts a session; returns the client, the session, and the two halves of the connection.
-fn room(limits: &Limits) -> UploadRoom {
-    UploadRoom::new(limits.session_upload_bytes, limits.upload)
+fn bounds(limits: &Limits) -> Bounds {
+    let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
+    Bounds { limits: limits.clone(), room, meter: RequestMeter::new(Arc::default(), "test") }
 }
 
+/// Starts a session; returns the client, the session, and the two halves of the connection.
 async fn start(limits: &Limits) -> (Sender, Arc<Session>, [tokio::task::JoinHandle<()>; 2]) {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let session = Arc::new(Session::default());
@@ -77,7 +78,7 @@ async fn start(limits: &Limits) -> (Sender, Arc<Session>, [tokio::task::JoinHand
         let (session, limits) = (Arc::clone(&session), limits.clone());
         let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
         tokio::spawn(async move {
-            drop(serve_h2(TokioIo::new(ours), router, session, (&limits, room(&limits))).await);
+            drop(serve_h2(TokioIo::new(ours), router, session, bounds(&limits)).await);
         })
     };
     let (sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(theirs)).await.unwrap();
@@ -138,8 +139,7 @@ async fn a_client_that_answers_no_ping_is_dropped() {
     let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     tokio::io::AsyncWriteExt::write_all(&mut theirs, hello).await.unwrap();
     let limits = Limits::default();
-    let serving =
-        serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), (&limits, room(&limits)));
+    let serving = serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), bounds(&limits));
     let bound = limits.ping_interval + limits.ping_timeout + Duration::from_secs(1);
     assert!(tokio::time::timeout(bound, serving).await.expect("the session was kept").is_err());
 }
@@ -151,7 +151,6 @@ async fn a_client_that_says_nothing_after_the_upgrade_is_dropped() {
     tokio::io::AsyncWriteExt::write_all(&mut theirs, b"PRI * HTTP").await.unwrap();
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
     let limits = Limits::default();
-    let serving =
-        serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), (&limits, room(&limits)));
+    let serving = serve_h2(TokioIo::new(ours), router, Arc::new(Session::default()), bounds(&limits));
     assert!(tokio::time::timeout(2 * limits.handshake, serving).await.is_ok());
 }

@@ -273,6 +273,7 @@ async fn append(call: Call<BackupSession>, kind: IndexKind) -> Result<Reply, Api
     let entries: Vec<(Digest, u64)> = digests.into_iter().zip(offsets).collect();
     let appended = call.state.writer().append(call.params.get("wid")?, kind, &entries).await;
     appended.map_err(|error| ApiError::failed(&error))?;
+    call.state.metrics().note_index_entries(entries.len());
     Ok(Reply::null())
 }
 

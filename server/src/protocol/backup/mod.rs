@@ -20,7 +20,8 @@ use crate::api::{
     Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router, UploadRoom,
 };
 use crate::auth::Privileges;
-use crate::http::serve_h2;
+use crate::http::{Bounds, serve_h2};
+use crate::metrics::RequestMeter;
 use crate::tasks::TaskSpec;
 
 /// The value of the `Upgrade` header.
@@ -109,8 +110,10 @@ async fn serve(
     let upgraded = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await;
     let connection = upgraded.ok().and_then(Result::ok).ok_or(SessionEnd::NotUpgraded)?;
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
+    let meter = RequestMeter::new(Arc::clone(server.metrics()), "backup");
+    let bounds = Bounds { limits: server.limits().clone(), room, meter };
     // How the connection ends says nothing: stock clients just drop it after `finish`.
-    let _ = serve_h2(connection, router, session, (server.limits(), room)).await;
+    let _ = serve_h2(connection, router, session, bounds).await;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::Server;
 use crate::api::{ApiError, chain};
+use crate::metrics::Metrics;
 use crate::protocol::idle::Activity;
 use crate::tasks::TaskHandle;
 
@@ -66,6 +67,10 @@ impl BackupSession {
 
     pub(super) fn writer(&self) -> &BackupWriter {
         &self.writer
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.server.metrics()
     }
 
     pub(super) fn log(&self, text: impl AsRef<str>) {

@@ -1,10 +1,11 @@
 //! What carries data: chunks and blobs.
 
-use coldkeep_chunk_store::{CheckedChunk, Digest};
+use coldkeep_chunk_store::{CheckedChunk, Digest, Inserted};
 use coldkeep_datastore::{ArchiveName, IndexKind};
 
 use super::session::BackupSession;
 use crate::api::{ApiError, Call, Reply};
+use crate::metrics::ChunkUpload;
 
 /// `POST /dynamic_chunk` and `POST /fixed_chunk`.
 pub(super) async fn chunk(mut call: Call<BackupSession>, kind: IndexKind) -> Result<Reply, ApiError> {
@@ -18,7 +19,11 @@ pub(super) async fn chunk(mut call: Call<BackupSession>, kind: IndexKind) -> Res
     let check = move || CheckedChunk::check(digest, plain_len, bytes);
     let chunk = call.state.on_cpu(check).await?.map_err(|error| ApiError::failed(&error))?;
     let stored = call.state.writer().upload_chunk(wid, kind, chunk).await;
-    stored.map_err(|error| ApiError::failed(&error))?;
+    let stored = match stored.map_err(|error| ApiError::failed(&error))? {
+        Inserted::New { .. } => ChunkUpload::Stored,
+        Inserted::Known => ChunkUpload::Known,
+    };
+    call.state.metrics().note_chunk(stored, body.bytes().len());
     call.state.touch();
     Reply::json(&digest)
 }

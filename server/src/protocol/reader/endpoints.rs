@@ -64,7 +64,11 @@ async fn chunk(call: Call<ReaderSession>) -> Result<Reply, ApiError> {
     let session = &call.state;
     let room = session.room().await?;
     match session.chunk(&digest).await {
-        Ok(blob) => Ok(Reply::bytes(room.hold(blob.into_bytes()))),
+        Ok(blob) => {
+            let bytes = blob.into_bytes();
+            session.server.metrics().note_chunk_read(bytes.len());
+            Ok(Reply::bytes(room.hold(bytes)))
+        }
         Err(error) if error.is_not_allowed() => {
             drop(room);
             // The same whether the store has the chunk or not, and as late as every 401.

@@ -21,7 +21,8 @@ use crate::api::{
     Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router, UploadRoom,
 };
 use crate::auth::{Caller, Privileges};
-use crate::http::serve_h2;
+use crate::http::{Bounds, serve_h2};
+use crate::metrics::RequestMeter;
 use crate::tasks::{TaskHandle, TaskSpec};
 
 /// The value of the `Upgrade` header.
@@ -103,10 +104,12 @@ async fn check_access(
 async fn serve(server: &Server, upgrade: OnUpgrade, session: Arc<ReaderSession>) {
     let Ok(Ok(connection)) = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await else { return };
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
-    // How the connection ends says nothing: clients just drop it.
     // Readers upload nothing, so this room stays empty.
     let room = UploadRoom::new(server.limits().session_upload_bytes, server.limits().upload);
-    let _ = serve_h2(connection, router, session, (server.limits(), room)).await;
+    let meter = RequestMeter::new(Arc::clone(server.metrics()), "reader");
+    let bounds = Bounds { limits: server.limits().clone(), room, meter };
+    // How the connection ends says nothing: clients just drop it.
+    let _ = serve_h2(connection, router, session, bounds).await;
 }
 
 #[cfg(test)]

@@ -133,6 +133,12 @@ impl Stores {
         open.collect()
     }
 
+    /// Tells whether a store could not be opened.
+    pub(crate) fn has_failed(&self) -> bool {
+        let stores = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        stores.values().any(|store| matches!(store.slot, Slot::Failed { .. }))
+    }
+
     /// Lists the entries, by name.
     pub(crate) fn configs(&self) -> Vec<StoreConfig> {
         let stores = self.open.read().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use coldkeep_chunk_store::bucket::Takeover;
 use coldkeep_client::TransferLimits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::scene::{Scene, assert_holds, back_up, content, end, store, tank};
 use crate::site::snapshot;
@@ -37,6 +38,32 @@ async fn backups_come_back_and_unchanged_ones_send_no_chunk() {
     let client = store(&server);
     server.server().ready_datastore(&tank()).await.unwrap();
     assert_holds(&client, TIME + 2, &content(2)).await;
+    drop(client);
+    end(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cache_serves_and_the_bucket_is_asked_is_counted_for_prometheus() {
+    let scene = Scene::new().await;
+    let server = scene.open("a").await;
+    scene.create(&server, |_| {}).await.unwrap();
+    let client = store(&server);
+    back_up(&client, TIME, &content(1)).await.unwrap();
+    assert_holds(&client, TIME, &content(1)).await;
+    let mut stream = server.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let value = |series: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+        found.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    };
+    assert!(value("coldkeep_cache_hits_total{datastore=\"tank\"}") >= 3.0);
+    assert!(value("coldkeep_cache_bytes{datastore=\"tank\"}") > 0.0);
+    assert!(value("coldkeep_datastore_used_bytes{datastore=\"tank\"}") >= 12_000_000.0);
+    let puts = "{datastore=\"tank\",operation=\"PutObject\"}";
+    assert!(value(&format!("coldkeep_s3_requests_total{puts}")) >= scene.chunks_put() as f64);
+    assert!(value(&format!("coldkeep_s3_transmit_bytes_total{puts}")) >= 12_000_000.0);
     drop(client);
     end(server).await;
 }

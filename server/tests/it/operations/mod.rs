@@ -1,3 +1,4 @@
-//! What operators set and watch: the configuration.
+//! What operators set and watch: the configuration and monitoring.
 
 mod config;
+mod watch;
