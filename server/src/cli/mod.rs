@@ -33,6 +33,7 @@ mod remote;
 mod restore;
 mod secret;
 mod serve;
+mod service;
 mod shell;
 mod signals;
 mod snapshots;

@@ -13,11 +13,12 @@ use coldkeep_chunk_store::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::service;
 use super::shell::Shell;
 use crate::auth::root;
-use crate::config::{Config, Loaded, LogConfig, LogFormat};
-use crate::http::{DEFAULT_PORT, ListenError, Listener, Monitor, Service};
-use crate::state::{Certificate, load_certificate};
+use crate::config::{Config, Loaded, LogConfig, LogFormat, ServerConfig};
+use crate::http::{DEFAULT_PORT, ListenError, Listener, Monitor, Service, Tls};
+use crate::state::{Certificate, load_certificate, read_certificate};
 use crate::{Server, ServerOptions};
 
 /// The arguments of `coldkeep serve`.
@@ -76,12 +77,14 @@ impl Serve {
         let data_dir = shell.data_folder().path().to_owned();
         let s3_credentials = shell.environment.s3_credentials()?;
         let Loaded { config, file } = *self.loaded.context("the configuration was not read")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
         let stop = stop_on_signals().context("cannot listen for signals")?;
         let clock = Arc::new(SystemClock::new());
         let options =
             ServerOptions::new(&data_dir, clock, config.limits.clone()).with_s3_credentials(s3_credentials);
         let server = Server::open(options).await?;
-        let certificate = certificate(Arc::clone(&server)).await?;
+        let source = CertificateSource::of(&config.server);
+        let certificate = source.load(&server).await?;
         let fingerprint = certificate.fingerprint();
         let listener = if config.server.listen.is_empty() {
             bind_everywhere(&certificate).await?
@@ -114,6 +117,7 @@ impl Serve {
         }
         text.push_str("ready\n");
         std::io::stdout().write_all(text.as_bytes()).context("cannot print how to reach the server")?;
+        service::ready();
         let house = {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             tokio::spawn(async move { server.keep_house(&stop).await })
@@ -122,11 +126,24 @@ impl Serve {
         let watch_stop = CancellationToken::new();
         let watching = watch.map(|watch| tokio::spawn(watch.serve(Arc::clone(&server), watch_stop.clone())));
         // Sessions are told at the same time as connections: both share one time to end.
-        let service = Service::new(Arc::clone(&server));
+        let answering = Service::new(Arc::clone(&server));
         server.open_buckets();
-        let serving = listener.serve(service, stop.clone());
+        let reloading = {
+            let (server, tls) = (Arc::clone(&server), Arc::clone(listener.tls()));
+            tokio::spawn(async move {
+                // Ended with the server; a signal before that is heard in any case.
+                while hangup.recv().await.is_some() {
+                    service::reloading();
+                    source.reload(&server, &tls).await;
+                    service::ready();
+                }
+            })
+        };
+        let watchdog = tokio::spawn(service::keep_alive());
+        let serving = listener.serve(answering, stop.clone());
         let ending = async {
             stop.cancelled().await;
+            service::stopping();
             tracing::info!(running = server.tasks().running_count(), "shutting down");
             server.tasks().shut_down(server.limits().shutdown).await;
         };
@@ -137,6 +154,8 @@ impl Serve {
             watching.await.context("the listener for monitoring failed")?;
         }
         house.await.context("the housekeeping failed")?;
+        reloading.abort();
+        watchdog.abort();
         Ok(())
     }
 }
@@ -158,9 +177,46 @@ async fn bind_everywhere(certificate: &Certificate) -> Result<Listener, ListenEr
     }
 }
 
-async fn certificate(server: Arc<Server>) -> anyhow::Result<Certificate> {
-    let load = move || load_certificate(server.data_dir(), &names());
-    Ok(tokio::task::spawn_blocking(load).await.context("cannot load the certificate")??)
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+enum CertificateSource {
+    /// Files of the operator.
+    Own { chain: PathBuf, key: PathBuf },
+    /// The data folder, where one is made if need be.
+    DataFolder,
+}
+
+impl CertificateSource {
+    fn of(config: &ServerConfig) -> Self {
+        match (&config.certificate, &config.key) {
+            (Some(chain), Some(key)) => Self::Own { chain: chain.clone(), key: key.clone() },
+            _ => Self::DataFolder,
+        }
+    }
+
+    async fn load(&self, server: &Arc<Server>) -> anyhow::Result<Certificate> {
+        let (source, server) = (self.clone(), Arc::clone(server));
+        let load = move || match source {
+            Self::Own { chain, key } => read_certificate(&chain, &key),
+            Self::DataFolder => load_certificate(server.data_dir(), &names()),
+        };
+        tokio::task::spawn_blocking(load).await?.context("cannot load the certificate")
+    }
+
+    /// Reads the certificate again and exchanges it; one that cannot be used is reported, and the old one stays.
+    async fn reload(&self, server: &Arc<Server>, tls: &Tls) {
+        let reloaded = self.load(server).await.and_then(|certificate| {
+            tls.replace(&certificate).context("cannot use the certificate")?;
+            Ok(certificate.fingerprint())
+        });
+        match reloaded {
+            Ok(fingerprint) => tracing::info!(fingerprint, "certificate reloaded"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "certificate not reloaded; the old one stays in use"
+            ),
+        }
+    }
 }
 
 /// The names that a certificate made here is good for.

@@ -79,6 +79,16 @@ pub enum Wrong {
         /// The option that was probably meant, with its section if that is another one.
         near: Option<String>,
     },
+    /// Of two options that go together only one is set.
+    #[error("[{section}] {set} is set, and {unset} is not; set both or neither")]
+    Alone {
+        /// The section.
+        section: &'static str,
+        /// The option that is set.
+        set: &'static str,
+        /// The one that is not.
+        unset: &'static str,
+    },
     /// The value is of the wrong kind, or out of range.
     #[error("[{section}] {key} must be {expected}, not {got}")]
     Value {

@@ -1,7 +1,7 @@
 //! The kinds of values that options have: how each is read from the file, written, and described.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -28,6 +28,8 @@ pub(super) enum Field {
     Addresses { of: fn(&mut Config) -> &mut Vec<SocketAddr> },
     /// An address with a port, or empty text for none.
     Address { of: fn(&mut Config) -> &mut Option<SocketAddr> },
+    /// A file, or empty text for none.
+    File { of: fn(&mut Config) -> &mut Option<PathBuf> },
     /// Levels of the log.
     Filter { of: fn(&mut Config) -> &mut String },
     /// Form of the log.
@@ -55,6 +57,7 @@ impl Field {
             Self::Address { .. } => {
                 "an address with a port, such as \"127.0.0.1:9107\", or \"\" for none".to_owned()
             }
+            Self::File { .. } => "the name of a file, or \"\" for none".to_owned(),
             Self::Filter { .. } => {
                 "error, warn, info, debug or trace, or a list such as \"info,coldkeep_gc=debug\"".to_owned()
             }
@@ -63,12 +66,7 @@ impl Field {
     }
 
     /// Takes a value from the file, whose folder relative paths are relative to.
-    pub(super) fn set(
-        &self,
-        config: &mut Config,
-        value: &DeValue<'_>,
-        _folder: &Path,
-    ) -> Result<(), Refused> {
+    pub(super) fn set(&self, config: &mut Config, value: &DeValue<'_>, folder: &Path) -> Result<(), Refused> {
         match self {
             Self::Span { of, min, max } => {
                 let given = read_span(value).ok_or(Refused)?;
@@ -86,6 +84,7 @@ impl Field {
             Self::Address { of } => {
                 *of(config) = read_optional(value)?.map(str::parse).transpose().map_err(|_| Refused)?;
             }
+            Self::File { of } => *of(config) = read_optional(value)?.map(|path| folder.join(path)),
             Self::Filter { of } => {
                 let text = value.as_str().filter(|text| is_filter(text)).ok_or(Refused)?;
                 text.clone_into(of(config));
@@ -114,6 +113,7 @@ impl Field {
             Self::Address { of } => {
                 quoted(&of(config).map_or_else(String::new, |address| address.to_string()))
             }
+            Self::File { of } => quoted(&of(config).as_deref().map_or("".into(), Path::to_string_lossy)),
             Self::Filter { of } => quoted(of(config)),
             Self::Format { of } => {
                 quoted(of(config).to_possible_value().as_ref().map_or("", |value| value.get_name()))

@@ -50,6 +50,10 @@ pub struct MetricsConfig {
 pub struct ServerConfig {
     /// Addresses and ports to listen on; empty: all addresses, port 8007.
     pub listen: Vec<SocketAddr>,
+    /// Certificate with its chain, and its key; both or neither.
+    pub certificate: Option<PathBuf>,
+    /// The key of the certificate.
+    pub key: Option<PathBuf>,
 }
 
 /// What is logged, and how.

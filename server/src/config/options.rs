@@ -49,6 +49,18 @@ pub(super) const OPTIONS: &[Opt] = &[
     },
     Opt {
         section: "server",
+        key: "certificate",
+        doc: "File with the server's certificate and its chain in PEM form, the certificate first; relative to the folder of this file. Without one, a self-signed certificate in the data folder is made and used. SIGHUP has it read again, and leaves open connections alone.",
+        field: Field::File { of: |config| &mut config.server.certificate },
+    },
+    Opt {
+        section: "server",
+        key: "key",
+        doc: "File with the private key of that certificate in PEM form.",
+        field: Field::File { of: |config| &mut config.server.key },
+    },
+    Opt {
+        section: "server",
         key: "shutdown-timeout",
         doc: "How long running sessions and tasks may go on after SIGTERM or SIGINT. systemd must wait longer (TimeoutStopSec).",
         field: Field::Span { of: |config| &mut config.limits.shutdown, min: Duration::ZERO, max: DAY },

@@ -19,7 +19,10 @@ const NAME_CHARS_MAX: usize = 80;
 pub(super) fn read(text: &str, folder: &Path) -> (Config, Vec<Problem>) {
     let mut reading = Reading { text, folder, config: Config::default(), problems: Vec::new() };
     match DeTable::parse(text) {
-        Ok(table) => reading.top(table.get_ref()),
+        Ok(table) => {
+            reading.top(table.get_ref());
+            reading.check_certificate(table.get_ref());
+        }
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             reading
@@ -78,6 +81,19 @@ impl Reading<'_> {
             let wrong = Wrong::Value { section: option.section, key: option.key, expected, got };
             self.note(value.span().start, wrong);
         }
+    }
+
+    /// A certificate without a key, or a key without a certificate, is a mistake.
+    fn check_certificate(&mut self, table: &DeTable<'_>) {
+        let server = &self.config.server;
+        let (set, unset) = match (&server.certificate, &server.key) {
+            (Some(_), None) => ("certificate", "key"),
+            (None, Some(_)) => ("key", "certificate"),
+            _ => return,
+        };
+        let section = table.get("server").and_then(|section| section.get_ref().as_table());
+        let at = section.and_then(|section| section.get(set)).map_or(0, |value| value.span().start);
+        self.note(at, Wrong::Alone { section: "server", set, unset });
     }
 
     fn note(&mut self, at: usize, wrong: Wrong) {

@@ -110,6 +110,17 @@ fn wrong_values_name_key_line_and_limits() {
 }
 
 #[test]
+fn files_are_relative_to_the_configuration_and_certificate_and_key_go_together() {
+    let text = "[server]\ncertificate = 'tls.pem'\nkey = '/secret/tls.key'";
+    let server = Config::parse(text, Path::new("/etc/coldkeep/x.toml")).unwrap().server;
+    assert_eq!(server.certificate.as_deref(), Some(Path::new("/etc/coldkeep/tls.pem")));
+    assert_eq!(server.key.as_deref(), Some(Path::new("/secret/tls.key")));
+    let alone = "line 3: [server] key is set, and certificate is not; set both or neither";
+    assert_eq!(problems("[server]\ncertificate = ''\nkey = 'x'"), [alone]);
+    assert!(problems("[server]\ncertificate = 'x'")[0].contains("key is not"));
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once_in_order() {
     let found = problems("[log]\nformat = 1\n[server]\nlisten = 1\nx = 1\n[foo]\n");
     let lines: Vec<&str> = found.iter().map(|text| text.split(':').next().unwrap()).collect();

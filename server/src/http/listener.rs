@@ -17,11 +17,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::service::Service;
+use super::tls::Tls;
 use crate::auth::Caller;
 use crate::metrics::Metered;
 use crate::state::Certificate;
@@ -38,7 +39,7 @@ pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Listening sockets with their certificate.
 pub struct Listener {
     sockets: Vec<TcpListener>,
-    acceptor: TlsAcceptor,
+    tls: Arc<Tls>,
 }
 
 /// The listener could not be made.
@@ -79,18 +80,18 @@ impl Listener {
     /// # Cancel safety
     /// Dropping the future leaves nothing bound.
     pub async fn bind_all(addresses: &[SocketAddr], certificate: &Certificate) -> Result<Self, ListenError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
-        let config = config
-            .with_no_client_auth()
-            .with_single_cert(certificate.chain.clone(), certificate.key.clone_key())?;
+        let tls = Arc::new(Tls::new(certificate)?);
         let mut sockets = Vec::new();
         for &address in addresses {
             let bound = TcpListener::bind(address).await;
             sockets.push(bound.map_err(|source| ListenError::Bind { address, source })?);
         }
-        Ok(Self { sockets, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { sockets, tls })
+    }
+
+    /// Returns the certificate in use, to exchange it.
+    pub fn tls(&self) -> &Arc<Tls> {
+        &self.tls
     }
 
     /// Returns the first address in use, with the port that was chosen if none was asked for.
@@ -124,7 +125,7 @@ impl Listener {
                     Ok((stream, peer)) => {
                         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
                         let (service, acceptor, stop) =
-                            (Arc::clone(&service), self.acceptor.clone(), stop.clone());
+                            (Arc::clone(&service), self.tls.acceptor(), stop.clone());
                         connections.spawn(async move {
                             let _slot = slot;
                             if let Err(error) = serve_stream(stream, acceptor, service, &stop).await {

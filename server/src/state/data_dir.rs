@@ -83,6 +83,12 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of the operator's does not hold a key or certificate.
+    #[error("{} does not hold a key or certificate in PEM form", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Certificate {

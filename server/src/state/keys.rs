@@ -56,11 +56,23 @@ pub fn load_certificate(data_dir: &DataDir, names: &[String]) -> Result<Certific
     if read_bytes(&chain_path)?.is_none() {
         make_certificate(&chain_path, &key_path, names)?;
     }
-    let chain_text = read_bytes(&chain_path)?.unwrap_or_default();
-    let key_text = Zeroizing::new(read_bytes(&key_path)?.unwrap_or_default());
+    read_certificate(&chain_path, &key_path).map_err(|error| match error {
+        StateError::NoKey { path } => StateError::Key { path },
+        other => other,
+    })
+}
+
+/// Reads a certificate with its chain, leaf first, and its key from files in PEM form. Blocks.
+///
+/// # Errors
+/// [`StateError::NoKey`] if a file is missing or holds no key or certificate; [`StateError::Io`].
+pub fn read_certificate(chain_path: &Path, key_path: &Path) -> Result<Certificate, StateError> {
+    let unusable = |path: &Path| StateError::NoKey { path: path.to_owned() };
+    let chain_text = read_bytes(chain_path)?.unwrap_or_default();
+    let key_text = Zeroizing::new(read_bytes(key_path)?.unwrap_or_default());
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain_text).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(StateError::Key { path: chain_path })?;
-    let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|_| StateError::Key { path: key_path })?;
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| unusable(chain_path))?;
+    let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|_| unusable(key_path))?;
     Ok(Certificate { chain, key })
 }
 

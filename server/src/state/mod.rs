@@ -14,7 +14,7 @@ mod stores;
 pub use data_dir::{DataDir, StateError};
 pub use identities::{Identities, IdentityError, Token, User};
 pub(crate) use keys::load_ticket_key;
-pub use keys::{Certificate, load_certificate};
+pub use keys::{Certificate, load_certificate, read_certificate};
 pub use remotes::{Remote, RemoteHost, RemoteHostError, RemoteUpdate, Remotes, RemotesError};
 pub use stores::{BucketUpdate, CreatedBucket, Destruction, NewBucket, StoreConfig, StoreSync, StoresError};
 pub(crate) use stores::{DEFAULT_STORE, OpenStore, Stores, StoresOptions};

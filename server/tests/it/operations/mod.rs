@@ -1,4 +1,6 @@
-//! What operators set and watch: the configuration and monitoring.
+//! What operators set and watch: the configuration, certificates, the service manager, monitoring and limits.
 
+mod certificate;
 mod config;
+mod manager;
 mod watch;
