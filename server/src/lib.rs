@@ -43,6 +43,7 @@ pub mod embedded;
 pub mod http;
 mod limits;
 pub mod metrics;
+mod pace;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
 mod prune;
@@ -53,5 +54,5 @@ mod sync;
 pub mod tasks;
 mod verify;
 
-pub use limits::Limits;
+pub use limits::{Bandwidth, Limits};
 pub use server::{Health, Server, ServerError, ServerOptions};

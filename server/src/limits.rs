@@ -8,6 +8,12 @@ use std::time::Duration;
 pub struct Limits {
     /// Most connections at once; further ones wait in the listen queue.
     pub connections_max: usize,
+    /// Most connections at once of one address (of IPv6: of one network of 64 bits); further ones are answered 503.
+    pub connections_per_address_max: usize,
+    /// Most backup and reader sessions at once; further ones are answered 503.
+    pub sessions_max: usize,
+    /// The same of one user with all tokens.
+    pub sessions_per_user_max: usize,
     /// Longest time for the first byte and the TLS handshake of a connection.
     pub handshake: Duration,
     /// Longest time for a complete request head, counted from the connection's start or the previous answer: so it
@@ -17,7 +23,13 @@ pub struct Limits {
     pub upload: Duration,
     /// Most bytes of uploaded bodies that one session holds in memory; at least one chunk of the greatest size.
     pub session_upload_bytes: usize,
-    /// The same for uploads to the REST API, all connections together.
+    /// The same for all sessions together; those of stores in buckets have bounds of their own.
+    pub upload_bytes_max: usize,
+    /// Most bytes of chunks on their way to readers, all sessions together; those of stores in buckets have bounds of their own.
+    pub download_bytes_max: usize,
+    /// Bytes a second.
+    pub bandwidth: Bandwidth,
+    /// As `session_upload_bytes`, for uploads to the REST API, all connections together.
     pub rest_upload_bytes: usize,
     /// How often an HTTP/2 client is asked for a sign of life (R18).
     pub ping_interval: Duration,
@@ -35,14 +47,33 @@ pub struct Limits {
     pub shutdown: Duration,
 }
 
+/// Most bytes of bodies a second, on average; 0 for as many as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bandwidth {
+    /// What the server receives from one user with all tokens.
+    pub user_in: u64,
+    /// What it sends to one user with all tokens.
+    pub user_out: u64,
+    /// What it receives for one datastore.
+    pub store_in: u64,
+    /// What it sends from one datastore.
+    pub store_out: u64,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 512,
+            connections_per_address_max: 256,
+            sessions_max: 256,
+            sessions_per_user_max: 128,
             handshake: Duration::from_secs(10),
             request_head: Duration::from_mins(2),
             upload: Duration::from_mins(10),
             session_upload_bytes: 17 * 1024 * 1024,
+            upload_bytes_max: 128 * 1024 * 1024,
+            download_bytes_max: 128 * 1024 * 1024,
+            bandwidth: Bandwidth::default(),
             rest_upload_bytes: 32 * 1024 * 1024,
             ping_interval: Duration::from_mins(1),
             ping_timeout: Duration::from_mins(1),

@@ -12,9 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
-use crate::api::{ApiError, UploadRoom};
-use crate::auth::{AuthId, Authenticator, PasswordHasher};
+use crate::api::{ApiError, Pace, UploadRoom, WholeRoom};
+use crate::auth::{AuthId, Authenticator, Caller, PasswordHasher};
 use crate::metrics::Metrics;
+use crate::pace::Paces;
+use crate::protocol::{SessionGate, SessionPlace};
 use crate::state::{
     BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, Remotes, StateError,
     StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
@@ -38,6 +40,10 @@ pub struct Server {
     cpu: Arc<Semaphore>,
     rest_room: UploadRoom,
     metrics: Arc<Metrics>,
+    sessions: SessionGate,
+    upload_room: WholeRoom,
+    download_room: WholeRoom,
+    paces: Paces,
     // Last, so that the folder is given free when everything else is gone.
     data_dir: DataDir,
 }
@@ -158,11 +164,15 @@ impl Server {
             stores,
             tasks,
             sync_reports: SyncReports::default(),
-            limits,
             clock,
             cpu,
             rest_room,
             metrics: Arc::new(Metrics::new()),
+            sessions: SessionGate::new(limits.sessions_max, limits.sessions_per_user_max),
+            upload_room: WholeRoom::new(limits.upload_bytes_max),
+            download_room: WholeRoom::new(limits.download_bytes_max),
+            paces: Paces::new(limits.bandwidth),
+            limits,
             data_dir,
         }))
     }
@@ -324,10 +334,10 @@ impl Server {
 
     /// Returns the room for the uploads of a new session in a datastore.
     pub(crate) fn session_room(&self, name: &StoreName) -> UploadRoom {
-        match self.stores.get_open(name) {
-            Ok(OpenStore { bucket: Some(bucket), .. }) => bucket.session_room(),
-            _ => UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload),
+        if let Ok(OpenStore { bucket: Some(bucket), .. }) = self.stores.get_open(name) {
+            return bucket.session_room();
         }
+        UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload).within(&self.upload_room)
     }
 
     /// Returns the users, tokens and the access list.
@@ -393,6 +403,23 @@ impl Server {
     /// Returns the data folder.
     pub fn data_dir(&self) -> &DataDir {
         &self.data_dir
+    }
+
+    pub(crate) fn download_room(&self) -> &WholeRoom {
+        &self.download_room
+    }
+
+    /// Takes a place for a session.
+    ///
+    /// # Errors
+    /// 503 if there are too many, altogether or of this user.
+    pub(crate) fn enter_session(&self, caller: &Caller) -> Result<SessionPlace, ApiError> {
+        self.sessions.enter(caller.auth_id())
+    }
+
+    /// Returns how fast bodies of this caller may come and go.
+    pub(crate) fn pace(&self, caller: &Caller, store: Option<&str>) -> Pace {
+        if caller.is_nobody() { Pace::default() } else { self.paces.of(caller.auth_id(), store) }
     }
 
     pub(crate) fn rest_room(&self) -> &UploadRoom {

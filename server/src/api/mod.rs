@@ -15,6 +15,7 @@ mod router;
 mod sync;
 mod upload;
 
+pub use crate::pace::Pace;
 pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
 pub use error::{ApiError, chain};
 pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};
@@ -22,6 +23,7 @@ pub use params::Params;
 pub(crate) use reply::refusal;
 pub use reply::{Reply, ResponseBody};
 pub use router::{Admit, Matched, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
+pub(crate) use upload::WholeRoom;
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
 
 use crate::Server;

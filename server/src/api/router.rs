@@ -13,8 +13,9 @@ use super::error::ApiError;
 use super::params::{Params, Raw};
 use super::path::{Path, Pattern};
 use super::reply::{ResponseBody, refusal};
-use super::upload::{RequestBody, Upload, UploadRoom, collect};
+use super::upload::{Arrival, RequestBody, Upload, UploadRoom, collect};
 use crate::auth::{AclPath, Caller, Privileges};
+use crate::pace::Pace;
 
 /// Longest path with query, in bytes; longer ones are answered 414 (rest-api.md 1).
 pub const URI_BYTES_MAX: usize = 3072;
@@ -40,6 +41,11 @@ pub trait Admit: Send + Sync {
     /// # Errors
     /// 401 if they are missing, wrong or expired.
     fn admit(&self, head: &Parts) -> impl Future<Output = Result<Caller, ApiError>> + Send;
+
+    /// Returns how fast bodies of this caller may come and go, on this datastore if the request names one.
+    fn pace(&self, _caller: &Caller, _store: Option<&str>) -> Pace {
+        Pace::default()
+    }
 }
 
 /// The caller of a connection that was checked as a whole.
@@ -133,8 +139,11 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
             }
             _ => None,
         };
+        let pace = admit.pace(&caller, params.text("store"));
+        let upload = upload.map(|upload| upload.paced(pace.clone()));
         let call = Call { state, caller, scope, params, upload, upgrade };
-        Ok((endpoint.handler)(call).await?.into_response())
+        let response = (endpoint.handler)(call).await?.into_response();
+        Ok(response.map(|body| pace.send(body)))
     }
 
     /// Returns the endpoint for a path, with what the variables in its pattern stand for.
@@ -159,9 +168,8 @@ async fn add_query_and_body(
 ) -> Result<(), ApiError> {
     let content_type = headers.get(CONTENT_TYPE).map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let reading = collect(body, PARAMS_BODY_BYTES_LIMIT - 1);
-    let body = tokio::time::timeout(PARAMS_BODY_DEADLINE, reading).await;
-    let body = body.map_err(|_| ApiError::bad_request("body took too long"))??;
+    let pace = Pace::default();
+    let body = collect(body, PARAMS_BODY_BYTES_LIMIT - 1, Arrival::new(PARAMS_BODY_DEADLINE, &pace)).await?;
     match essence.as_str() {
         // The query does not count beside a JSON object.
         "application/json" => raw.add_json(&body),

@@ -4,6 +4,7 @@
 //! [`UploadRoom`] as the body has bytes; what arrives before that sits in the stream's receive window. All windows
 //! together are no larger than the connection's (`http::h2`), so bodies that wait can never block the one that is read.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Body as _;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use super::error::ApiError;
+use crate::pace::Pace;
 
 /// The body of every request, whatever connection it came by.
 pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -28,7 +31,39 @@ pub struct UploadRoom {
     /// starves.
     own_body: Option<Arc<Semaphore>>,
     bytes_max: usize,
+    /// What all sessions have together, if this is one of several.
+    whole: Option<WholeRoom>,
     deadline: Duration,
+}
+
+/// Room that several sessions share, in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct WholeRoom {
+    permits: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+impl WholeRoom {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(bytes_max)), bytes_max }
+    }
+
+    /// Waits for so many bytes, or for all there are. Whoever came first is first, so nobody starves.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the queue up.
+    pub(crate) async fn enter(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.permits).acquire_many_owned(weight).await;
+        permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
+    }
+}
+
+/// The room that one body takes.
+#[derive(Debug)]
+struct Room {
+    _own: OwnedSemaphorePermit,
+    _whole: Option<OwnedSemaphorePermit>,
 }
 
 /// Bodies from this size on get pages of their own from the system, which takes them back at once. The allocator would
@@ -38,7 +73,19 @@ const MAPPED_BYTES_MIN: usize = 512 * 1024;
 impl UploadRoom {
     /// Makes room for `bytes_max` bytes; a body, once it is being read, must be complete within `deadline`.
     pub fn new(bytes_max: usize, deadline: Duration) -> Self {
-        Self { permits: Arc::new(Semaphore::new(bytes_max)), own_body: None, bytes_max, deadline }
+        Self {
+            permits: Arc::new(Semaphore::new(bytes_max)),
+            own_body: None,
+            bytes_max,
+            whole: None,
+            deadline,
+        }
+    }
+
+    /// Takes what is held from a room that others share, too.
+    #[must_use]
+    pub(crate) fn within(self, whole: &WholeRoom) -> Self {
+        Self { whole: Some(whole.clone()), ..self }
     }
 
     /// Makes room for all sessions of one store: requests to a bucket take long, so many bodies have to be under way at
@@ -52,7 +99,7 @@ impl UploadRoom {
         Self { own_body: Some(Arc::new(Semaphore::new(1))), ..self.clone() }
     }
 
-    async fn enter(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    async fn enter(&self, bytes: usize) -> Result<Room, ApiError> {
         let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
         let shared = Arc::clone(&self.permits).acquire_many_owned(weight);
         let permit = match &self.own_body {
@@ -63,7 +110,12 @@ impl UploadRoom {
                 permit = Arc::clone(own_body).acquire_owned() => permit,
             },
         };
-        permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
+        let own = permit.map_err(|_| ApiError::bad_request("the server is shutting down"))?;
+        let whole = match &self.whole {
+            Some(whole) => Some(whole.enter(bytes).await?),
+            None => None,
+        };
+        Ok(Room { _own: own, _whole: whole })
     }
 }
 
@@ -72,13 +124,14 @@ pub struct Upload {
     body: RequestBody,
     room: UploadRoom,
     bytes_max: usize,
+    pace: Pace,
 }
 
 /// A body in memory. The room it takes is free again when this is dropped, so keep it until the bytes are gone too.
 #[derive(Debug)]
 pub struct Uploaded {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl Uploaded {
@@ -90,7 +143,13 @@ impl Uploaded {
 
 impl Upload {
     pub(super) fn new(body: RequestBody, room: UploadRoom, bytes_max: usize) -> Self {
-        Self { body, room, bytes_max }
+        Self { body, room, bytes_max, pace: Pace::default() }
+    }
+
+    /// Has the body arrive no faster than this allows.
+    #[must_use]
+    pub(super) fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Reads a body that must have exactly `bytes` bytes; waits for room first.
@@ -140,33 +199,64 @@ impl Upload {
     /// Dropping the future loses the rest of the body.
     pub async fn discard(mut self) -> Result<u64, ApiError> {
         let (mut seen, bytes_max) = (0, self.bytes_max as u64);
-        let reading = async {
-            while let Some(frame) = self.body.frame().await {
-                seen += frame.map_err(|error| cut(&*error))?.data_ref().map_or(0, Bytes::len) as u64;
-                if seen > bytes_max {
-                    return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
-                }
+        let mut arrival = Arrival::new(self.room.deadline, &self.pace);
+        while let Some(block) = arrival.next(&mut self.body).await? {
+            seen += block.len() as u64;
+            if seen > bytes_max {
+                return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
             }
-            Ok(seen)
-        };
-        tokio::time::timeout(self.room.deadline, reading).await.map_err(|_| too_slow())?
+        }
+        Ok(seen)
     }
 
     async fn read(self, bytes_max: usize) -> Result<Uploaded, ApiError> {
         let room = self.room.enter(bytes_max).await?;
-        let reading = collect(self.body, bytes_max);
-        let bytes = tokio::time::timeout(self.room.deadline, reading).await.map_err(|_| too_slow())??;
+        let bytes = collect(self.body, bytes_max, Arrival::new(self.room.deadline, &self.pace)).await?;
         Ok(Uploaded { bytes, _room: room })
     }
 }
 
+/// How the blocks of a body arrive: within a deadline, which counts only the time that the client takes, and at a pace.
+pub(super) struct Arrival<'a> {
+    deadline: Pin<Box<Sleep>>,
+    pace: &'a Pace,
+}
+
+impl<'a> Arrival<'a> {
+    pub(super) fn new(within: Duration, pace: &'a Pace) -> Self {
+        Self { deadline: Box::pin(tokio::time::sleep(within)), pace }
+    }
+
+    /// Waits for the next block.
+    async fn next(&mut self, body: &mut RequestBody) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut self.deadline => return Err(too_slow()),
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let Ok(block) = frame.map_err(|error| cut(&*error))?.into_data() else { continue };
+            let waited = self.pace.received(block.len()).await;
+            if !waited.is_zero() {
+                let later = self.deadline.deadline() + waited;
+                self.deadline.as_mut().reset(later);
+            }
+            return Ok(Some(block));
+        }
+    }
+}
+
 /// Reads a body of at most `bytes_max` bytes into memory.
-pub(super) async fn collect(mut body: RequestBody, bytes_max: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn collect(
+    mut body: RequestBody,
+    bytes_max: usize,
+    mut arrival: Arrival<'_>,
+) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut whole: Option<Buffer> = None;
     let mut seen = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(block) = frame.map_err(|error| cut(&*error))?.into_data() else { continue };
+    while let Some(block) = arrival.next(&mut body).await? {
         if seen + block.len() > bytes_max {
             return Err(ApiError::bad_request(format!("body longer than {bytes_max} bytes")));
         }
@@ -288,6 +378,38 @@ mod tests {
         let body = StreamBody::new(stream::iter(frames)).map_err(|never| match never {}).boxed_unsync();
         let uploaded = Upload::new(body, room, whole.len()).read_exact(whole.len()).await.unwrap();
         assert_eq!(uploaded.bytes(), &whole);
+    }
+
+    #[tokio::test]
+    async fn sessions_share_the_whole_room() {
+        let whole = WholeRoom::new(8);
+        let [one, two] = [(); 2].map(|()| UploadRoom::new(8, Duration::from_secs(5)).within(&whole));
+        let first = upload(&[b"abcde"], &one).read_exact(5).await.unwrap();
+        let mut second = Box::pin(upload(&[b"abcde"], &two).read_exact(5));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        assert_eq!(second.await.unwrap().bytes().len(), 5);
+        // What is larger than the whole waits for all of it, not for ever.
+        assert_eq!(
+            upload(&[b"abcdefgh"], &UploadRoom::new(99, Duration::from_secs(5)).within(&WholeRoom::new(4)))
+                .read_exact(8)
+                .await
+                .unwrap()
+                .bytes()
+                .len(),
+            8
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_bandwidth_does_not_count_as_slow() {
+        let limits = crate::Bandwidth { user_in: 1, ..crate::Bandwidth::default() };
+        let pace = crate::pace::Paces::new(limits).of(&"al@pbs".parse().unwrap(), None);
+        let room = UploadRoom::new(8, Duration::from_secs(5));
+        let begun = tokio::time::Instant::now();
+        let read = upload(&[b"abcd", b"efgh"], &room).paced(pace).read_exact(8).await;
+        assert_eq!(read.unwrap().bytes().len(), 8);
+        assert_eq!(begun.elapsed().as_secs(), 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use super::{Config, LogFormat};
 use crate::cli::parse_bytes;
 
+/// Lowest rate: the largest chunk takes four minutes, and clients wait that long.
+const RATE_MIN: u64 = 64 << 10;
 /// Most addresses in one list.
 const ADDRESSES_MAX: usize = 16;
 
@@ -22,6 +24,8 @@ pub(super) enum Field {
     Span { of: fn(&mut Config) -> &mut Duration, min: Duration, max: Duration },
     /// A number of bytes: text with a unit, or a whole number.
     Bytes { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
+    /// Bytes a second; 0 for no limit.
+    Rate { of: fn(&mut Config) -> &mut u64 },
     /// A whole number.
     Count { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
     /// Addresses with ports.
@@ -50,6 +54,9 @@ impl Field {
             Self::Bytes { min, max, .. } => {
                 format!("a size from {} to {}, such as \"64MiB\"", bytes(*min), bytes(*max))
             }
+            Self::Rate { .. } => {
+                format!("0, or a size from {} on, such as \"50MiB\"", bytes(RATE_MIN as usize))
+            }
             Self::Count { min, max, .. } => format!("a number from {min} to {max}"),
             Self::Addresses { .. } => format!(
                 "a list of at most {ADDRESSES_MAX} addresses with ports, such as [\"192.0.2.1:8007\", \"[::1]:8007\"]"
@@ -75,6 +82,10 @@ impl Field {
             Self::Bytes { of, min, max } => {
                 let given = read_bytes(value).and_then(|bytes| usize::try_from(bytes).ok()).ok_or(Refused)?;
                 *of(config) = in_range(given, *min, *max)?;
+            }
+            Self::Rate { of } => {
+                let given = read_bytes(value).filter(|rate| *rate == 0 || *rate >= RATE_MIN);
+                *of(config) = given.ok_or(Refused)?;
             }
             Self::Count { of, min, max } => {
                 let given = read_integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Refused)?;
@@ -104,6 +115,7 @@ impl Field {
         match self {
             Self::Span { of, .. } => quoted(&span(*of(config))),
             Self::Bytes { of, .. } => quoted(&bytes(*of(config))),
+            Self::Rate { of } => quoted(&bytes(*of(config) as usize)),
             Self::Count { of, .. } => of(config).to_string(),
             Self::Addresses { of } => {
                 let list: Vec<String> =

@@ -1,6 +1,6 @@
 //! `coldkeep.toml`: what an operator can set, read and checked as a whole.
 //!
-//! One table ([`options`]) says of each option where it stands, what it may be and what it means. Reading, the messages, the printed
+//! One table (`options.rs`) says of each option where it stands, what it may be and what it means. Reading, the messages, the printed
 //! configuration and the commented example all come from it.
 
 mod error;

@@ -24,6 +24,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("log", "What is written to standard error, where systemd takes it to the journal."),
     ("limits", "What the server holds at once, and how long it waits for whom."),
     (
+        "bandwidth",
+        "Bytes a second of the bodies of requests and answers, on average; 0 for as many as there may be. Whoever shares a limit takes turns.",
+    ),
+    (
         "metrics",
         "How the server is watched. Its own port has /health for everybody, and /metrics for users and tokens with the privilege Sys.Audit on /system/metrics.",
     ),
@@ -85,6 +89,28 @@ pub(super) const OPTIONS: &[Opt] = &[
     },
     Opt {
         section: "limits",
+        key: "connections-per-address",
+        doc: "Most connections of one address (of IPv6: of one /64) at once; further ones are answered 503.",
+        field: Field::Count {
+            of: |config| &mut config.limits.connections_per_address_max,
+            min: 1,
+            max: 65_536,
+        },
+    },
+    Opt {
+        section: "limits",
+        key: "sessions",
+        doc: "Most backups and readers at once; further ones are answered 503.",
+        field: Field::Count { of: |config| &mut config.limits.sessions_max, min: 1, max: 1000 },
+    },
+    Opt {
+        section: "limits",
+        key: "sessions-per-user",
+        doc: "Most backups and readers of one user with all tokens at once; further ones are answered 503.",
+        field: Field::Count { of: |config| &mut config.limits.sessions_per_user_max, min: 1, max: 1000 },
+    },
+    Opt {
+        section: "limits",
         key: "session-upload-bytes",
         doc: "Most bytes of chunks under way that one backup to a store in a folder holds in memory.",
         field: Field::Bytes {
@@ -95,8 +121,28 @@ pub(super) const OPTIONS: &[Opt] = &[
     },
     Opt {
         section: "limits",
+        key: "upload-bytes",
+        doc: "The same for all backups together. Each store in a bucket has 128MiB of its own.",
+        field: Field::Bytes {
+            of: |config| &mut config.limits.upload_bytes_max,
+            min: BLOB_ENCODED_BYTES_MAX,
+            max: 1 << 31,
+        },
+    },
+    Opt {
+        section: "limits",
+        key: "download-bytes",
+        doc: "Most bytes of chunks on their way to readers of stores in folders, all readers together.",
+        field: Field::Bytes {
+            of: |config| &mut config.limits.download_bytes_max,
+            min: BLOB_ENCODED_BYTES_MAX,
+            max: 1 << 31,
+        },
+    },
+    Opt {
+        section: "limits",
         key: "rest-upload-bytes",
-        doc: "The same for uploads outside of backups, all connections together.",
+        doc: "Most bytes of uploads outside of backups that are held in memory, all connections together.",
         field: Field::Bytes {
             of: |config| &mut config.limits.rest_upload_bytes,
             min: BLOB_ENCODED_BYTES_MAX,
@@ -152,6 +198,30 @@ pub(super) const OPTIONS: &[Opt] = &[
             min: Duration::ZERO,
             max: Duration::from_mins(1),
         },
+    },
+    Opt {
+        section: "bandwidth",
+        key: "user-in",
+        doc: "What the server receives from one user with all tokens.",
+        field: Field::Rate { of: |config| &mut config.limits.bandwidth.user_in },
+    },
+    Opt {
+        section: "bandwidth",
+        key: "user-out",
+        doc: "What the server sends to one user with all tokens.",
+        field: Field::Rate { of: |config| &mut config.limits.bandwidth.user_out },
+    },
+    Opt {
+        section: "bandwidth",
+        key: "store-in",
+        doc: "What the server receives for one datastore.",
+        field: Field::Rate { of: |config| &mut config.limits.bandwidth.store_in },
+    },
+    Opt {
+        section: "bandwidth",
+        key: "store-out",
+        doc: "What the server sends from one datastore.",
+        field: Field::Rate { of: |config| &mut config.limits.bandwidth.store_out },
     },
     Opt {
         section: "metrics",

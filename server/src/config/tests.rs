@@ -73,7 +73,10 @@ fn unknown_names_are_refused_with_what_was_meant() {
             "[limits]\nPing_Interval = 1",
             "line 2: unknown key 'Ping_Interval' in [limits]; did you mean 'ping-interval'?",
         ),
-        ("[limits]\nconn = 1", "line 2: unknown key 'conn' in [limits]; did you mean 'connections'?"),
+        (
+            "[limits]\nconnection = 1",
+            "line 2: unknown key 'connection' in [limits]; did you mean 'connections'?",
+        ),
         ("listen = []", "line 1: unknown key 'listen' before the first section; it belongs below [server]"),
         (
             "server = 1",
@@ -97,6 +100,12 @@ fn wrong_values_name_key_line_and_limits() {
         ("[limits]\nrest-upload-bytes = '1MiB'", "[limits] rest-upload-bytes", "to 1GiB", "not \"1MiB\""),
         ("[server]\nlisten = '127.0.0.1:1'", "[server] listen", "a list", "127.0.0.1:1"),
         ("[server]\nlisten = ['127.0.0.1']", "[server] listen", "with ports", "this list"),
+        (
+            "[bandwidth]\nuser-in = '1KiB'",
+            "[bandwidth] user-in",
+            "0, or a size from 64KiB on",
+            "not \"1KiB\"",
+        ),
         ("[log]\nlevel = ''", "[log] level", "debug or trace", "not \"\""),
         ("[log]\nformat = 'xml'", "[log] format", "\"human\" or \"json\"", "not \"xml\""),
         ("[gc]\ngrace = { a = 1 }", "[gc] grace", "a time", "a table"),

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::Limits;
-use crate::api::{ResponseBody, Router, UploadRoom};
+use crate::api::{Admit, ApiError, Pace, ResponseBody, Router, UploadRoom};
 use crate::auth::Caller;
 use crate::metrics::RequestMeter;
 
@@ -49,6 +50,23 @@ pub struct Bounds {
     pub room: UploadRoom,
     /// What counts the requests.
     pub meter: RequestMeter,
+    /// How fast bodies come and go.
+    pub pace: Pace,
+}
+
+/// Whoever has the session was checked when it began.
+struct SessionAdmit {
+    pace: Pace,
+}
+
+impl Admit for SessionAdmit {
+    async fn admit(&self, _head: &Parts) -> Result<Caller, ApiError> {
+        Ok(Caller::nobody())
+    }
+
+    fn pace(&self, _caller: &Caller, _store: Option<&str>) -> Pace {
+        self.pace.clone()
+    }
 }
 
 /// Serves the endpoints of a session on an upgraded connection until the client drops it, stops answering pings, or
@@ -70,16 +88,17 @@ where
     S: ?Sized + Send + Sync + 'static,
     I: Read + Write + Unpin + Send + 'static,
 {
-    let Bounds { limits, room, meter } = bounds;
+    let Bounds { limits, room, meter, pace } = bounds;
+    let admit = Arc::new(SessionAdmit { pace });
     let Some(io) = await_preface(io, limits.handshake).await else { return Ok(()) };
     let requests = Requests::new();
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, session, room) = (Arc::clone(&router), Arc::clone(&session), room.clone());
-        let meter = meter.clone();
+        let (meter, admit) = (meter.clone(), Arc::clone(&admit));
         async move {
             let (method, begun) = (request.method().clone(), Instant::now());
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            let response = router.dispatch(request, session, &Caller::nobody(), &room).await;
+            let response = router.dispatch(request, session, &*admit, &room).await;
             meter.note(&method, &response, begun.elapsed());
             Ok::<Response<ResponseBody>, Infallible>(response)
         }

@@ -15,12 +15,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::{Entry, Gate, Place};
 use super::service::Service;
 use super::tls::Tls;
 use crate::auth::Caller;
@@ -118,17 +118,26 @@ impl Listener {
     pub async fn serve(self, service: Arc<Service>, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let limits = service.server().limits().clone();
-        let slots = Arc::new(Semaphore::new(limits.connections_max));
+        let gate = Gate::new(limits.connections_max, limits.connections_per_address_max);
         let accept_from = async |socket: &TcpListener| {
             loop {
                 match socket.accept().await {
                     Ok((stream, peer)) => {
-                        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                        let entry = gate.enter(peer.ip()).await;
                         let (service, acceptor, stop) =
                             (Arc::clone(&service), self.tls.acceptor(), stop.clone());
                         connections.spawn(async move {
-                            let _slot = slot;
-                            if let Err(error) = serve_stream(stream, acceptor, service, &stop).await {
+                            let served = match entry {
+                                Entry::Admitted(place) => {
+                                    serve_stream(stream, (place, acceptor), service, &stop).await
+                                }
+                                Entry::Refused(_turn) => refuse(stream, acceptor, &service).await,
+                                Entry::Dropped => {
+                                    service.server().metrics().note_refused_connection();
+                                    Ok(())
+                                }
+                            };
+                            if let Err(error) = served {
                                 tracing::debug!(%peer, %error, "connection ended early");
                             }
                         });
@@ -150,7 +159,7 @@ impl Listener {
 
 async fn serve_stream(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    (place, acceptor): (Place, TlsAcceptor),
     service: Arc<Service>,
     stop: &CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -168,7 +177,7 @@ async fn serve_stream(
     if seen > 0 && first[0] != TLS_HANDSHAKE {
         return redirect(stream, deadline).await;
     }
-    let stream = Metered::new(stream, Arc::clone(service.server().metrics()));
+    let stream = Metered::new(stream, Arc::clone(service.server().metrics()), place);
     let stream = tokio::time::timeout(deadline, acceptor.accept(stream)).await??;
     let checks = Arc::new(ServerAdmit(Arc::clone(service.server())));
     service.serve_connection(stream, checks, stop).await?;
@@ -182,6 +191,39 @@ impl crate::api::Admit for ServerAdmit {
     async fn admit(&self, head: &http::request::Parts) -> Result<Caller, crate::api::ApiError> {
         self.0.authenticator().admit(head).await
     }
+
+    fn pace(&self, caller: &Caller, store: Option<&str>) -> crate::api::Pace {
+        self.0.pace(caller, store)
+    }
+}
+
+/// Tells a client that its address has too many connections.
+async fn refuse(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    service: &Service,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let server = service.server();
+    server.metrics().note_refused_connection();
+    let max = server.limits().connections_per_address_max;
+    let deadline = server.limits().handshake;
+    let answer = service_fn(move |_: Request<Incoming>| async move {
+        let text =
+            format!("there are {max} connections from your address already; close some, or try again later");
+        let mut response = Response::new(http_body_util::Full::new(Bytes::from(text)));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, Infallible>(response)
+    });
+    let telling = async {
+        let stream = acceptor.accept(stream).await?;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(deadline)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), answer);
+        connection.await.map_err(io::Error::other)
+    };
+    Ok(tokio::time::timeout(2 * deadline, telling).await??)
 }
 
 /// Sends whoever speaks plain HTTP to the same host by TLS.

@@ -1,5 +1,6 @@
 //! Connections: TLS, HTTP/1.1 with upgrade, HTTP/2 after it.
 
+mod gate;
 mod h2;
 mod listener;
 mod monitor;

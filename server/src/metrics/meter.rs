@@ -35,28 +35,29 @@ impl RequestMeter {
     }
 }
 
-/// A connection that is counted, with its bytes, as long as it lives: also after an upgrade.
+/// A connection that is counted, with its bytes, and keeps its place as long as it lives: also after an upgrade.
 #[derive(Debug)]
-pub(crate) struct Metered<I> {
+pub(crate) struct Metered<I, P> {
     io: I,
     metrics: Arc<Metrics>,
+    _place: P,
 }
 
-impl<I> Metered<I> {
-    pub(crate) fn new(io: I, metrics: Arc<Metrics>) -> Self {
+impl<I, P> Metered<I, P> {
+    pub(crate) fn new(io: I, metrics: Arc<Metrics>, place: P) -> Self {
         metrics.accepted.inc();
         metrics.connections.inc();
-        Self { io, metrics }
+        Self { io, metrics, _place: place }
     }
 }
 
-impl<I> Drop for Metered<I> {
+impl<I, P> Drop for Metered<I, P> {
     fn drop(&mut self) {
         self.metrics.connections.dec();
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
+impl<I: AsyncRead + Unpin, P: Unpin> AsyncRead for Metered<I, P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,7 +70,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
+impl<I: AsyncWrite + Unpin, P: Unpin> AsyncWrite for Metered<I, P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_sent(&polled);
@@ -99,7 +100,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
     }
 }
 
-impl<I> Metered<I> {
+impl<I, P> Metered<I, P> {
     fn note_sent(&self, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = polled {
             self.metrics.bytes_sent.inc_by(*bytes as u64);

@@ -35,6 +35,7 @@ pub struct Metrics {
     durations: Family<Asked, Histogram, fn() -> Histogram>,
     connections: Gauge,
     accepted: Counter,
+    refused: Counter,
     bytes_received: Counter,
     bytes_sent: Counter,
     chunks: Family<ChunkLabels, Counter>,
@@ -92,6 +93,7 @@ impl Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             connections: Gauge::default(),
             accepted: Counter::default(),
+            refused: Counter::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             chunks: Family::default(),
@@ -107,6 +109,11 @@ impl Metrics {
         let Asked { interface, method, path } = *asked;
         self.requests.get_or_create(&Answered { interface, method, path, status }).inc();
         self.durations.get_or_create(asked).observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was refused because its address has too many.
+    pub(crate) fn note_refused_connection(&self) {
+        self.refused.inc();
     }
 
     /// Counts an uploaded chunk of so many encoded bytes.
@@ -156,6 +163,11 @@ impl Metrics {
         );
         registry.register("coldkeep_connections", "Open connections", self.connections.clone());
         registry.register("coldkeep_connections_accepted", "Connections accepted", self.accepted.clone());
+        registry.register(
+            "coldkeep_connections_refused",
+            "Connections refused because their address had too many",
+            self.refused.clone(),
+        );
         registry.register("coldkeep_network_receive_bytes", "Bytes received", self.bytes_received.clone());
         registry.register("coldkeep_network_transmit_bytes", "Bytes sent", self.bytes_sent.clone());
         registry.register("coldkeep_chunks_uploaded", "Chunks uploaded by backups", self.chunks.clone());

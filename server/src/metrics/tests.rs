@@ -43,7 +43,7 @@ fn requests_are_counted_by_pattern_and_inventions_as_one() {
 async fn a_connection_counts_with_its_bytes_while_it_lives() {
     let metrics = Arc::new(Metrics::new());
     let (ours, mut theirs) = tokio::io::duplex(64);
-    let mut ours = Metered::new(ours, Arc::clone(&metrics));
+    let mut ours = Metered::new(ours, Arc::clone(&metrics), ());
     ours.write_all(b"12345").await.unwrap();
     theirs.write_all(b"123").await.unwrap();
     ours.read_exact(&mut [0; 3]).await.unwrap();

@@ -1,8 +1,11 @@
 //! The protocols behind an upgrade: backup and reader sessions over HTTP/2.
 
 pub(crate) mod backup;
+mod gate;
 mod idle;
 pub(crate) mod reader;
+
+pub(crate) use gate::{SessionGate, SessionPlace};
 
 use std::io;
 

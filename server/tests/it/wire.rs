@@ -68,7 +68,8 @@ pub(crate) struct Wire {
     pub(crate) auth: Auth,
 }
 
-type Tls = TokioIo<TlsStream<TcpStream>>;
+pub(crate) type RawTls = TlsStream<TcpStream>;
+type Tls = TokioIo<RawTls>;
 
 impl Wire {
     pub(crate) fn nobody(address: SocketAddr) -> Self {
@@ -215,14 +216,19 @@ async fn read(response: http::Response<hyper::body::Incoming>) -> Answer {
 
 /// Connects as stock clients do: no ALPN, no name that the certificate must have.
 pub(crate) async fn connect(address: SocketAddr) -> Tls {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    TokioIo::new(secure(stream).await)
+}
+
+/// Speaks TLS on a connection.
+pub(crate) async fn secure(stream: TcpStream) -> RawTls {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config =
         config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth();
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TokioIo::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap())
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
 #[derive(Debug)]

@@ -67,7 +67,12 @@ type Sender = client::SendRequest<Full<Bytes>>;
 
 fn bounds(limits: &Limits) -> Bounds {
     let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
-    Bounds { limits: limits.clone(), room, meter: RequestMeter::new(Arc::default(), "test") }
+    Bounds {
+        limits: limits.clone(),
+        room,
+        meter: RequestMeter::new(Arc::default(), "test"),
+        pace: Pace::default(),
+    }
 }
 
 /// Starts a session; returns the client, the session, and the two halves of the connection.

@@ -16,9 +16,7 @@ use session::{BackupSession, SessionEnd};
 
 use crate::Server;
 use crate::api::datastore::params::{self, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
-use crate::api::{
-    Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router, UploadRoom,
-};
+use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Router};
 use crate::auth::Privileges;
 use crate::http::{Bounds, serve_h2};
 use crate::metrics::RequestMeter;
@@ -64,6 +62,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
     let store = call.state.datastore(&store_name)?;
     let snapshot = params::snapshot(&call.params)?;
     let is_benchmark: bool = call.params.get("benchmark")?;
+    let place = call.state.enter_session(&call.caller)?;
     let upgrade = call.take_upgrade()?;
     let group = snapshot.group.clone();
     let request = BackupRequest {
@@ -73,8 +72,10 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         benchmark: is_benchmark,
         no_cache: call.params.get("no-cache")?,
     };
-    let place = if request.ns.is_root() { String::new() } else { format!(" in namespace {}", request.ns) };
-    let began = format!("starting new backup on datastore '{store_name}'{place}: \"{}\"", request.snapshot);
+    let place_name =
+        if request.ns.is_root() { String::new() } else { format!(" in namespace {}", request.ns) };
+    let began =
+        format!("starting new backup on datastore '{store_name}'{place_name}: \"{}\"", request.snapshot);
     let writer = store.begin_backup(request).await.map_err(|error| {
         let refusal = ApiError::failed(&error);
         if error.is_not_found() { refusal.with_status(StatusCode::NOT_FOUND) } else { refusal }
@@ -86,32 +87,31 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         auth_id: call.caller.auth_id().clone(),
     };
     let server = Arc::clone(&call.state);
-    let room = server.session_room(&store_name);
+    let bounds = Bounds {
+        limits: server.limits().clone(),
+        room: server.session_room(&store_name),
+        meter: RequestMeter::new(Arc::clone(server.metrics()), "backup"),
+        pace: server.pace(&call.caller, Some(store_name.as_str())),
+    };
     let work = |task: crate::tasks::TaskHandle| async move {
+        let _place = place;
         task.log(began);
         match writer.previous_time() {
             Some(time) => task.log(format!("previous backup: {time}")),
             None => task.log("no previous backup, everything will be uploaded"),
         }
         let session = Arc::new(BackupSession::new(Arc::clone(&server), writer, task, is_benchmark));
-        session.run(serve(&server, room, upgrade, Arc::clone(&session))).await
+        session.run(serve(bounds, upgrade, Arc::clone(&session))).await
     };
     // If the task cannot start, the writer is dropped with it and cleans up after itself.
     call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::switch_to(PROTOCOL))
 }
 
-async fn serve(
-    server: &Server,
-    room: UploadRoom,
-    upgrade: OnUpgrade,
-    session: Arc<BackupSession>,
-) -> Result<(), SessionEnd> {
+async fn serve(bounds: Bounds, upgrade: OnUpgrade, session: Arc<BackupSession>) -> Result<(), SessionEnd> {
     let upgraded = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await;
     let connection = upgraded.ok().and_then(Result::ok).ok_or(SessionEnd::NotUpgraded)?;
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
-    let meter = RequestMeter::new(Arc::clone(server.metrics()), "backup");
-    let bounds = Bounds { limits: server.limits().clone(), room, meter };
     // How the connection ends says nothing: stock clients just drop it after `finish`.
     let _ = serve_h2(connection, router, session, bounds).await;
     Ok(())

@@ -52,6 +52,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
     let snapshot = params::snapshot(&call.params)?;
     let upgrade = call.take_upgrade()?;
     let store = check_access(&call.state, &call.caller, (&store_name, &ns), &snapshot).await?;
+    let place = call.state.enter_session(&call.caller)?;
     let reader = store.open_snapshot(&ns, &snapshot).await.map_err(|error| ApiError::failed(&error))?;
 
     let spec = TaskSpec {
@@ -60,11 +61,20 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         auth_id: call.caller.auth_id().clone(),
     };
     let server = Arc::clone(&call.state);
+    let limits = server.limits().clone();
+    let bounds = Bounds {
+        // Readers upload nothing, so this room stays empty.
+        room: UploadRoom::new(limits.session_upload_bytes, limits.upload),
+        limits,
+        meter: RequestMeter::new(Arc::clone(server.metrics()), "reader"),
+        pace: server.pace(&call.caller, Some(store_name.as_str())),
+    };
     let work = |task: TaskHandle| async move {
+        let _place = place;
         task.log(format!("starting reader of datastore '{store_name}': \"{snapshot}\""));
         let session = Arc::new(ReaderSession::new(Arc::clone(&server), &store, reader, task.clone()));
         tokio::select! {
-            () = serve(&server, upgrade, session) => {}
+            () = serve(bounds, upgrade, session) => {}
             () = task.cancelled() => task.log("stopped by request"),
         }
         task.log("reader finished successfully");
@@ -101,13 +111,9 @@ async fn check_access(
     Ok(store)
 }
 
-async fn serve(server: &Server, upgrade: OnUpgrade, session: Arc<ReaderSession>) {
+async fn serve(bounds: Bounds, upgrade: OnUpgrade, session: Arc<ReaderSession>) {
     let Ok(Ok(connection)) = tokio::time::timeout(UPGRADE_DEADLINE, upgrade).await else { return };
     let router = Arc::new(Router::new(&[], &[ENDPOINTS]));
-    // Readers upload nothing, so this room stays empty.
-    let room = UploadRoom::new(server.limits().session_upload_bytes, server.limits().upload);
-    let meter = RequestMeter::new(Arc::clone(server.metrics()), "reader");
-    let bounds = Bounds { limits: server.limits().clone(), room, meter };
     // How the connection ends says nothing: clients just drop it.
     let _ = serve_h2(connection, router, session, bounds).await;
 }

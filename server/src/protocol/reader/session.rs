@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coldkeep_chunk_store::Digest;
-use coldkeep_chunk_store::blob::Blob;
+use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, Blob};
 use coldkeep_datastore::{ArchiveKind, ArchiveName, Datastore, ReadError, SnapshotReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::prefetch::{CHUNKS_MAX, Prefetch};
 use crate::Server;
-use crate::api::ApiError;
+use crate::api::{ApiError, WholeRoom};
 use crate::tasks::TaskHandle;
 
 /// Most chunks of one session in memory: enough that the disk and the network work at the same time, 4 × 16 MiB at worst.
@@ -25,6 +25,8 @@ pub(crate) struct ReaderSession {
     pub(super) reader: SnapshotReader,
     task: TaskHandle,
     room: Arc<Semaphore>,
+    /// What all sessions have together, for stores in folders.
+    whole: Option<WholeRoom>,
     /// What is fetched ahead from a bucket.
     prefetch: Option<Prefetch>,
     is_remote: bool,
@@ -33,7 +35,7 @@ pub(crate) struct ReaderSession {
 /// Bytes that give back their room when the last copy of them is sent or dropped.
 struct Held {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl AsRef<[u8]> for Held {
@@ -43,13 +45,18 @@ impl AsRef<[u8]> for Held {
 }
 
 /// Room for one chunk.
-pub(super) struct Room(OwnedSemaphorePermit);
+pub(super) struct Room {
+    _own: OwnedSemaphorePermit,
+    whole: Option<OwnedSemaphorePermit>,
+}
 
 impl Room {
     /// Ties the room to the chunk that fills it: it is free again when the chunk has left for the client, not before, so
     /// that a client that asks for many chunks and takes none cannot fill the memory.
-    pub(super) fn hold(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Held { bytes, _room: self.0 })
+    pub(super) fn hold(mut self, bytes: Bytes) -> Bytes {
+        // Room was taken for a chunk of the greatest size; most are smaller.
+        self.whole = self.whole.and_then(|mut whole| whole.split(bytes.len().min(whole.num_permits())));
+        Bytes::from_owner(Held { bytes, _room: self })
     }
 }
 
@@ -63,10 +70,12 @@ impl ReaderSession {
         let bucket = store.chunks().as_bucket();
         let chunks_max = if bucket.is_some() { CHUNKS_OF_BUCKET_IN_MEMORY_MAX } else { CHUNKS_IN_MEMORY_MAX };
         let prefetch = bucket.and_then(Prefetch::new);
+        let whole = bucket.is_none().then(|| server.download_room().clone());
         Self {
             server,
             reader,
             task,
+            whole,
             room: Arc::new(Semaphore::new(chunks_max)),
             prefetch,
             is_remote: bucket.is_some(),
@@ -112,7 +121,12 @@ impl ReaderSession {
     /// Waits for room for one chunk.
     pub(super) async fn room(&self) -> Result<Room, ApiError> {
         let permit = Arc::clone(&self.room).acquire_owned().await;
-        permit.map(Room).map_err(|_| ApiError::bad_request("the session has ended"))
+        let own = permit.map_err(|_| ApiError::bad_request("the session has ended"))?;
+        let whole = match &self.whole {
+            Some(whole) => Some(whole.enter(BLOB_ENCODED_BYTES_MAX).await?),
+            None => None,
+        };
+        Ok(Room { _own: own, whole })
     }
 }
 
@@ -124,12 +138,15 @@ mod tests {
     async fn room_is_free_again_when_the_last_copy_is_dropped() {
         let room = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&room).acquire_owned().await.unwrap();
-        let bytes = Room(permit).hold(Bytes::from_static(b"chunk"));
+        let whole = Arc::new(Semaphore::new(9));
+        let of_whole = Arc::clone(&whole).acquire_many_owned(9).await.unwrap();
+        let bytes = Room { _own: permit, whole: Some(of_whole) }.hold(Bytes::from_static(b"chunk"));
+        assert_eq!(whole.available_permits(), 4);
         let tail = bytes.slice(3..);
         drop(bytes);
         assert_eq!(room.available_permits(), 0);
         assert_eq!(tail, "nk");
         drop(tail);
-        assert_eq!(room.available_permits(), 1);
+        assert_eq!((room.available_permits(), whole.available_permits()), (1, 9));
     }
 }

@@ -2,5 +2,6 @@
 
 mod certificate;
 mod config;
+mod limits;
 mod manager;
 mod watch;

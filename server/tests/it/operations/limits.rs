@@ -1,0 +1,180 @@
+//! Too many connections and sessions, too much at once, too slow, and an orderly end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use coldkeep_server::Bandwidth;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::{TestServer, limits};
+use crate::material::{
+    Chunk, READER, backup, begin, eventually, finish, noise, open, reader_path, triple, write_dynamic,
+};
+use crate::process::Serve;
+use crate::wire::{self, Auth, Wire};
+
+#[tokio::test]
+async fn connections_of_one_address_beyond_its_limit_are_told_so() {
+    let mut limits = limits();
+    limits.connections_per_address_max = 2;
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let mut idle = vec![wire::connect(server.address).await, wire::connect(server.address).await];
+    let nobody = Wire::nobody(server.address);
+    nobody.get("/api2/json/ping").await.refused(503, "2 connections from your address");
+    idle.pop();
+    eventually(&nobody, "/api2/json/ping", |answer| answer.status == 200).await;
+    let text = root.get("/metrics").await.text();
+    assert!(text.contains("coldkeep_connections_refused_total"), "{text}");
+}
+
+// Goal: a session keeps the place of its connection, although HTTP is over for it.
+#[tokio::test]
+async fn a_session_counts_as_a_connection() {
+    let mut limits = limits();
+    limits.connections_per_address_max = 1;
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let session = begin(&root, "h1", 1_700_000_000).await;
+    root.get("/api2/json/ping").await.refused(503, "1 connections from your address");
+    session.drop_connection().await;
+    eventually(&root, "/api2/json/ping", |answer| answer.status == 200).await;
+}
+
+#[tokio::test]
+async fn sessions_beyond_the_limits_are_answered_503_and_can_begin_later() {
+    let mut limits = limits();
+    (limits.sessions_max, limits.sessions_per_user_max) = (3, 2);
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    backup(&root, "h1", 1_700_000_000, &[&Chunk::of("x")]).await;
+    let [al, bo] =
+        [server.user("al@pbs", "DatastoreAdmin").await, server.user("bo@pbs", "DatastoreAdmin").await];
+    let first = begin(&al, "h2", 1_700_000_000).await;
+    let _second = open(&al, "h1", 1_700_000_000).await;
+    let path = reader_path("h1", 1_700_000_000);
+    al.upgrade(&path, READER).await.unwrap_err().refused(503, "al@pbs has 2 open sessions already");
+    let _third = open(&bo, "h1", 1_700_000_000).await;
+    bo.upgrade(&path, READER).await.unwrap_err().refused(503, "3 sessions are open already");
+    first.drop_connection().await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(answer) = bo.upgrade(&path, READER).await {
+        answer.refused(503, "3 sessions");
+        assert!(Instant::now() < deadline, "the place of a session that ended stays taken");
+    }
+}
+
+#[tokio::test]
+async fn bodies_take_the_time_that_bandwidth_allows() {
+    let mut limits = limits();
+    let (user_in, store_out) = (1 << 20, 2 << 20);
+    limits.bandwidth = Bandwidth { user_in, store_out, ..Bandwidth::default() };
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let chunk = Chunk::of(noise(5, 1 << 20));
+    let begun = Instant::now();
+    backup(&root, "h1", 1_700_000_000, &[&chunk]).await;
+    assert!(begun.elapsed() >= Duration::from_millis(950), "{:?}", begun.elapsed());
+    let reader = open(&root, "h1", 1_700_000_000).await;
+    reader.get("/download?file-name=a.bin.didx").await.ok();
+    let begun = Instant::now();
+    let path = format!("/chunk?digest={}", chunk.digest);
+    let (one, two) = tokio::join!(reader.get(&path), reader.get(&path));
+    assert!(one.body == chunk.encoded && two.body == chunk.encoded);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+}
+
+// Goal: whoever sends a body byte by byte is given up, and so is whoever reads none of an answer (R18).
+#[tokio::test]
+async fn uploads_that_trickle_are_given_up() {
+    let mut limits = limits();
+    limits.upload = Duration::from_millis(300);
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    backup(&root, "h1", 1_700_000_000, &[&Chunk::of("x")]).await;
+    let path =
+        format!("/api2/json/admin/datastore/default/upload-backup-log?{}", triple("h1", 1_700_000_000));
+    let mut stream = wire::connect(server.address).await.into_inner();
+    let Auth::Ticket { ticket, csrf } = &root.auth else { panic!("no ticket") };
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncookie: PBSAuthCookie={ticket}\r\ncsrfpreventiontoken: {csrf}\r\n\
+         content-type: application/octet-stream\r\ncontent-length: 100000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let trickle = async {
+        let mut block = [0; 1024];
+        loop {
+            tokio::select! {
+                read = stream.read(&mut block) => match read {
+                    Ok(len) if len > 0 => answer.extend_from_slice(&block[..len]),
+                    _ => return,
+                },
+                () = tokio::time::sleep(Duration::from_millis(20)) => if stream.write_all(b"x").await.is_err() { return },
+            }
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), trickle).await.is_ok(), "the peer was kept");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body took too long"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_answer_is_dropped() {
+    let mut limits = limits();
+    (limits.ping_interval, limits.ping_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let chunks: Vec<Chunk> = (0..8).map(|seed| Chunk::of(noise(seed + 1, 2 << 20))).collect();
+    backup(&root, "h1", 1_700_000_000, &chunks.iter().collect::<Vec<_>>()).await;
+    let path = format!(
+        "/api2/json/admin/datastore/default/download-decoded?{}&file-name=a.bin.didx",
+        triple("h1", 1_700_000_000)
+    );
+    // More than the buffers of both systems hold, so that the server waits for the peer.
+    let stream = stall(server.address, &path, &root).await;
+    let open = |text: &str| text.lines().any(|line| line == "coldkeep_connections 1");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !open(&root.get("/metrics").await.text()) {
+        assert!(Instant::now() < deadline, "the peer was kept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(stream);
+}
+
+/// Asks for this with small buffers, and reads nothing.
+async fn stall(address: SocketAddr, path: &str, wire: &Wire) -> wire::RawTls {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream: TcpStream = socket.connect(address).await.unwrap();
+    let mut stream = wire::secure(stream).await;
+    let Auth::Ticket { ticket, .. } = &wire.auth else { panic!("no ticket") };
+    let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\ncookie: PBSAuthCookie={ticket}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    stream
+}
+
+// Goal: SIGTERM does not cost a backup that is under way.
+#[tokio::test]
+async fn a_running_backup_may_end_after_sigterm() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut command = Serve::command(data_dir.path());
+    command.args(["--listen", "127.0.0.1:0", "--shutdown-timeout", "300"]);
+    let server = Serve::run(command);
+    let root = Wire::login(server.address, "root@pam", server.value_of("password").unwrap()).await;
+    let session = begin(&root, "h1", 1_700_000_000).await;
+    server.signal("TERM");
+    // From here on nobody new is let in.
+    while TcpStream::connect(server.address).await.is_ok() {}
+    let listed = write_dynamic(&session, "a.bin.didx", &[&Chunk::of(noise(1, 5000))], true).await;
+    finish(&session, "h1", 1_700_000_000, &[listed]).await.ok();
+    session.drop_connection().await;
+    let begun = Instant::now();
+    assert!(server.terminate().await);
+    assert!(begun.elapsed() < Duration::from_mins(1), "the end took its whole time");
+    assert!(data_dir.path().join("stores/default/host/h1/2023-11-14T22:13:20Z/index.json.blob").exists());
+}
