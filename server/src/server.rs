@@ -19,7 +19,7 @@ use crate::pace::Paces;
 use crate::protocol::{SessionGate, SessionPlace};
 use crate::state::{
     BucketUpdate, CreatedBucket, DataDir, Destruction, Identities, NewBucket, OpenStore, Remotes, StateError,
-    StoreConfig, Stores, StoresError, StoresOptions, load_ticket_key,
+    StoreConfig, Stores, StoresError, StoresOptions, load_instance_id, load_ticket_key,
 };
 use crate::sync::SyncReports;
 use crate::tasks::Tasks;
@@ -37,6 +37,7 @@ pub struct Server {
     sync_reports: SyncReports,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    instance_id: String,
     cpu: Arc<Semaphore>,
     rest_room: UploadRoom,
     metrics: Arc<Metrics>,
@@ -145,11 +146,12 @@ impl Server {
                 let authenticator = Authenticator::new(Arc::clone(&identities), key, Arc::clone(&clock));
                 let authenticator = authenticator.map_err(StateError::Random)?;
                 let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
-                Ok((data_dir, identities, remotes, authenticator, tasks))
+                let instance_id = load_instance_id(&data_dir)?;
+                Ok((data_dir, identities, remotes, authenticator, tasks, instance_id))
             }
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
-        let (data_dir, identities, remotes, authenticator, tasks) = opened.map_err(failed)?;
+        let (data_dir, identities, remotes, authenticator, tasks, instance_id) = opened.map_err(failed)?;
         let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
             StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };
@@ -165,6 +167,7 @@ impl Server {
             tasks,
             sync_reports: SyncReports::default(),
             clock,
+            instance_id,
             cpu,
             rest_room,
             metrics: Arc::new(Metrics::new()),
@@ -175,6 +178,11 @@ impl Server {
             limits,
             data_dir,
         }))
+    }
+
+    /// Returns what names this server among others: 32 hexadecimal digits, made at its first start.
+    pub fn instance_id(&self) -> &str {
+        &self.instance_id
     }
 
     /// Returns a datastore. One in a bucket begins to be opened when it is first asked for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::header::{HeaderValue, SET_COOKIE};
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
@@ -82,12 +82,18 @@ async fn log_in(call: Call<Server>) -> Result<Reply, ApiError> {
     let password = Zeroizing::new(call.params.get::<String>("password")?);
     let Login { user, ticket, csrf_token } = call.state.authenticator().log_in(&user, password).await?;
     if !call.params.get::<bool>("http-only")? {
-        return Reply::json(&json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf_token}));
+        let data = json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf_token});
+        return Reply::json_with(&data, &beside_login());
     }
     let unsigned = ticket.rsplit_once("::").map_or("", |(text, _)| text);
     let data =
         json!({"username": user, "ticket-info": format!("{unsigned}::"), "CSRFPreventionToken": csrf_token});
-    Ok(Reply::json(&data)?.with_header(SET_COOKIE, cookie(&ticket, "")?))
+    Ok(Reply::json_with(&data, &beside_login())?.with_header(SET_COOKIE, cookie(&ticket, "")?))
+}
+
+/// What stands beside the data of a login, as servers of 4.x have it.
+fn beside_login() -> [(&'static str, Value); 2] {
+    [("status", 200.into()), ("success", true.into())]
 }
 
 fn cookie(ticket: &str, extra: &str) -> Result<HeaderValue, ApiError> {

@@ -14,7 +14,8 @@ const OK: &str = "OK";
 /// How the exit status of success with warnings begins.
 const WARNINGS: &str = "WARNINGS";
 
-const NODE: Param = Param::required("node", Kind::Text { bytes_max: 64 }, "Name of the node, `localhost`.");
+pub(super) const NODE: Param =
+    Param::required("node", Kind::Text { bytes_max: 64 }, "Name of the node, `localhost`.");
 const UPID: Param = Param::required("upid", Kind::name::<Upid>("task id"), "The task.");
 const START: Param = Param::with_default(
     "start",

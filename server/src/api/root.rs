@@ -1,12 +1,13 @@
-//! `/ping` and `/version`.
+//! `/ping`, `/version` and what names the server.
 
 use serde_json::json;
 
+use super::nodes::NODE;
 use super::{Access, ApiError, BodyKind, Call, Endpoint, Method, Reply};
 use crate::Server;
 
-/// The interface version that clients are told, `major.minor`: delete statistics and `error-on-protected` are there,
-/// `identity` is not.
+/// The interface version that clients are told, `major.minor`: delete statistics and `error-on-protected` are there.
+/// `identity` is, too, though it is newer.
 const VERSION: &str = "4.0";
 /// The patch level of [`VERSION`].
 const RELEASE: &str = "0";
@@ -30,7 +31,20 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
         access: Access::Authenticated,
         handler: |call| Box::pin(version(call)),
     },
+    Endpoint {
+        method: Method::Get,
+        path: "/nodes/{node}/identity",
+        doc: "Returns what names the server among others, as `pbs-instance-id`: it stays for as long as the data folder does.",
+        params: &[NODE],
+        body: BodyKind::Params,
+        access: Access::Authenticated,
+        handler: |call| Box::pin(identity(call)),
+    },
 ];
+
+async fn identity(call: Call<Server>) -> Result<Reply, ApiError> {
+    Reply::json(&json!({ "pbs-instance-id": call.state.instance_id() }))
+}
 
 async fn version(_call: Call<Server>) -> Result<Reply, ApiError> {
     Reply::json(&json!({"version": VERSION, "release": RELEASE, "repoid": env!("CARGO_PKG_VERSION")}))

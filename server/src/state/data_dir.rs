@@ -7,6 +7,7 @@
 //!   config/users.json         users with Argon2id hashes of their passwords     0600
 //!   config/tokens.json        API tokens with hashes of their secrets           0600
 //!   config/acl.json           who may do what where                             0600
+//!   config/instance-id        32 hexadecimal digits that name this server
 //!   config/remotes.json       other servers, with the secrets that are shown there        0600
 //!   secrets/ticket.key        32 random bytes that sign tickets                 0600
 //!   secrets/tls.key, tls.pem  private key (0600) and certificate; your own pair may take their place
@@ -86,6 +87,12 @@ pub enum StateError {
     /// A file of the operator's does not hold a key or certificate.
     #[error("{} does not hold a key or certificate in PEM form", path.display())]
     NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file with the server's identifier holds something else.
+    #[error("{} does not hold 32 hexadecimal digits; remove it to have a new identifier made", path.display())]
+    InstanceId {
         /// The file.
         path: PathBuf,
     },

@@ -6,6 +6,7 @@ mod data_dir;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identities;
+mod instance;
 pub(crate) mod json_file;
 mod keys;
 mod remotes;
@@ -13,6 +14,7 @@ mod stores;
 
 pub use data_dir::{DataDir, StateError};
 pub use identities::{Identities, IdentityError, Token, User};
+pub(crate) use instance::load_instance_id;
 pub(crate) use keys::load_ticket_key;
 pub use keys::{Certificate, load_certificate, read_certificate};
 pub use remotes::{Remote, RemoteHost, RemoteHostError, RemoteUpdate, Remotes, RemotesError};

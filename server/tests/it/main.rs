@@ -24,5 +24,6 @@ mod replication;
 mod rest;
 mod roundtrip;
 mod site;
+mod small_endpoints;
 mod transport;
 mod wire;

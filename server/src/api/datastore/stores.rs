@@ -30,7 +30,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/status/datastore-usage",
-        doc: "Lists the datastores that the caller has any privilege in, with the space they take.",
+        doc: "Lists the datastores that the caller has any privilege in, with the space they take, or why they cannot be used.",
         params: &[],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -82,15 +82,28 @@ async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
 
 async fn usage(call: Call<Server>) -> Result<Reply, ApiError> {
     let mut entries = Vec::new();
-    for open in call.state.open_stores() {
+    for config in call.state.datastore_configs() {
+        let name = &config.name;
+        let is_in_bucket = config.bucket().is_some();
+        let mut entry = Map::new();
+        entry.insert("store".to_owned(), json!(name));
+        entry.insert("mount-status".to_owned(), json!("nonremovable"));
+        entry.insert("backend-type".to_owned(), json!(if is_in_bucket { "s3" } else { "filesystem" }));
+        let open = match call.state.open_store(name) {
+            Ok(open) => open,
+            Err(error) => {
+                // Which namespaces it has is not known.
+                if place::has_any(&call.caller, name, &Namespace::root(), ANY) {
+                    entry.insert("error".to_owned(), json!(error.message()));
+                    entries.push(Value::Object(entry));
+                }
+                continue;
+            }
+        };
         let store = &open.store;
         if !sees_any_of(&call.caller, store).await {
             continue;
         }
-        let mut entry = Map::new();
-        entry.insert("store".to_owned(), json!(store.name()));
-        entry.insert("mount-status".to_owned(), json!("nonremovable"));
-        entry.insert("backend-type".to_owned(), json!(backend_type(&open)));
         if place::has_any(&call.caller, store.name(), &Namespace::root(), SEES_SIZES) {
             match space(&open).await {
                 Ok(usage) => {
