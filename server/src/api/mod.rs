@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod datastore;
+pub mod description;
 mod endpoint;
 mod error;
 pub(crate) mod nodes;
@@ -16,6 +17,7 @@ mod sync;
 mod upload;
 
 pub use crate::pace::Pace;
+pub use description::Description;
 pub use endpoint::{Access, BodyKind, Call, Endpoint, Handler, Method, Scope};
 pub use error::{ApiError, chain};
 pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod ask;
+mod authorisation;
 mod backup_protocol;
 mod bad_input;
 mod bucket;
 mod cli;
+mod contract;
 mod disk_full;
 mod embedded;
 mod harness;

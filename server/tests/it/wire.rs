@@ -136,22 +136,49 @@ impl Wire {
 
     /// Sends one request on a connection of its own.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        let (mut sender, connection) = http1::handshake(connect(self.address).await).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let answer = read(sender.send_request(request).await.unwrap()).await;
-        drop(sender);
-        let _ = connection.await;
-        answer
+        self.line().await.send(request).await
     }
 
     /// Sends an upgrade request; either the connection speaks HTTP/2 then, or the answer says why not.
     pub(crate) async fn upgrade(&self, path: &str, protocol: &str) -> Result<Session, Answer> {
-        let mut request = self.request(Method::GET, path, FORM, Bytes::new());
+        self.line().await.upgrade(self, path, protocol).await
+    }
+
+    /// Opens a connection that stays.
+    pub(crate) async fn line(&self) -> Line {
+        let (sender, connection) = http1::handshake(connect(self.address).await).await.unwrap();
+        tokio::spawn(async move { drop(connection.with_upgrades().await) });
+        Line { address: self.address, sender }
+    }
+}
+
+/// A connection that carries one request after the other, as a stock client's does.
+#[derive(Debug)]
+pub(crate) struct Line {
+    address: SocketAddr,
+    sender: http1::SendRequest<Full<Bytes>>,
+}
+
+impl Line {
+    /// Sends one request; on a new connection if the server closed this one after the last.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        if self.sender.ready().await.is_err() {
+            *self = Wire::nobody(self.address).line().await;
+        }
+        read(self.sender.send_request(request).await.unwrap()).await
+    }
+
+    /// Sends an upgrade request; either the connection speaks HTTP/2 then, or the answer says why not.
+    pub(crate) async fn upgrade(
+        mut self,
+        wire: &Wire,
+        path: &str,
+        protocol: &str,
+    ) -> Result<Session, Answer> {
+        let mut request = wire.request(Method::GET, path, FORM, Bytes::new());
         request.headers_mut().insert("connection", "upgrade".parse().unwrap());
         request.headers_mut().insert("upgrade", protocol.parse().unwrap());
-        let (mut sender, connection) = http1::handshake(connect(self.address).await).await.unwrap();
-        tokio::spawn(connection.with_upgrades());
-        let response = sender.send_request(request).await.unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(read(response).await);
         }
@@ -214,6 +241,13 @@ async fn read(response: http::Response<hyper::body::Incoming>) -> Answer {
     Answer { status: head.status, headers: head.headers, body }
 }
 
+/// What TLS is spoken with.
+pub(crate) fn tls_config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth()
+}
+
 /// Connects as stock clients do: no ALPN, no name that the certificate must have.
 pub(crate) async fn connect(address: SocketAddr) -> Tls {
     let stream = TcpStream::connect(address).await.unwrap();
@@ -223,10 +257,7 @@ pub(crate) async fn connect(address: SocketAddr) -> Tls {
 
 /// Speaks TLS on a connection.
 pub(crate) async fn secure(stream: TcpStream) -> RawTls {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config =
-        config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth();
+    let config = tls_config(rustls::DEFAULT_VERSIONS);
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
