@@ -9,6 +9,7 @@ mod bad_input;
 mod bucket;
 mod cli;
 mod contract;
+mod conversation;
 mod disk_full;
 mod embedded;
 mod harness;
