@@ -23,6 +23,7 @@ mod operations;
 mod process;
 mod prune;
 mod reader_protocol;
+mod reference;
 mod remotes;
 mod replication;
 mod rest;
