@@ -167,6 +167,19 @@ impl Site {
         self.serve.as_ref().unwrap().address.port()
     }
 
+    /// The most memory that the server took so far, in bytes, as the system counts it.
+    pub(crate) fn peak_rss_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.serve.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Opens a connection and says nothing.
+    pub(crate) async fn idle_connection(&self) -> impl Send + use<> {
+        crate::wire::connect(self.serve.as_ref().unwrap().address).await
+    }
+
     /// The fingerprint of its certificate.
     pub(crate) fn fingerprint(&self) -> &str {
         self.serve.as_ref().unwrap().value_of("fingerprint").unwrap()

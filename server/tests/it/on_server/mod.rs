@@ -4,6 +4,7 @@
 mod faults;
 mod interrupted;
 mod life;
+mod load;
 mod loss;
 mod outage;
 mod power;

@@ -26,8 +26,6 @@ use crate::material::{
 use crate::site::{Site, archive, assert_verifies, collect, group, small, snapshot};
 use crate::wire::{Session, Wire};
 
-const WRITERS: u64 = 8;
-const READERS: u64 = 2;
 /// A few per cent of what is written.
 const CACHE_BYTES: u64 = 512 << 10;
 const ARCHIVE: &str = "a.bin.didx";
@@ -45,8 +43,15 @@ const SAMPLES: usize = 30;
 /// How long a busy machine may take for what a run must have seen.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How many work on the store at once.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) writers: u64,
+    pub(super) readers: u64,
+}
+
 /// What all of them know.
-struct Shared {
+pub(super) struct Shared {
     committed: Mutex<BTreeMap<SnapshotName, Vec<u64>>>,
     next_time: AtomicI64,
     sessions: AtomicU64,
@@ -78,7 +83,7 @@ impl Shared {
 
     /// Tells whether all may end: the time is over and everything that a run is about has happened at least once, which takes a
     /// busy machine longer.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let late = Instant::now().checked_duration_since(self.until);
         late.is_some_and(|late| self.has_seen_all() || late > PATIENCE)
     }
@@ -213,10 +218,10 @@ async fn collect_again_and_again(store: Store, shared: Arc<Shared>) {
 }
 
 /// Keeps the newest snapshots of each writer.
-async fn prune_again_and_again(store: Store, shared: Arc<Shared>, mut choices: Choices) {
+async fn prune_again_and_again(store: Store, shared: Arc<Shared>, writers: u64, mut choices: Choices) {
     let keep = PruneKeep { keep_last: Some(SNAPSHOTS_KEPT), ..PruneKeep::default() };
     while !shared.is_over() {
-        let writer = group(&format!("w{}", choices.below(WRITERS as usize)));
+        let writer = group(&format!("w{}", choices.below(writers as usize)));
         {
             let _no_reader_opens = shared.pruning.write().await;
             // A writer that has nothing yet has no group.
@@ -233,28 +238,39 @@ async fn prune_again_and_again(store: Store, shared: Arc<Shared>, mut choices: C
 
 /// Whether prunes and collections go on beside the writers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cleaning {
+pub(super) enum Cleaning {
     No,
     Yes,
 }
 
 /// Lets all of them work for as long as the environment says, and returns what they know.
 async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shared> {
+    let shared = begin_run(cleaning);
+    let load = Load { writers: 8, readers: 2 };
+    work(site, load, &shared, choices).await;
+    shared
+}
+
+pub(super) fn begin_run(cleaning: Cleaning) -> Arc<Shared> {
     let seconds = setting("COLDKEEP_STRESS_SECONDS").unwrap_or(5);
     println!("COLDKEEP_STRESS_SECONDS={seconds}");
-    let shared = Shared::for_seconds(seconds, cleaning);
+    Shared::for_seconds(seconds, cleaning)
+}
+
+/// Lets them work until the run is over.
+pub(super) async fn work(site: &Site, load: Load, shared: &Arc<Shared>, choices: &mut Choices) {
     let mut tasks = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
+    for writer in 0..load.writers {
         let wire = site.wire().await;
-        tasks.spawn(write(wire, Arc::clone(&shared), writer, Choices::new(choices.number())));
+        tasks.spawn(write(wire, Arc::clone(shared), writer, Choices::new(choices.number())));
     }
-    for _ in 0..READERS {
-        tasks.spawn(read(site.store(), Arc::clone(&shared), Choices::new(choices.number())));
+    for _ in 0..load.readers {
+        tasks.spawn(read(site.store(), Arc::clone(shared), Choices::new(choices.number())));
     }
-    if cleaning == Cleaning::Yes {
-        tasks.spawn(collect_again_and_again(site.store(), Arc::clone(&shared)));
+    if shared.cleaning == Cleaning::Yes {
+        tasks.spawn(collect_again_and_again(site.store(), Arc::clone(shared)));
         let pruning = Choices::new(choices.number());
-        tasks.spawn(prune_again_and_again(site.store(), Arc::clone(&shared), pruning));
+        tasks.spawn(prune_again_and_again(site.store(), Arc::clone(shared), load.writers, pruning));
     }
     tasks.join_all().await;
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
@@ -267,17 +283,16 @@ async fn run(site: &Site, cleaning: Cleaning, choices: &mut Choices) -> Arc<Shar
         count(&shared.collections),
     );
     assert!(count(&shared.aborted) > 0 && !shared.committed().is_empty());
-    shared
 }
 
-fn seed() -> Choices {
+pub(super) fn seed() -> Choices {
     let seed = setting("COLDKEEP_STRESS_SEED").unwrap_or(0x00c0_1dbe);
     println!("COLDKEEP_STRESS_SEED={seed}");
     Choices::new(seed)
 }
 
 /// Compares the store with what was committed, and the data with what it was made of.
-async fn assert_whole(site: &Site, shared: &Shared, choices: &mut Choices) {
+pub(super) async fn assert_whole(site: &Site, shared: &Shared, choices: &mut Choices) {
     let (store, committed) = (site.store(), shared.committed());
     let listed = store.snapshots(None, None).await.unwrap();
     assert!(
@@ -295,7 +310,7 @@ async fn assert_whole(site: &Site, shared: &Shared, choices: &mut Choices) {
 }
 
 /// One more collection leaves exactly what the snapshots refer to (I5).
-async fn assert_nothing_is_left_over(site: &Site, live: Option<&Live>, shared: &Shared) {
+pub(super) async fn assert_nothing_is_left_over(site: &Site, live: Option<&Live>, shared: &Shared) {
     let store = site.store();
     // Objects are dated in whole seconds, and what was written less than three of them ago may be in use.
     tokio::time::sleep(Duration::from_secs(4)).await;
