@@ -229,11 +229,6 @@ impl Server {
         self.stores.configs()
     }
 
-    /// Returns what somebody noted about a datastore.
-    pub fn comment_of(&self, name: &StoreName) -> Option<String> {
-        self.stores.configs().into_iter().find(|config| config.name == *name)?.comment
-    }
-
     /// Returns how a datastore is to be collected.
     pub fn collect_options(&self, name: &StoreName) -> coldkeep_gc::Options {
         let config = self.stores.configs().into_iter().find(|config| config.name == *name);

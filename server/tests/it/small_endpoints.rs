@@ -101,5 +101,7 @@ async fn a_datastore_that_cannot_be_used_is_told_with_the_reason_and_the_server_
     assert_eq!((usage.as_array().unwrap().len(), &usage[0]["store"]), (1, &json!("default")), "{usage}");
     assert!(usage[0]["error"].as_str().unwrap().contains("default"), "{usage}");
     assert_eq!(usage[0]["total"], Value::Null);
+    let listed = root.get("/api2/json/admin/datastore").await.data();
+    assert_eq!((&listed[0]["store"], &listed[0]["backend-type"]), (&json!("default"), &json!("filesystem")));
     root.get(&format!("{STORE}/status")).await.refused(400, "default");
 }

@@ -1,7 +1,7 @@
 //! Whole datastores: list, space, what is going on.
 
 use coldkeep_datastore::{BackupType, Datastore, Namespace, StoreName, Usage};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::gc;
 use super::params::STORE;
@@ -10,7 +10,7 @@ use crate::Server;
 use crate::api::nodes::is_on_store;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::{Caller, Privileges};
-use crate::state::OpenStore;
+use crate::state::{OpenStore, StoreConfig};
 
 /// Any privilege on a datastore.
 const ANY: Privileges = SEES_NAMESPACE.union(Privileges::DATASTORE_PRUNE).union(Privileges::DATASTORE_VERIFY);
@@ -21,7 +21,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/admin/datastore",
-        doc: "Lists the datastores that the caller has any privilege in.",
+        doc: "Lists the datastores that the caller has any privilege in, also such that cannot be used.",
         params: &[],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -65,61 +65,62 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
 ];
 
 async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
-    let mut entries = Vec::new();
-    for open in call.state.open_stores() {
-        let store = &open.store;
-        if sees_any_of(&call.caller, store).await {
-            entries.push(json!({
-                "store": store.name(),
-                "comment": call.state.comment_of(store.name()),
-                "mount-status": "nonremovable",
-                "backend-type": backend_type(&open),
-            }));
-        }
-    }
-    Reply::json(&entries)
+    let seen = seen(&call.state, &call.caller).await;
+    let entries = seen.iter().map(|(config, _)| {
+        json!({
+            "store": config.name,
+            "comment": config.comment,
+            "mount-status": "nonremovable",
+            "backend-type": backend_type(config),
+        })
+    });
+    Reply::json(&entries.collect::<Vec<_>>())
 }
 
 async fn usage(call: Call<Server>) -> Result<Reply, ApiError> {
     let mut entries = Vec::new();
-    for config in call.state.datastore_configs() {
-        let name = &config.name;
-        let is_in_bucket = config.bucket().is_some();
-        let mut entry = Map::new();
-        entry.insert("store".to_owned(), json!(name));
-        entry.insert("mount-status".to_owned(), json!("nonremovable"));
-        entry.insert("backend-type".to_owned(), json!(if is_in_bucket { "s3" } else { "filesystem" }));
-        let open = match call.state.open_store(name) {
-            Ok(open) => open,
-            Err(error) => {
-                // Which namespaces it has is not known.
-                if place::has_any(&call.caller, name, &Namespace::root(), ANY) {
-                    entry.insert("error".to_owned(), json!(error.message()));
-                    entries.push(Value::Object(entry));
-                }
-                continue;
-            }
+    for (config, open) in seen(&call.state, &call.caller).await {
+        let mut entry = json!({
+            "store": config.name,
+            "mount-status": "nonremovable",
+            "backend-type": backend_type(&config),
+        });
+        let sees_sizes = place::has_any(&call.caller, &config.name, &Namespace::root(), SEES_SIZES);
+        let space = match &open {
+            Ok(open) if sees_sizes => space(open).await.map(|usage| Some((usage, open))),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.clone()),
         };
-        let store = &open.store;
-        if !sees_any_of(&call.caller, store).await {
-            continue;
-        }
-        if place::has_any(&call.caller, store.name(), &Namespace::root(), SEES_SIZES) {
-            match space(&open).await {
-                Ok(usage) => {
-                    entry.insert("total".to_owned(), json!(usage.total));
-                    entry.insert("used".to_owned(), json!(usage.used));
-                    entry.insert("avail".to_owned(), json!(usage.avail));
-                    entry.insert("gc-status".to_owned(), gc::stored_status(store).await);
-                }
-                Err(error) => {
-                    entry.insert("error".to_owned(), json!(error.message()));
-                }
+        match space {
+            Ok(Some((usage, open))) => {
+                entry["total"] = json!(usage.total);
+                entry["used"] = json!(usage.used);
+                entry["avail"] = json!(usage.avail);
+                entry["gc-status"] = gc::stored_status(&open.store).await;
             }
+            Ok(None) => {}
+            Err(error) => entry["error"] = json!(error.message()),
         }
-        entries.push(Value::Object(entry));
+        entries.push(entry);
     }
     Reply::json(&entries)
+}
+
+/// Lists the datastores that the caller has any privilege in, also those that cannot be used. Which namespaces these have is
+/// not known, so there only privileges on the whole count.
+async fn seen(server: &Server, caller: &Caller) -> Vec<(StoreConfig, Result<OpenStore, ApiError>)> {
+    let mut seen = Vec::new();
+    for config in server.datastore_configs() {
+        let open = server.open_store(&config.name);
+        let is_seen = match &open {
+            Ok(open) => sees_any_of(caller, &open.store).await,
+            Err(_) => place::has_any(caller, &config.name, &Namespace::root(), ANY),
+        };
+        if is_seen {
+            seen.push((config, open));
+        }
+    }
+    seen
 }
 
 async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
@@ -132,7 +133,7 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
         _ => return Err(place::denied(&name, &Namespace::root())),
     };
     if !sees_sizes {
-        let backend_type = backend_type(&open);
+        let backend_type = backend_type_of(&open);
         return Reply::json(&json!({ "total": 0, "used": 0, "avail": 0, "backend-type": backend_type }));
     }
     let usage = space(&open).await?;
@@ -140,7 +141,7 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
         "total": usage.total,
         "used": usage.used,
         "avail": usage.avail,
-        "backend-type": backend_type(&open),
+        "backend-type": backend_type_of(&open),
     });
     let verbose: bool = call.params.get("verbose")?;
     if verbose {
@@ -165,7 +166,12 @@ async fn active_operations(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 /// Returns what stock clients call the kind of backend.
-fn backend_type(open: &OpenStore) -> &'static str {
+fn backend_type(config: &StoreConfig) -> &'static str {
+    if config.bucket().is_some() { "s3" } else { "filesystem" }
+}
+
+/// The same of a store that is open.
+fn backend_type_of(open: &OpenStore) -> &'static str {
     if open.bucket.is_some() { "s3" } else { "filesystem" }
 }
 
