@@ -6,7 +6,10 @@ use coldkeep_server::auth::AclEntry;
 use serde_json::{Value, json};
 
 use crate::harness::TestServer;
+use crate::live::Live;
+use crate::material::{Chunk, backup, noise};
 use crate::process::Serve;
+use crate::site::{CACHE_BYTES, Site};
 use crate::wire::{Auth, Wire};
 
 const PERMISSIONS: &str = "/api2/json/access/permissions";
@@ -75,6 +78,23 @@ async fn who_sees_a_namespace_only_is_told_no_sizes() {
     let names: BTreeSet<&str> = usage[0].as_object().unwrap().keys().map(String::as_str).collect();
     let expected = ["avail", "backend-type", "gc-status", "mount-status", "store", "total", "used"];
     assert_eq!(names, expected.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_a_bucket_tells_what_it_exchanged_with_it() {
+    let site = Site::in_bucket(Live::any(), CACHE_BYTES);
+    let root = site.wire().await;
+    backup(&root, "h1", 1_700_000_000, &[&Chunk::of(noise(1, 5000))]).await;
+    let plain = root.get(&format!("{STORE}/status")).await.data();
+    assert_eq!((&plain["backend-type"], &plain["s3-statistics"]), (&json!("s3"), &Value::Null));
+    assert!(plain["used"].as_u64().unwrap() >= 5000 && plain["avail"].as_u64().unwrap() > 0, "{plain}");
+    let verbose = root.get(&format!("{STORE}/status?verbose=true")).await.data();
+    let statistics = verbose["s3-statistics"].as_object().unwrap();
+    let names: BTreeSet<&str> = statistics.keys().map(String::as_str).collect();
+    assert_eq!(names, ["delete", "downloaded", "get", "head", "post", "put", "uploaded"].into());
+    assert!(statistics["uploaded"].as_u64().unwrap() >= 5000 && statistics["put"].as_u64().unwrap() > 2);
+    assert_eq!(verbose["counts"]["host"], json!({ "groups": 1, "snapshots": 1 }));
+    assert_eq!(root.get(USAGE).await.data()[0]["backend-type"], "s3");
 }
 
 /// Goal: a datastore that is out of order does not vanish from the list, and what names the server outlives it. Method: the
