@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) warnings: AtomicU64,
     pub(super) stop: CancellationToken,
+    /// Cancelled when the task is among those that ended.
+    pub(super) ended: CancellationToken,
     pub(super) clock: Arc<dyn Clock>,
 }
 

@@ -170,6 +170,7 @@ impl Tasks {
             upid: upid.clone(),
             warnings: AtomicU64::new(0),
             stop: inner.stop.child_token(),
+            ended: CancellationToken::new(),
             clock: Arc::clone(&inner.clock),
         });
         {
@@ -254,6 +255,26 @@ impl Tasks {
             task.stop.cancel();
         }
         Ok(())
+    }
+
+    /// Waits for the end of a task, and returns how it ended.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the waiting only.
+    pub async fn wait(&self, upid: &Upid) -> Result<Finished, TaskError> {
+        let ended = self.inner.lock().running.get(upid).map(|task| task.ended.clone());
+        if let Some(ended) = ended {
+            ended.cancelled().await;
+        }
+        self.info(upid)?.finished.ok_or_else(|| TaskError::Unknown { upid: Box::new(upid.clone()) })
+    }
+
+    /// Tells whether nothing can be started any more.
+    pub fn is_closing(&self) -> bool {
+        self.inner.lock().is_closing
     }
 
     /// Tells how many tasks run.
@@ -391,6 +412,7 @@ impl Drop for Ending {
             noted = history.rewrite(state.ended.make_contiguous(), &running);
         }
         drop(state);
+        self.shared.ended.cancel();
         if let Err(error) = noted {
             tracing::warn!(%error, "cannot write the list of tasks");
         }

@@ -103,6 +103,30 @@ async fn a_log_that_cannot_be_written_is_shown_later() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_task_hears_how_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = tasks(folder.path());
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let work = |_| async {
+        wait.await.unwrap();
+        Err(Failed("no good"))
+    };
+    let upid = tasks.start(spec(), work).unwrap();
+    let mut waiting = std::pin::pin!(tasks.wait(&upid));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    go.send(()).unwrap();
+    assert_eq!(waiting.await.unwrap().status, "no good");
+    assert_eq!(tasks.wait(&upid).await.unwrap().status, "no good");
+    let panicked = tasks.start(spec(), |_| async {
+        assert!(std::hint::black_box(false), "for the test");
+        Ok::<_, Failed>(())
+    });
+    assert_eq!(tasks.wait(&panicked.unwrap()).await.unwrap().status, "unknown");
+    let other = Upid { number: 99, ..upid.clone() };
+    assert!(matches!(tasks.wait(&other).await, Err(TaskError::Unknown { .. })));
+}
+
+#[tokio::test]
 async fn a_panic_ends_the_task_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let tasks = tasks(folder.path());
