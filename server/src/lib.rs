@@ -44,6 +44,7 @@ pub mod http;
 mod limits;
 pub mod metrics;
 mod pace;
+mod operation;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
 mod prune;

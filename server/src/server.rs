@@ -15,6 +15,7 @@ use crate::Limits;
 use crate::api::{ApiError, Pace, UploadRoom, WholeRoom};
 use crate::auth::{AuthId, Authenticator, Caller, PasswordHasher};
 use crate::metrics::Metrics;
+use crate::operation::Occupancy;
 use crate::pace::Paces;
 use crate::protocol::{SessionGate, SessionPlace};
 use crate::state::{
@@ -35,6 +36,7 @@ pub struct Server {
     stores: Arc<Stores>,
     tasks: Tasks,
     sync_reports: SyncReports,
+    occupancy: Occupancy,
     limits: Limits,
     clock: Arc<dyn Clock>,
     instance_id: String,
@@ -166,6 +168,7 @@ impl Server {
             stores,
             tasks,
             sync_reports: SyncReports::default(),
+            occupancy: Occupancy::default(),
             clock,
             instance_id,
             cpu,
@@ -391,6 +394,11 @@ impl Server {
         } else {
             Health::Serving
         }
+    }
+
+    /// Returns which datastores something is being done on.
+    pub(crate) fn occupancy(&self) -> &Occupancy {
+        &self.occupancy
     }
 
     /// Returns the bounds.

@@ -1,22 +1,19 @@
 //! Replication: `/pull` (spec `pull.md` §1), `/push`, and what a replication came to.
 
-use std::sync::Arc;
-
-use coldkeep_client::Store;
 use coldkeep_datastore::{GroupFilter, GroupFilters, Namespace, RemoteName, StoreName};
 
 use super::datastore::params::{self, NS};
-use super::datastore::place;
 use super::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
 use crate::Server;
-use crate::auth::{AclPath, AuthId, Caller, Privileges};
-use crate::sync::{May, PullJob, PushJob, Reach, SyncJob, SyncOptions};
-use crate::tasks::{TaskHandle, TaskSpec, Upid};
+use crate::auth::{AuthId, Privileges};
+use crate::operation::{self, Pull, Push, Request};
+use crate::sync::SyncOptions;
+use crate::tasks::Upid;
 
-const DEPTH: Kind = Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 };
-const COUNT: Kind = Kind::Integer { min: 1, max: 1_000_000 };
-const GROUPS_AT_ONCE: Kind = Kind::Integer { min: 1, max: 32 };
-const BYTES_A_SECOND: Kind = Kind::Integer { min: 1000, max: 1 << 50 };
+pub(crate) const DEPTH: Kind = Kind::Integer { min: 0, max: Namespace::DEPTH_MAX as i64 };
+pub(crate) const COUNT: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+pub(crate) const GROUPS_AT_ONCE: Kind = Kind::Integer { min: 1, max: 32 };
+pub(crate) const BYTES_A_SECOND: Kind = Kind::Integer { min: 1000, max: 1 << 50 };
 
 const STORE: Param =
     Param::required("store", Kind::name::<StoreName>("datastore name"), "The datastore here.");
@@ -141,59 +138,19 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
 async fn pull(call: Call<Server>) -> Result<Reply, ApiError> {
     let params = &call.params;
     let Places { store, ns, remote, remote_store, remote_ns } = Places::of(params)?;
-    check_remote(&call.caller, (&remote, &remote_store), Privileges::REMOTE_READ)?;
     let options = options(params, params.find("rate-in")?, params.get("resync-corrupt")?)?;
-    if options.removes_vanished {
-        place::check_any(&call.caller, &store, &ns, Privileges::DATASTORE_PRUNE)?;
-    }
+    let owner = params.find("owner")?;
     let trusts_remote = params.get("trusted-remote")?;
-    if trusts_remote {
-        // Its chunks are those of all namespaces (R17).
-        place::check_any(&call.caller, &store, &Namespace::root(), Privileges::DATASTORE_MODIFY)?;
-    }
-    let owner = owner(&call, &store, &ns)?;
-    let (source, _) = connect(&call.state, &remote, (remote_store, remote_ns))?;
-    let worker_id = format!("{remote}:{}:{store}:{ns}", source.name());
-    let job = SyncJob::Pull(PullJob {
-        store: call.state.datastore(&store)?,
-        ns,
-        source,
-        owner,
-        trusts_remote,
-        options,
-        may: may(&call.caller, &store),
-    });
-    start(&call, job, worker_id)
+    let pull = Pull { store, ns, remote, remote_store, remote_ns, owner, trusts_remote, options };
+    Reply::json(&operation::start(&call.state, &call.caller, &Request::Pull(pull)).await?)
 }
 
 async fn push(call: Call<Server>) -> Result<Reply, ApiError> {
     let params = &call.params;
     let Places { store, ns, remote, remote_store, remote_ns } = Places::of(params)?;
-    check_remote(&call.caller, (&remote, &remote_store), Privileges::REMOTE_DATASTORE_BACKUP)?;
     let options = options(params, params.find("rate-out")?, false)?;
-    if options.removes_vanished {
-        check_remote(&call.caller, (&remote, &remote_store), Privileges::REMOTE_DATASTORE_PRUNE)?;
-    }
-    let may_modify = call.caller.has_on_remote(&remote, &remote_store, Privileges::REMOTE_DATASTORE_MODIFY);
-    let (target, there_as) = connect(&call.state, &remote, (remote_store, remote_ns))?;
-    let worker_id = format!("{store}:{ns}:{remote}:{}", target.name());
-    let datastore = call.state.datastore(&store)?;
-    let depth = options.max_depth.unwrap_or(Namespace::DEPTH_MAX);
-    let listed = datastore.namespaces(&ns, depth).await.map_err(|error| ApiError::failed(&error))?;
-    // Deeper entries of the access list replace those above: each namespace for itself.
-    let may = |ns: &Namespace, any| place::has_any(&call.caller, &store, ns, any);
-    let reach = |ns: &Namespace| {
-        if may(ns, Privileges::DATASTORE_READ) {
-            Reach::All
-        } else if may(ns, Privileges::DATASTORE_BACKUP) {
-            Reach::Own(call.caller.auth_id().clone())
-        } else {
-            Reach::Nothing
-        }
-    };
-    let namespaces = listed.into_iter().map(|ns| (reach(&ns), ns)).map(|(reach, ns)| (ns, reach)).collect();
-    let job = PushJob { store: datastore, namespaces, ns, target, there_as, may_modify, options };
-    start(&call, SyncJob::Push(job), worker_id)
+    let push = Push { store, ns, remote, remote_store, remote_ns, options };
+    Reply::json(&operation::start(&call.state, &call.caller, &Request::Push(push)).await?)
 }
 
 /// Where a replication begins and ends.
@@ -217,29 +174,6 @@ impl Places {
     }
 }
 
-/// Refuses callers without one of `any` on a datastore of a remote.
-fn check_remote(
-    caller: &Caller,
-    (remote, store): (&RemoteName, &StoreName),
-    any: Privileges,
-) -> Result<(), ApiError> {
-    if caller.has_on_remote(remote, store, any) {
-        return Ok(());
-    }
-    let path = AclPath::remote(remote.as_str(), Some(store.as_str()));
-    Err(ApiError::forbidden(format!("permission check failed on {path}")))
-}
-
-/// Starts a replication as a task and answers with its id.
-fn start(call: &Call<Server>, job: SyncJob, worker_id: String) -> Result<Reply, ApiError> {
-    let auth_id = call.caller.auth_id().clone();
-    let spec = TaskSpec { worker_type: "sync", worker_id: Some(worker_id), auth_id };
-    let server = Arc::clone(&call.state);
-    let work = |task: TaskHandle| async move { job.run(&server, &task).await };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
-}
-
 fn options(params: &Params, rate: Option<u64>, resyncs_corrupt: bool) -> Result<SyncOptions, ApiError> {
     let filters =
         GroupFilters::new(params.list("group-filter")?).map_err(|error| ApiError::failed(&error))?;
@@ -255,32 +189,6 @@ fn options(params: &Params, rate: Option<u64>, resyncs_corrupt: bool) -> Result<
         parallel_groups: params.get("worker-threads")?,
         rate,
     })
-}
-
-/// Returns who is to own the groups: the caller, or whom somebody names who may give groups away.
-fn owner(call: &Call<Server>, store: &StoreName, ns: &Namespace) -> Result<AuthId, ApiError> {
-    let caller = call.caller.auth_id();
-    let Some(owner) = call.params.find::<AuthId>("owner")? else { return Ok(caller.clone()) };
-    if owner != *caller {
-        place::check_any(&call.caller, store, ns, Privileges::DATASTORE_MODIFY)?;
-        call.state.check_owner_exists(&owner)?;
-    }
-    Ok(owner)
-}
-
-/// Returns a namespace of a remote, and who this server is there.
-fn connect(
-    server: &Server,
-    remote: &RemoteName,
-    (store, ns): (StoreName, Namespace),
-) -> Result<(Store, String), ApiError> {
-    let remote = server.remotes().get(remote).map_err(|error| ApiError::failed(&error))?;
-    Ok((remote.client().store(store, ns), remote.auth_id.to_string()))
-}
-
-fn may(caller: &Caller, store: &StoreName) -> May {
-    let (caller, store) = (caller.clone(), store.clone());
-    Box::new(move |ns, any| place::has_any(&caller, &store, ns, any))
 }
 
 async fn report(call: Call<Server>) -> Result<Reply, ApiError> {

@@ -17,7 +17,7 @@ use std::time::Instant;
 use coldkeep_client::SyncReport;
 use coldkeep_datastore::{GroupFilters, GroupName, Namespace};
 
-use error::SyncError;
+pub(crate) use error::SyncError;
 pub(crate) use pull::{May, PullJob};
 pub(crate) use push::{PushJob, Reach};
 use report::Figures;

@@ -12,13 +12,11 @@ use crate::api::nodes::is_on_store;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
 use crate::collect::{self, PastRun};
-use crate::tasks::{TaskInfo, TaskSpec, Upid};
+use crate::operation::{self, COLLECT_WORKER, Collect, Request};
+use crate::tasks::{TaskInfo, Upid};
 
 /// A run removes at most a batch at once, so higher rates are no limits.
-const RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
-
-/// The worker type of collections.
-const WORKER_TYPE: &str = "garbage_collection";
+pub(crate) const RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 
 pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
@@ -59,31 +57,14 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
 ];
 
 async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
-    let name: StoreName = call.params.get("store")?;
-    let store = call.state.datastore(&name)?;
-    if let Some(running) = last_run(&call.state, &name, |task| task.finished.is_none()) {
-        // Only for a clear answer: that two runs never overlap is the store's own doing.
-        return Err(ApiError::bad_request(format!(
-            "a collection of datastore {name} is running already: {}",
-            running.upid
-        )));
-    }
-    let spec = TaskSpec {
-        worker_type: WORKER_TYPE,
-        worker_id: Some(name.to_string()),
-        auth_id: call.caller.auth_id().clone(),
+    let params = &call.params;
+    let collect = Collect {
+        store: params.get("store")?,
+        dry_run: params.get("dry-run")?,
+        delete_rate_max: params.find("max-delete-rate")?,
     };
-    let rate: Option<u32> = call.params.find("max-delete-rate")?;
-    let dry_run: bool = call.params.get("dry-run")?;
-    let options = call.state.collect_options(&name).with_dry_run(dry_run).with_delete_rate_max(rate);
-    let metrics = Arc::clone(call.state.metrics());
-    let work = |task| async move {
-        let result = collect::run(&store, &options, &task).await;
-        metrics.forget_collection(store.name());
-        result
-    };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
+    operation::check_none_runs(&call.state, &collect.store)?;
+    Reply::json(&operation::start(&call.state, &call.caller, &Request::Collect(collect)).await?)
 }
 
 async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
@@ -130,7 +111,7 @@ fn running(server: &Server) -> BTreeSet<String> {
 
 fn last_run(server: &Server, store: &StoreName, wanted: impl Fn(&TaskInfo) -> bool) -> Option<TaskInfo> {
     let tasks = server.tasks().list().into_iter();
-    let mut runs =
-        tasks.filter(|task| task.upid.worker_type == WORKER_TYPE && is_on_store(&task.upid, store.as_str()));
+    let mut runs = tasks
+        .filter(|task| task.upid.worker_type == COLLECT_WORKER && is_on_store(&task.upid, store.as_str()));
     runs.find(|task| wanted(task))
 }

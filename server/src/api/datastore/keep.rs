@@ -4,7 +4,7 @@ use coldkeep_datastore::prune::KeepOptions;
 
 use crate::api::{ApiError, Kind, Param, Params};
 
-const COUNT: Kind = Kind::Integer { min: 1, max: u32::MAX as i64 };
+pub(crate) const COUNT: Kind = Kind::Integer { min: 1, max: u32::MAX as i64 };
 
 pub(super) const KEEP_LAST: Param =
     Param::optional("keep-last", COUNT, "Keep so many of the newest snapshots.");

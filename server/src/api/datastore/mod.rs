@@ -1,9 +1,9 @@
 //! Datastores: `/admin/datastore` and what lies below it (rest-api.md §4).
 
 mod files;
-mod gc;
+pub(crate) mod gc;
 mod groups;
-mod keep;
+pub(crate) mod keep;
 mod moves;
 mod namespaces;
 mod notes;
@@ -13,7 +13,7 @@ mod prune;
 mod refresh;
 mod snapshots;
 mod stores;
-mod verify;
+pub(crate) mod verify;
 
 use super::{Access, Endpoint};
 use crate::Server;

@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 use super::DELETE;
 use super::keep::{self, KEEP_DAILY, KEEP_HOURLY, KEEP_LAST, KEEP_MONTHLY, KEEP_WEEKLY, KEEP_YEARLY};
 use super::params::{self, BACKUP_ID, BACKUP_TYPE, MAX_DEPTH, NS, STORE};
-use super::place::{self, Place};
+use super::place::Place;
 use crate::Server;
 use crate::api::{ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
-use crate::auth::Privileges;
-use crate::prune::{self, GroupPlan, PruneJob};
+use crate::operation::{self, Prune, Request};
+use crate::prune::GroupPlan;
 use crate::tasks::{TaskHandle, TaskSpec};
 
 const DRY_RUN: Param =
@@ -71,7 +71,7 @@ async fn prune_group(call: Call<Server>) -> Result<Reply, ApiError> {
     if call.params.get("dry-run")? {
         return Reply::json(&plan.into_dry_run());
     }
-    let spec = task(&call, worker_id(&place.store, &place.ns, Some(&group)));
+    let spec = task(&call, worker_id(&place.store, &place.ns, &group));
     let (result, done) = oneshot::channel();
     let store = place.store;
     let work = |task: TaskHandle| async move {
@@ -92,26 +92,15 @@ async fn prune_group(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 async fn prune_datastore(call: Call<Server>) -> Result<Reply, ApiError> {
-    let place = Place::of(&call)?;
-    let listed = place.store.namespaces(&place.ns, call.params.get("max-depth")?).await;
-    let listed = listed.map_err(|error| ApiError::failed(&error))?;
-    // Deeper entries of the access list replace those above: each namespace for itself.
-    let may = |ns: &Namespace, any| place::has_any(&call.caller, place.store.name(), ns, any);
-    let namespaces = listed.into_iter().filter_map(|ns| match () {
-        () if may(&ns, Privileges::DATASTORE_MODIFY) => Some((ns, None)),
-        () if may(&ns, Privileges::DATASTORE_PRUNE) => Some((ns, Some(place.caller.clone()))),
-        () => None,
-    });
-    let job = PruneJob {
-        store: place.store.clone(),
-        namespaces: namespaces.collect(),
-        keep: keep::options(&call.params)?,
-        dry_run: call.params.get("dry-run")?,
+    let params = &call.params;
+    let prune = Prune {
+        store: params.get("store")?,
+        ns: params::namespace(params)?,
+        max_depth: params.get("max-depth")?,
+        keep: keep::options(params)?,
+        dry_run: params.get("dry-run")?,
     };
-    let spec = task(&call, worker_id(&place.store, &place.ns, None));
-    let work = |task| async move { prune::run(&job, &task).await };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
+    Reply::json(&operation::start(&call.state, &call.caller, &Request::Prune(prune)).await?)
 }
 
 fn task(call: &Call<Server>, worker_id: String) -> TaskSpec {
@@ -119,8 +108,8 @@ fn task(call: &Call<Server>, worker_id: String) -> TaskSpec {
 }
 
 /// Names what is pruned as rest-api.md §5 has it, the root namespace by its absence.
-fn worker_id(store: &Datastore, ns: &Namespace, group: Option<&GroupName>) -> String {
+fn worker_id(store: &Datastore, ns: &Namespace, group: &GroupName) -> String {
     let ns = (!ns.is_root()).then(|| ns.to_string());
-    let parts = [Some(store.name().to_string()), ns, group.map(GroupName::to_string)];
+    let parts = [Some(store.name().to_string()), ns, Some(group.to_string())];
     parts.into_iter().flatten().collect::<Vec<_>>().join(":")
 }

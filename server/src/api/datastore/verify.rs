@@ -3,14 +3,13 @@
 use coldkeep_datastore::{BackupId, BackupTime, BackupType, GroupName};
 
 use super::params::{BACKUP_ID_OPTIONAL, BACKUP_TYPE_OPTIONAL, MAX_DEPTH, NS, STORE, UNIX_TIME};
-use super::place::{self, Place};
+use super::place::Place;
 use crate::Server;
-use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply, Scope};
+use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
 use crate::auth::Privileges;
-use crate::tasks::TaskSpec;
-use crate::verify::{self, VerifyJob};
+use crate::operation::{self, Request, Verify};
 
-const DAYS: Kind = Kind::Integer { min: 0, max: 36_500 };
+pub(crate) const DAYS: Kind = Kind::Integer { min: 0, max: 36_500 };
 const THREADS: Kind = Kind::Integer { min: 1, max: 32 };
 /// From a chunk in some minutes to what no disk reads.
 const RATE: Kind = Kind::Integer { min: 1 << 16, max: 1 << 40 };
@@ -56,46 +55,27 @@ enum Extent {
 
 async fn start(call: Call<Server>) -> Result<Reply, ApiError> {
     let place = Place::of(&call)?;
-    let (group, time) = match extent(&call.params)? {
+    let params = &call.params;
+    let (group, time) = match extent(params)? {
         Extent::Namespace => (None, None),
         Extent::Group(group) => (Some(group), None),
         Extent::Snapshot(group, time) => (Some(group), Some(time)),
     };
-    let (store, ns) = (place.store.name(), &place.ns);
-    let (worker_type, worker_id) = match (&group, time) {
-        (None, _) if ns.is_root() => ("verify", store.to_string()),
-        (None, _) => ("verify", format!("{store}:{ns}")),
-        (Some(group), None) => ("verify_group", format!("{store}:{ns}/{group}")),
-        (Some(group), Some(time)) => {
-            ("verify_snapshot", format!("{store}:{ns}/{group}/{:08X}", time.unix_seconds()))
-        }
-    };
     if let Some(group) = &group {
         place.check_owner(group).await?;
     }
-    let needed = match call.scope {
-        Scope::Full => Privileges::DATASTORE_VERIFY,
-        Scope::Own => Privileges::DATASTORE_BACKUP,
-    };
-    let (caller, name) = (call.caller.clone(), store.clone());
-    let job = VerifyJob {
-        store: place.store.clone(),
-        ns: place.ns.clone(),
-        may_verify: Box::new(move |ns| place::has_any(&caller, &name, ns, needed)),
-        max_depth: call.params.get("max-depth")?,
+    let verify = Verify {
+        store: place.store.name().clone(),
+        ns: place.ns,
         group,
         time,
-        owner: (call.scope == Scope::Own).then(|| place.caller.clone()),
-        skips_verified: call.params.get("ignore-verified")?,
-        outdated_after_days: call.params.find("outdated-after")?,
-        parallel: call.params.get::<usize>("read-threads")?.max(call.params.get("verify-threads")?),
-        rate: call.params.find("max-read-rate")?,
+        max_depth: params.get("max-depth")?,
+        skips_verified: params.get("ignore-verified")?,
+        outdated_after_days: params.find("outdated-after")?,
+        parallel: params.get::<usize>("read-threads")?.max(params.get("verify-threads")?),
+        rate: params.find("max-read-rate")?,
     };
-    let spec = TaskSpec { worker_type, worker_id: Some(worker_id), auth_id: call.caller.auth_id().clone() };
-    let clock = call.state.clock().clone();
-    let work = |task| async move { verify::run(&job, clock.wall().unix_seconds(), &task).await };
-    let upid = call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
-    Reply::json(&upid)
+    Reply::json(&operation::start(&call.state, &call.caller, &Request::Verify(verify)).await?)
 }
 
 fn extent(params: &Params) -> Result<Extent, ApiError> {
