@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::envelope::{data, whole};
 use super::{
-    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, PruneItem, SnapshotItem,
-    StoreStatus, TaskItem, TaskLog, TaskStatus, Version,
+    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobItem, NamespaceItem, PruneItem,
+    SnapshotItem, StoreStatus, TaskItem, TaskLog, TaskStatus, Version,
 };
 use crate::error::{Call, RequestError};
 
@@ -22,6 +22,7 @@ pub fn answers(body: &[u8]) -> Vec<Result<String, RequestError>> {
         shown::<GcStatus>(body),
         shown::<Vec<GcRun>>(body),
         shown::<Vec<GroupItem>>(body),
+        shown::<Vec<JobItem>>(body),
         shown::<Vec<SnapshotItem>>(body),
         shown::<Vec<FileItem>>(body),
         shown::<DeleteStats>(body),

@@ -4,6 +4,7 @@ mod datastore;
 pub(crate) mod envelope;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod job;
 mod node;
 mod remote;
 mod sync;
@@ -12,6 +13,10 @@ mod task;
 mod types;
 
 pub use datastore::{PruneKeep, Store, VerifyOptions, VerifyScope};
+pub use job::{
+    JobId, JobItem, JobKind, JobOptions, JobSettings, NotifyWhen, ParseJobIdError, ParseJobKindError,
+    ParseNotifyWhenError,
+};
 pub use remote::{NewRemote, ParseRemotePropertyError, RemoteItem, RemoteProperty, RemoteUpdate};
 pub use sync::{PullRequest, PushRequest, SyncSelection};
 pub use sync_report::{SyncFailure, SyncReport};

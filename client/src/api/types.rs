@@ -129,6 +129,12 @@ pub struct GcStatus {
     /// How the last run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run_state: Option<String>,
+    /// The calendar event that collections run by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// When the next collection runs by itself, in Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<i64>,
 }
 
 /// A backup group.
