@@ -74,17 +74,12 @@ mod zeros;
 #[doc(hidden)]
 pub use api::fuzzing;
 pub use api::{
-    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, NamespaceItem, NewRemote,
-    ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem, RemoteProperty,
-    RemoteUpdate, SnapshotItem, Store, StoreStatus, SyncFailure, SyncReport, SyncSelection, TaskError,
-    TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts, Verification, VerifyOptions,
-    VerifyScope, Version,
     DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobId, JobItem, JobKind, JobOptions,
     JobSettings, NamespaceItem, NewRemote, NotifyWhen, ParseJobIdError, ParseJobKindError,
     ParseNotifyWhenError, ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest,
     RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem, Store, StoreStatus, SyncFailure, SyncReport,
     SyncSelection, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts,
-    Verification, VerifyScope, Version,
+    Verification, VerifyOptions, VerifyScope, Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};

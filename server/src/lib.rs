@@ -41,6 +41,7 @@ pub mod collect;
 pub mod config;
 pub mod embedded;
 pub mod http;
+pub mod jobs;
 mod limits;
 pub mod metrics;
 mod pace;

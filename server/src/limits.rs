@@ -43,6 +43,8 @@ pub struct Limits {
     pub gc_grace: Duration,
     /// What is taken off the cutoff once more, where the datastore's entry does not say (R13).
     pub gc_margin: Duration,
+    /// How many jobs run at a time, in all datastores together; in one, one does.
+    pub jobs_at_once: usize,
     /// How long running sessions and tasks may go on after the server was asked to end.
     pub shutdown: Duration,
 }
@@ -81,6 +83,7 @@ impl Default for Limits {
             forbidden_delay: Duration::from_millis(500),
             gc_grace: coldkeep_gc::GRACE_DEFAULT,
             gc_margin: coldkeep_gc::MARGIN_DEFAULT,
+            jobs_at_once: 4,
             shutdown: Duration::from_secs(30),
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Limits;
 use crate::api::{ApiError, Pace, UploadRoom, WholeRoom};
 use crate::auth::{AuthId, Authenticator, Caller, PasswordHasher};
+use crate::jobs::{self, Jobs};
 use crate::metrics::Metrics;
 use crate::operation::Occupancy;
 use crate::pace::Paces;
@@ -25,6 +26,8 @@ use crate::state::{
 use crate::sync::SyncReports;
 use crate::tasks::Tasks;
 
+/// How long after the end of all tasks somebody may still be told how a job ended.
+const JOBS_GRACE: Duration = Duration::from_secs(5);
 /// How often the clocks of the stores are saved (R12).
 const TICK_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -37,6 +40,7 @@ pub struct Server {
     tasks: Tasks,
     sync_reports: SyncReports,
     occupancy: Occupancy,
+    jobs: Jobs,
     limits: Limits,
     clock: Arc<dyn Clock>,
     instance_id: String,
@@ -144,16 +148,17 @@ impl Server {
                 let data_dir = DataDir::open(&folder)?;
                 let identities = Arc::new(Identities::open(&data_dir, PasswordHasher::new())?);
                 let remotes = Remotes::open(&data_dir)?;
+                let jobs = Jobs::open(&data_dir)?;
                 let key = load_ticket_key(&data_dir)?;
                 let authenticator = Authenticator::new(Arc::clone(&identities), key, Arc::clone(&clock));
                 let authenticator = authenticator.map_err(StateError::Random)?;
                 let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
                 let instance_id = load_instance_id(&data_dir)?;
-                Ok((data_dir, identities, remotes, authenticator, tasks, instance_id))
+                Ok((data_dir, identities, (remotes, jobs), authenticator, (tasks, instance_id)))
             }
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
-        let (data_dir, identities, remotes, authenticator, tasks, instance_id) = opened.map_err(failed)?;
+        let (data_dir, identities, (remotes, jobs), authenticator, (tasks, instance_id)) = opened.map_err(failed)?;
         let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
             StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };
@@ -169,6 +174,7 @@ impl Server {
             tasks,
             sync_reports: SyncReports::default(),
             occupancy: Occupancy::default(),
+            jobs,
             clock,
             instance_id,
             cpu,
@@ -396,6 +402,11 @@ impl Server {
         }
     }
 
+    /// Returns what this server does by itself.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Returns which datastores something is being done on.
     pub(crate) fn occupancy(&self) -> &Occupancy {
         &self.occupancy
@@ -479,6 +490,14 @@ impl Server {
         }
     }
 
+    /// Starts jobs when they are due, until `stop`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future starts nothing more; what runs goes on.
+    pub async fn run_jobs(self: &Arc<Self>, stop: &CancellationToken) {
+        jobs::run_scheduler(self, stop).await;
+    }
+
     /// Waits up to [`Limits::shutdown`] for running tasks, stops the rest, and closes the datastores. Nothing may be served
     /// any more when this is called.
     ///
@@ -486,6 +505,7 @@ impl Server {
     /// Dropping the future leaves tasks running and stores open; call it again.
     pub async fn shut_down(&self) {
         self.tasks.shut_down(self.limits.shutdown).await;
+        self.jobs.settle(JOBS_GRACE).await;
         self.stores.close().await;
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod datastore;
 pub mod description;
 mod endpoint;
 mod error;
+mod jobs;
 pub(crate) mod nodes;
 mod param;
 mod params;
@@ -13,7 +14,7 @@ mod remotes;
 mod reply;
 mod root;
 mod router;
-mod sync;
+pub(crate) mod sync;
 mod upload;
 
 pub use crate::pace::Pace;
@@ -33,11 +34,12 @@ use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    let own: [&'static [Endpoint<Server>]; 7] = [
+    let own: [&'static [Endpoint<Server>]; 8] = [
         root::ENDPOINTS,
         access::ENDPOINTS,
         nodes::ENDPOINTS,
         remotes::ENDPOINTS,
+        jobs::ENDPOINTS,
         sync::ENDPOINTS,
         backup::UPGRADE,
         reader::UPGRADE,

@@ -94,7 +94,7 @@ impl Kind {
     }
 
     /// Checks one value and returns it in its normal form: `true`, `false`, plain decimal digits.
-    pub(super) fn normalise(&self, value: String) -> Result<String, String> {
+    pub(crate) fn normalise(&self, value: String) -> Result<String, String> {
         match self {
             Self::Boolean => {
                 boolean(&value).map(|value| value.to_string()).ok_or_else(|| "expected a boolean".to_owned())

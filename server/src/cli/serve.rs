@@ -128,6 +128,10 @@ impl Serve {
         // Sessions are told at the same time as connections: both share one time to end.
         let answering = Service::new(Arc::clone(&server));
         server.open_buckets();
+        let jobs = {
+            let (server, stop) = (Arc::clone(&server), stop.clone());
+            tokio::spawn(async move { server.run_jobs(&stop).await })
+        };
         let reloading = {
             let (server, tls) = (Arc::clone(&server), Arc::clone(listener.tls()));
             tokio::spawn(async move {
@@ -154,6 +158,7 @@ impl Serve {
             watching.await.context("the listener for monitoring failed")?;
         }
         house.await.context("the housekeeping failed")?;
+        jobs.await.context("the scheduler of jobs failed")?;
         reloading.abort();
         watchdog.abort();
         Ok(())

@@ -9,9 +9,11 @@
 //!   config/acl.json           who may do what where                             0600
 //!   config/instance-id        32 hexadecimal digits that name this server
 //!   config/remotes.json       other servers, with the secrets that are shown there        0600
+//!   config/jobs.json          what is done by itself, with the secrets of webhooks        0600
 //!   secrets/ticket.key        32 random bytes that sign tickets                 0600
 //!   secrets/tls.key, tls.pem  private key (0600) and certificate; your own pair may take their place
 //!   tasks/list, tasks/log/    what ran, and its logs
+//!   tasks/jobs.json           when jobs ran last, and how that ended
 //!   stores/<name>/            the datastores, unless they were created elsewhere
 //! ```
 
@@ -77,6 +79,17 @@ pub enum StateError {
         line: usize,
         /// Where in the line.
         column: usize,
+    },
+    /// A job stands in a file that cannot be run.
+    #[error("the job {id} in {} cannot be run", path.display())]
+    Job {
+        /// The file.
+        path: PathBuf,
+        /// The job.
+        id: coldkeep_client::JobId,
+        /// What is wrong with it.
+        #[source]
+        source: Box<crate::jobs::JobError>,
     },
     /// A key file does not hold a key.
     #[error("{} does not hold a usable key or certificate; remove it to have a new one made", path.display())]
@@ -151,7 +164,7 @@ impl DataDir {
         &self.folder
     }
 
-    pub(super) fn config(&self, name: &str) -> PathBuf {
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
         self.folder.join("config").join(name)
     }
 

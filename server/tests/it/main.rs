@@ -14,6 +14,7 @@ mod disk_full;
 mod embedded;
 mod harness;
 mod in_bucket;
+mod jobs;
 mod kill;
 mod live;
 mod material;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::params::STORE;
 use crate::Server;
+use crate::api::jobs::next_collection;
 use crate::api::nodes::is_on_store;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply};
 use crate::auth::Privileges;
@@ -22,7 +23,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/admin/datastore/{store}/gc",
-        doc: "Returns the result of the last complete collection, and how the last one ended; dry runs do not count.",
+        doc: "Returns the result of the last complete collection, how the last one ended, and when a job next collects; dry runs do not count.",
         params: &[STORE],
         body: BodyKind::Params,
         access: Access::Datastore { full: Privileges::DATASTORE_AUDIT, own: Privileges::NONE },
@@ -81,6 +82,9 @@ async fn status(call: Call<Server>) -> Result<Reply, ApiError> {
         status["last-run-endtime"] = finished.endtime.into();
         status["duration"] = finished.endtime.saturating_sub(i64::from(upid.starttime)).into();
         status["last-run-state"] = finished.status.into();
+    }
+    if let Some((schedule, next_run)) = next_collection(&call.state, &name) {
+        (status["schedule"], status["next-run"]) = (schedule.into(), next_run.into());
     }
     Reply::json(&status)
 }
