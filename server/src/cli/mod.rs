@@ -17,6 +17,7 @@ mod forget;
 pub mod fuzzing;
 mod gc;
 mod human;
+mod job;
 mod location;
 mod login;
 mod ls;
@@ -122,6 +123,8 @@ enum Verb {
     Token(token::Tokens),
     /// Manages the access list of the data folder.
     Acl(acl::AclVerbs),
+    /// Manages what a server does by itself: collections, prunes, verifications, pulls and pushes.
+    Job(job::Jobs),
     /// Manages the other servers that backups are pulled from and pushed to.
     Remote(remote::Remotes),
     /// Checks the configuration of the server, or prints an example.
@@ -179,6 +182,7 @@ impl Cli {
             Verb::User(verb) => verb.run(shell).await,
             Verb::Token(verb) => verb.run(shell).await,
             Verb::Acl(verb) => verb.run(shell).await,
+            Verb::Job(verb) => Box::pin(verb.run(shell)).await,
             Verb::Remote(verb) => verb.run(shell).await,
             Verb::Config(verb) => verb.run(shell).await,
         }
@@ -233,6 +237,13 @@ mod tests {
             &["coldkeep", "remote", "update", "off-site", "--password", "--password-file", "x"],
             &["coldkeep", "serve", "--log-level", "x=y=z"],
             &["coldkeep", "serve", "--log-format", "xml"],
+            &["coldkeep", "job", "add", "gc", "x", "default"],
+            &["coldkeep", "job", "add", "gc", "nightly", "default", "--schedule", "now and then"],
+            &["coldkeep", "job", "add", "gc", "nightly", "default", "--keep-last", "1"],
+            &["coldkeep", "job", "add", "gc", "nightly", "default", "--notify-url", "ftp://a/"],
+            &["coldkeep", "job", "add", "prune", "nightly", "default", "--keep-last", "0"],
+            &["coldkeep", "job", "add", "pull", "nightly", "default", "default"],
+            &["coldkeep", "job", "update", "nightly", "--retries", "11"],
             &["coldkeep", "nonsense"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");

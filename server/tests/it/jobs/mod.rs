@@ -1,5 +1,6 @@
 //! Jobs: through REST, by their schedules on a clock that the test turns, and from the command line.
 
+mod command;
 mod rest;
 mod runs;
 
