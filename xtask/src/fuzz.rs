@@ -24,6 +24,7 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "blob", seeds: &["blob"], bytes_max: 64 << 10 },
+    Target { name: "calendar", seeds: &[], bytes_max: 128 },
     Target { name: "client_answer", seeds: &["json"], bytes_max: 8 << 10 },
     Target { name: "client_names", seeds: &[], bytes_max: 512 },
     Target { name: "clock", seeds: &[], bytes_max: 2 << 10 },

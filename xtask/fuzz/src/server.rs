@@ -12,12 +12,16 @@ use coldkeep_server::auth::{
     self, AclPath, AuthId, PASSWORD_BYTES_MAX, PasswordHasher, Role, TICKET_KEY_BYTES, TicketKey,
 };
 use coldkeep_server::bucket::{self, Prefix};
+use coldkeep_server::jobs::{Jobs, WebhookUrl};
+use coldkeep_server::schedule::CalendarEvent;
 use coldkeep_server::state::{
     self, DataDir, Identities, RemoteHost, Remotes, StateError, StoreConfig, load_certificate,
 };
 use coldkeep_server::tasks::{self, TASKS_KEPT, Upid};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
 use crate::folder::Folder;
@@ -30,12 +34,35 @@ pub fn check_names(input: &[u8]) {
     round_trip::<AclPath>(text);
     round_trip::<Role>(text);
     round_trip::<Prefix>(text);
+    round_trip::<WebhookUrl>(text);
     if let Some(upid) = round_trip::<Upid>(text) {
         let folder = Path::new("tasks");
         let path = tasks::fuzzing::log_path(folder, &upid);
         let name = path.strip_prefix(folder.join("log")).expect("logs have a folder of their own");
         let is_plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
         assert!(name.to_str().expect("a plain name").bytes().all(is_plain), "{name:?}");
+    }
+}
+
+/// A calendar event is shown as it was written, and its times come one after the other, in any zone.
+pub fn check_calendar(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let Some(event) = round_trip::<CalendarEvent>(text) else { return };
+    assert_eq!(event.to_string(), text);
+    for zone in ["UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"] {
+        let zone = TimeZone::posix(zone).expect("the zone is well-formed");
+        // Shortly before the clocks of the second zone are changed.
+        for start in [NOW, 1_711_843_200, 1_729_987_200] {
+            let mut after = Timestamp::from_second(start).expect("it is a time");
+            for _ in 0..3 {
+                let Some(next) = event.next_after(after, &zone) else { break };
+                assert!(next > after && next.subsec_nanosecond() == 0, "{next} does not follow {after}");
+                // Nothing was left out between.
+                let between = Timestamp::from_second(next.as_second() - 1).expect("it is a time");
+                assert_eq!(event.next_after(between.max(after), &zone), Some(next));
+                after = next;
+            }
+        }
     }
 }
 
@@ -122,6 +149,7 @@ pub fn check_files(input: &[u8]) {
         b'a' => check_identity_file(&data_dir, "acl.json", content),
         b's' => check_stores(content),
         b'r' => check_remotes(&data_dir, content),
+        b'j' => check_jobs(&data_dir, content),
         b'c' => {
             let path = state::fuzzing::secret_path(&data_dir, "s3-tank.json");
             check_unchanged(&path, content, || drop(bucket::fuzzing::credentials(&path)));
@@ -172,6 +200,21 @@ fn check_remotes(data_dir: &DataDir, content: &[u8]) {
             }
         }
         Err(error) => assert!(matches!(error, StateError::MalformedSecrets { .. }), "{error}"),
+    });
+}
+
+fn check_jobs(data_dir: &DataDir, content: &[u8]) {
+    let path = state::fuzzing::config_path(data_dir, "jobs.json");
+    check_unchanged(&path, content, || match Jobs::open(data_dir) {
+        Ok(jobs) => {
+            for job in jobs.list() {
+                assert_eq!(jobs.get(&job.id).expect("it is listed"), job);
+            }
+        }
+        Err(error) => {
+            let is_told = matches!(error, StateError::MalformedSecrets { .. } | StateError::Job { .. });
+            assert!(is_told, "{error}");
+        }
     });
 }
 
