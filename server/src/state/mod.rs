@@ -13,7 +13,10 @@ mod remotes;
 mod stores;
 
 pub use data_dir::{DataDir, StateError};
-pub use identities::{Identities, IdentityError, Token, User};
+pub use identities::{
+    Identities, IdentityError, IdentityFacts, IdentityProperty, IdentityPropertyError, IdentityUpdate, Token,
+    User,
+};
 pub(crate) use instance::load_instance_id;
 pub(crate) use keys::load_ticket_key;
 pub use keys::{Certificate, load_certificate, read_certificate};

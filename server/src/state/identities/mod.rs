@@ -1,140 +1,38 @@
 //! Users, API tokens and the access list: in memory for requests, in files for the next start.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+mod entry;
+mod error;
+mod view;
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
-use super::json_file::{self, SECRET_MODE};
+pub use entry::{IdentityFacts, IdentityProperty, IdentityPropertyError, IdentityUpdate, Token, User};
+pub use error::IdentityError;
+
+use view::{Shared, View};
+
 use super::{DataDir, StateError};
 use crate::auth::{
     Acl, AclEntry, AclPath, AuthId, PasswordError, PasswordHasher, Role, is_root, random_secret, root,
 };
 
-/// Most users and most tokens; enough for any real server, and a bound for files and lists.
+/// Most users, most tokens and most entries of the access list; enough for any real server, and a bound for files and lists.
 const ENTRIES_MAX: usize = 10_000;
+/// Most tokens of one user: whoever has no other right may make their own.
+const TOKENS_PER_USER_MAX: usize = 64;
+/// Most entries of the access list for one token, for the same reason.
+const ENTRIES_PER_TOKEN_MAX: usize = 64;
 /// Shortest password that can be set, in bytes (as in stock servers).
 const PASSWORD_BYTES_MIN: usize = 8;
 
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct User {
-    /// The name, `name@realm`.
-    pub user: AuthId,
-    /// Argon2id hash of the password.
-    password: String,
-    /// Whether logging in is allowed.
-    pub enabled: bool,
-    /// When the user stops being valid, in seconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expire_at: Option<i64>,
-    /// Free text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
-/// An API token: a second name of a user, with a secret and rights of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// The name, `name@realm!token`.
-    pub token: AuthId,
-    /// Argon2id hash of the secret.
-    secret: String,
-    /// Whether it may be used.
-    pub enabled: bool,
-    /// When it stops being valid, in seconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expire_at: Option<i64>,
-    /// Free text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
 /// The users, tokens and access list of a server.
 pub struct Identities {
-    users_path: PathBuf,
-    tokens_path: PathBuf,
-    acl_path: PathBuf,
+    shared: Arc<Shared>,
     hasher: PasswordHasher,
-    view: RwLock<Arc<View>>,
     // Held over a whole change, so that changes follow one another.
-    changing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct View {
-    users: BTreeMap<AuthId, User>,
-    tokens: BTreeMap<AuthId, Token>,
-    acl: Arc<Acl>,
-}
-
-/// A change of users, tokens or the access list was refused, or could not be saved. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// The user or token is there already.
-    #[error("{who} exists already")]
-    Exists {
-        /// Whose name it is.
-        who: AuthId,
-    },
-    /// There is no such user or token.
-    #[error("there is no {who}")]
-    Unknown {
-        /// The name asked for.
-        who: AuthId,
-    },
-    /// A token's name was given where a user's is needed, or the reverse.
-    #[error("{who} is not the name of a {expected}")]
-    Kind {
-        /// The name.
-        who: AuthId,
-        /// "user" or "token".
-        expected: &'static str,
-    },
-    /// The administrator cannot be removed or disabled.
-    #[error("root@pam cannot be removed or disabled")]
-    Root,
-    /// The access list has no such entry.
-    #[error("{who} has no role {role} on {path}")]
-    NoEntry {
-        /// The user or token.
-        who: AuthId,
-        /// The role.
-        role: Role,
-        /// The path.
-        path: AclPath,
-    },
-    /// There are too many.
-    #[error("there are {ENTRIES_MAX} already; remove some")]
-    TooMany,
-    /// The password is too short.
-    #[error("a password needs at least {PASSWORD_BYTES_MIN} bytes")]
-    ShortPassword,
-    /// The password could not be hashed.
-    #[error("cannot set the password")]
-    Password(#[from] PasswordError),
-    /// The change could not be saved.
-    #[error("cannot save the change")]
-    Save(#[from] StateError),
-}
-
-impl User {
-    /// Tells whether the user may log in at `now`.
-    pub fn is_active(&self, now: i64) -> bool {
-        self.enabled && self.expire_at.is_none_or(|end| now < end)
-    }
-}
-
-impl Token {
-    /// Tells whether the token may be used at `now`; its user must be active too.
-    pub fn is_active(&self, now: i64) -> bool {
-        self.enabled && self.expire_at.is_none_or(|end| now < end)
-    }
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Identities {
@@ -143,23 +41,8 @@ impl Identities {
     /// # Errors
     /// [`StateError`] if a file cannot be read or is malformed.
     pub fn open(data_dir: &DataDir, hasher: PasswordHasher) -> Result<Self, StateError> {
-        let users_path = data_dir.config("users.json");
-        let tokens_path = data_dir.config("tokens.json");
-        let acl_path = data_dir.config("acl.json");
-        let users: Vec<User> = json_file::read(&users_path)?;
-        let tokens: Vec<Token> = json_file::read(&tokens_path)?;
-        let entries: Vec<AclEntry> = json_file::read(&acl_path)?;
-        let mut acl = Acl::default();
-        for entry in entries {
-            acl.add(entry);
-        }
-        let view = View {
-            users: users.into_iter().map(|user| (user.user.clone(), user)).collect(),
-            tokens: tokens.into_iter().map(|token| (token.token.clone(), token)).collect(),
-            acl: Arc::new(acl),
-        };
-        let view = RwLock::new(Arc::new(view));
-        Ok(Self { users_path, tokens_path, acl_path, hasher, view, changing: tokio::sync::Mutex::default() })
+        let shared = Arc::new(Shared::open(data_dir)?);
+        Ok(Self { shared, hasher, changing: Arc::default() })
     }
 
     /// Lists the users, by name.
@@ -170,6 +53,22 @@ impl Identities {
     /// Lists the tokens, by name.
     pub fn tokens(&self) -> Vec<Token> {
         self.view().tokens.values().cloned().collect()
+    }
+
+    /// Finds a user.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unknown`].
+    pub fn user(&self, user: &AuthId) -> Result<User, IdentityError> {
+        self.view().users.get(user).cloned().ok_or_else(|| IdentityError::Unknown { who: user.clone() })
+    }
+
+    /// Finds a token.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unknown`].
+    pub fn token(&self, token: &AuthId) -> Result<Token, IdentityError> {
+        self.view().tokens.get(token).cloned().ok_or_else(|| IdentityError::Unknown { who: token.clone() })
     }
 
     /// Returns the access list.
@@ -216,17 +115,71 @@ impl Identities {
         password: Zeroizing<String>,
         comment: Option<String>,
     ) -> Result<(), IdentityError> {
+        self.add_user_with(user, password, IdentityFacts { comment, ..IdentityFacts::default() }).await
+    }
+
+    /// As [`add_user`](Self::add_user), with everything that can be said of a user.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    ///
+    /// # Cancel safety
+    /// The change is made or not.
+    pub async fn add_user_with(
+        &self,
+        user: AuthId,
+        password: Zeroizing<String>,
+        facts: IdentityFacts,
+    ) -> Result<(), IdentityError> {
         if user.token().is_some() {
             return Err(IdentityError::Kind { who: user, expected: "user" });
         }
+        check_root(&user, &facts)?;
         let password = self.hash_new(password).await?;
         self.change(|view| {
             if view.users.contains_key(&user) {
                 return Err(IdentityError::Exists { who: user.clone() });
             }
-            let added = User { user: user.clone(), password, enabled: true, expire_at: None, comment };
-            view.users.insert(user, added);
+            view.users.insert(user.clone(), User::new(user, password, facts));
             if view.users.len() > ENTRIES_MAX { Err(IdentityError::TooMany) } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// Changes a user. Tickets handed out before stay good until they expire, unless the user is disabled.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    ///
+    /// # Cancel safety
+    /// The change is made or not.
+    pub async fn update_user(&self, user: &AuthId, mut update: IdentityUpdate) -> Result<(), IdentityError> {
+        let password = match update.password.take() {
+            Some(password) => Some(self.hash_new(password).await?),
+            None => None,
+        };
+        self.change(|view| {
+            let known =
+                view.users.get_mut(user).ok_or_else(|| IdentityError::Unknown { who: user.clone() })?;
+            known.change(password, update);
+            check_root(user, &known.facts())
+        })
+        .await
+    }
+
+    /// Changes a token; its secret stays.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    ///
+    /// # Cancel safety
+    /// The change is made or not.
+    pub async fn update_token(&self, token: &AuthId, update: IdentityUpdate) -> Result<(), IdentityError> {
+        self.change(|view| {
+            let known =
+                view.tokens.get_mut(token).ok_or_else(|| IdentityError::Unknown { who: token.clone() })?;
+            known.change(update);
+            Ok(())
         })
         .await
     }
@@ -243,14 +196,8 @@ impl Identities {
         user: &AuthId,
         password: Zeroizing<String>,
     ) -> Result<(), IdentityError> {
-        let password = self.hash_new(password).await?;
-        self.change(|view| {
-            let known =
-                view.users.get_mut(user).ok_or_else(|| IdentityError::Unknown { who: user.clone() })?;
-            known.password = password;
-            Ok(())
-        })
-        .await
+        let update = IdentityUpdate { password: Some(password), ..IdentityUpdate::default() };
+        self.update_user(user, update).await
     }
 
     /// Allows or forbids a user or token to be used, and sets when it ends by itself.
@@ -266,20 +213,13 @@ impl Identities {
         enabled: bool,
         expire_at: Option<i64>,
     ) -> Result<(), IdentityError> {
-        if is_root(who) && (!enabled || expire_at.is_some()) {
-            return Err(IdentityError::Root);
+        // Nothing is unset otherwise: no end at all is written as the beginning of time.
+        let (enabled, expire_at) = (Some(enabled), Some(expire_at.unwrap_or(0)));
+        let update = IdentityUpdate { enabled, expire_at, ..IdentityUpdate::default() };
+        match who.token() {
+            Some(_) => self.update_token(who, update).await,
+            None => self.update_user(who, update).await,
         }
-        self.change(|view| {
-            if let Some(user) = view.users.get_mut(who) {
-                (user.enabled, user.expire_at) = (enabled, expire_at);
-            } else if let Some(token) = view.tokens.get_mut(who) {
-                (token.enabled, token.expire_at) = (enabled, expire_at);
-            } else {
-                return Err(IdentityError::Unknown { who: who.clone() });
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Removes a user with all tokens and rights.
@@ -314,6 +254,21 @@ impl Identities {
         token: AuthId,
         comment: Option<String>,
     ) -> Result<Zeroizing<String>, IdentityError> {
+        self.add_token_with(token, IdentityFacts { comment, ..IdentityFacts::default() }).await
+    }
+
+    /// As [`add_token`](Self::add_token), with everything that can be said of a token.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    ///
+    /// # Cancel safety
+    /// The token is made or not; the secret may be lost.
+    pub async fn add_token_with(
+        &self,
+        token: AuthId,
+        facts: IdentityFacts,
+    ) -> Result<Zeroizing<String>, IdentityError> {
         if token.token().is_none() {
             return Err(IdentityError::Kind { who: token, expected: "token" });
         }
@@ -327,8 +282,10 @@ impl Identities {
             if view.tokens.contains_key(&token) {
                 return Err(IdentityError::Exists { who: token });
             }
-            let added = Token { token: token.clone(), secret, enabled: true, expire_at: None, comment };
-            view.tokens.insert(token, added);
+            view.tokens.insert(token.clone(), Token::new(token, secret, facts));
+            if view.tokens_of(&user).count() > TOKENS_PER_USER_MAX {
+                return Err(IdentityError::TooManyTokens { user });
+            }
             if view.tokens.len() > ENTRIES_MAX { Err(IdentityError::TooMany) } else { Ok(()) }
         })
         .await?;
@@ -364,7 +321,13 @@ impl Identities {
                 return Err(IdentityError::Unknown { who: entry.who });
             }
             let acl = Arc::make_mut(&mut view.acl);
+            let who = entry.who.clone();
             acl.add(entry);
+            if who.token().is_some()
+                && acl.entries().filter(|entry| entry.who == who).count() > ENTRIES_PER_TOKEN_MAX
+            {
+                return Err(IdentityError::TooManyRoles { token: who });
+            }
             if acl.entries().count() > ENTRIES_MAX { Err(IdentityError::TooMany) } else { Ok(()) }
         })
         .await
@@ -428,7 +391,7 @@ impl Identities {
     }
 
     fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+        self.shared.view()
     }
 
     /// Makes a change to a copy, saves what differs, and only then lets requests see it.
@@ -436,39 +399,27 @@ impl Identities {
         &self,
         change: impl FnOnce(&mut View) -> Result<(), IdentityError>,
     ) -> Result<(), IdentityError> {
-        let _turn = self.changing.lock().await;
+        let turn = Arc::clone(&self.changing).lock_owned().await;
         let old = self.view();
         let mut new = View::clone(&old);
         change(&mut new)?;
-        let new = Arc::new(new);
-        let paths = (self.users_path.clone(), self.tokens_path.clone(), self.acl_path.clone());
-        let save = {
-            let new = Arc::clone(&new);
-            move || save(&old, &new, &paths)
+        let shared = Arc::clone(&self.shared);
+        // All of it goes with the thread: whoever asked may go away meanwhile, and files and memory must not differ.
+        let save = move || {
+            let _turn = turn;
+            shared.save(&old, &new)?;
+            shared.show(new);
+            Ok::<(), StateError>(())
         };
         tokio::task::spawn_blocking(save).await.map_err(|_| StateError::Lost)??;
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 }
 
-/// Rights are saved before those who have them are removed and after they are added, so that a crash between two files
-/// never leaves rights to a name that somebody else may take later.
-fn save(
-    old: &View,
-    new: &View,
-    (users, tokens, acl): &(PathBuf, PathBuf, PathBuf),
-) -> Result<(), StateError> {
-    if old.acl != new.acl {
-        json_file::write(acl, &new.acl.entries().collect::<Vec<_>>(), SECRET_MODE)?;
-    }
-    if old.tokens != new.tokens {
-        json_file::write(tokens, &new.tokens.values().collect::<Vec<_>>(), SECRET_MODE)?;
-    }
-    if old.users != new.users {
-        json_file::write(users, &new.users.values().collect::<Vec<_>>(), SECRET_MODE)?;
-    }
-    Ok(())
+/// The administrator can always get in.
+fn check_root(who: &AuthId, facts: &IdentityFacts) -> Result<(), IdentityError> {
+    let may_be_shut_out = !facts.enabled || facts.expire_at.is_some();
+    if is_root(who) && may_be_shut_out { Err(IdentityError::Root) } else { Ok(()) }
 }
 
 #[cfg(test)]
