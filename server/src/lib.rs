@@ -58,3 +58,5 @@ mod verify;
 
 pub use limits::{Bandwidth, Limits};
 pub use server::{Health, Server, ServerError, ServerOptions};
+pub use limits::{Limits, LoginLimits};
+pub use server::{Server, ServerError, ServerOptions};

@@ -39,6 +39,8 @@ pub struct Limits {
     pub unauthorized_delay: Duration,
     /// How long an answer 403 is held back.
     pub forbidden_delay: Duration,
+    /// How many wrong passwords and token secrets are looked at.
+    pub logins: LoginLimits,
     /// How long chunks that nothing refers to stay after their last use, where the datastore's entry does not say (R13).
     pub gc_grace: Duration,
     /// What is taken off the cutoff once more, where the datastore's entry does not say (R13).
@@ -47,6 +49,37 @@ pub struct Limits {
     pub jobs_at_once: usize,
     /// How long running sessions and tasks may go on after the server was asked to end.
     pub shutdown: Duration,
+}
+
+/// How many wrong passwords and token secrets are looked at. Tickets, their renewal, and secrets of tokens that were found
+/// right before are never refused for what others guess.
+#[derive(Debug, Clone)]
+pub struct LoginLimits {
+    /// How long failures count, from the first one on.
+    pub window: Duration,
+    /// Failures from one address (of IPv6: from one /64), after which nothing more from there is looked at.
+    pub failures_per_address: u32,
+    /// Failures of one user or token from one address, after which nothing more of that user from there is looked at.
+    pub failures_per_user_and_address: u32,
+    /// Failures of one user or token from all addresses together, after which each further attempt waits first.
+    pub failures_per_user: u32,
+    /// How long it waits then.
+    pub user_delay: Duration,
+    /// Most addresses, users, and users at addresses that are remembered; about 200 bytes each.
+    pub entries_max: usize,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_mins(5),
+            failures_per_address: 20,
+            failures_per_user_and_address: 5,
+            failures_per_user: 50,
+            user_delay: Duration::from_secs(3),
+            entries_max: 8192,
+        }
+    }
 }
 
 /// Most bytes of bodies a second, on average; 0 for as many as there may be.
@@ -81,6 +114,7 @@ impl Default for Limits {
             ping_timeout: Duration::from_mins(1),
             unauthorized_delay: Duration::from_secs(3),
             forbidden_delay: Duration::from_millis(500),
+            logins: LoginLimits::default(),
             gc_grace: coldkeep_gc::GRACE_DEFAULT,
             gc_margin: coldkeep_gc::MARGIN_DEFAULT,
             jobs_at_once: 4,

@@ -143,14 +143,15 @@ impl Server {
         let ServerOptions { data_dir: folder, clock, limits, s3_credentials, makes_default } = options;
         let failed = |source| ServerError::State { folder: folder.clone(), source };
         let open = {
-            let (folder, clock) = (folder.clone(), Arc::clone(&clock));
+            let (folder, clock, logins) = (folder.clone(), Arc::clone(&clock), limits.logins.clone());
             move || {
                 let data_dir = DataDir::open(&folder)?;
                 let identities = Arc::new(Identities::open(&data_dir, PasswordHasher::new())?);
                 let remotes = Remotes::open(&data_dir)?;
                 let jobs = Jobs::open(&data_dir)?;
                 let key = load_ticket_key(&data_dir)?;
-                let authenticator = Authenticator::new(Arc::clone(&identities), key, Arc::clone(&clock));
+                let authenticator =
+                    Authenticator::new(Arc::clone(&identities), key, logins, Arc::clone(&clock));
                 let authenticator = authenticator.map_err(StateError::Random)?;
                 let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
                 let instance_id = load_instance_id(&data_dir)?;

@@ -80,7 +80,8 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
 async fn log_in(call: Call<Server>) -> Result<Reply, ApiError> {
     let user: AuthId = call.params.get("username")?;
     let password = Zeroizing::new(call.params.get::<String>("password")?);
-    let Login { user, ticket, csrf_token } = call.state.authenticator().log_in(&user, password).await?;
+    let login = call.state.authenticator().log_in(&user, password, call.caller.peer()).await;
+    let Login { user, ticket, csrf_token } = login?;
     if !call.params.get::<bool>("http-only")? {
         let data = json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf_token});
         return Reply::json_with(&data, &beside_login());

@@ -1,6 +1,7 @@
 //! From a request to the handler and back: the one place that checks parameters and privileges.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,12 +47,21 @@ pub trait Admit: Send + Sync {
     fn pace(&self, _caller: &Caller, _store: Option<&str>) -> Pace {
         Pace::default()
     }
+
+    /// Returns the address that requests come from; `None` within the same process.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// The caller of a connection that was checked as a whole.
 impl Admit for Caller {
     async fn admit(&self, _head: &Parts) -> Result<Caller, ApiError> {
         Ok(self.clone())
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        Self::peer(self)
     }
 }
 
@@ -105,7 +115,8 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         // Credentials come before everything else, so that strangers do not learn which paths exist.
-        let caller = if is_open { Caller::nobody() } else { admit.admit(&head).await? };
+        let caller =
+            if is_open { Caller::nobody().with_peer(admit.peer()) } else { admit.admit(&head).await? };
         let Some((endpoint, variables)) = found else {
             return Err(ApiError::not_found(format!(
                 "no such endpoint: {} {}",

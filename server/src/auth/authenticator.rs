@@ -1,5 +1,6 @@
 //! From credentials to a caller: logins, tickets in cookies, API tokens.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coldkeep_chunk_store::Clock;
@@ -9,9 +10,11 @@ use zeroize::Zeroizing;
 
 use super::api_token::{Malformed, ShownToken, token_of};
 use super::cookie::tickets_of;
+use super::throttle::{Attempt, Throttle};
 use super::token_cache::TokenCache;
-use super::{AuthId, Caller, TicketKey};
-use crate::api::{Admit, ApiError};
+use super::{AuthId, Caller, TicketKey, TicketRefused};
+use crate::LoginLimits;
+use crate::api::ApiError;
 use crate::state::Identities;
 
 /// The header with the CSRF token; header names are compared without case.
@@ -22,6 +25,7 @@ pub struct Authenticator {
     identities: Arc<Identities>,
     key: TicketKey,
     cache: TokenCache,
+    throttle: Throttle,
     clock: Arc<dyn Clock>,
 }
 
@@ -44,50 +48,103 @@ impl Authenticator {
     pub fn new(
         identities: Arc<Identities>,
         key: TicketKey,
+        limits: LoginLimits,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, getrandom::Error> {
-        Ok(Self { identities, key, cache: TokenCache::new()?, clock })
+        let throttle = Throttle::new(limits, Arc::clone(&clock));
+        Ok(Self { identities, key, cache: TokenCache::new()?, throttle, clock })
     }
 
-    /// Logs a user in by password, or by a ticket that is still good in its place.
+    /// Logs a user in by password, or by a ticket that is still good in its place. `peer` is where the request came from.
     ///
     /// # Errors
-    /// 401 if the user is unknown or disabled, or the password wrong; it does not say which.
+    /// 401 if the user is unknown or disabled, the password wrong, or too many were; it does not say which.
     ///
     /// # Cancel safety
-    /// Dropping the future wastes the work.
-    pub async fn log_in(&self, user: &AuthId, password: Zeroizing<String>) -> Result<Login, ApiError> {
+    /// Dropping the future wastes the work, and the password counts as wrong.
+    pub async fn log_in(
+        &self,
+        user: &AuthId,
+        password: Zeroizing<String>,
+        peer: Option<IpAddr>,
+    ) -> Result<Login, ApiError> {
         let now = self.now();
-        let is_renewal = self.key.check_ticket(&password, now).is_ok_and(|of| of == *user)
-            && self.identities.is_active_user(user, now);
-        let is_right = is_renewal
-            || self
-                .identities
-                .check_password(user, password, now)
-                .await
-                .map_err(|error| ApiError::failed(&error))?;
+        let is_right = match self.key.check_ticket(&password, now) {
+            Ok(of) if of == *user && self.identities.is_active_user(user, now) => true,
+            // Whoever shows what this server signed once does not guess, so nothing is counted.
+            Err(TicketRefused::Expired) => false,
+            _ => self.check_password(user, password, now, peer).await?,
+        };
         if !is_right || user.token().is_some() {
-            tracing::warn!(%user, "login refused");
+            tracing::warn!(%user, peer = peer.map(tracing::field::display), "login refused");
             return Err(refused());
         }
         let (ticket, csrf_token) = (self.key.ticket(user, now), self.key.csrf_token(user, now));
         Ok(Login { user: user.clone(), ticket, csrf_token })
     }
 
-    async fn check_token(&self, shown: ShownToken, now: i64) -> Result<AuthId, ApiError> {
+    /// Checks the credentials in a request's head; `peer` is where it came from.
+    ///
+    /// # Errors
+    /// 401 if they are missing, wrong or expired, or if too many were wrong.
+    ///
+    /// # Cancel safety
+    /// Dropping the future wastes the work, and a secret counts as wrong.
+    pub async fn admit(&self, head: &Parts, peer: Option<IpAddr>) -> Result<Caller, ApiError> {
+        let now = self.now();
+        let who = match token_of(&head.headers) {
+            Some(Ok(shown)) => self.check_token(shown, now, peer).await?,
+            Some(Err(Malformed)) => return Err(refused()),
+            None => self.check_ticket(&head.method, &head.headers, now)?,
+        };
+        Ok(Caller::authenticated(who, self.identities.acl()).with_peer(peer))
+    }
+
+    async fn check_password(
+        &self,
+        user: &AuthId,
+        password: Zeroizing<String>,
+        now: i64,
+        peer: Option<IpAddr>,
+    ) -> Result<bool, ApiError> {
+        let attempt = self.begin(user, peer).await?;
+        let is_right = self.identities.check_password(user, password, now).await;
+        let is_right = is_right.map_err(|error| ApiError::failed(&error))?;
+        if is_right {
+            attempt.succeed();
+        }
+        Ok(is_right)
+    }
+
+    async fn check_token(
+        &self,
+        shown: ShownToken,
+        now: i64,
+        peer: Option<IpAddr>,
+    ) -> Result<AuthId, ApiError> {
         let ShownToken { id: token, secret } = shown;
         let stored = self.identities.active_token(&token, now);
+        // Before anything is counted: a client that works is not stopped by one beside it that does not.
         if stored.as_ref().is_some_and(|stored| self.cache.knows(stored, &secret)) {
             return Ok(token);
         }
+        let attempt = self.begin(&token, peer).await?;
         let is_right = self.identities.check_secret(secret.clone(), stored.clone()).await;
         let is_right = is_right.map_err(|error| ApiError::failed(&error))?;
         let Some(stored) = stored.filter(|_| is_right) else {
-            tracing::warn!(%token, "API token refused");
+            tracing::warn!(%token, peer = peer.map(tracing::field::display), "API token refused");
             return Err(refused());
         };
+        attempt.succeed();
         self.cache.remember(&stored, &secret);
         Ok(token)
+    }
+
+    async fn begin(&self, who: &AuthId, peer: Option<IpAddr>) -> Result<Attempt<'_>, ApiError> {
+        self.throttle.begin(who, peer).await.map_err(|_throttled| {
+            tracing::warn!(%who, peer = peer.map(tracing::field::display), "too many failures; nothing is looked at");
+            refused()
+        })
     }
 
     fn check_ticket(&self, method: &Method, headers: &HeaderMap, now: i64) -> Result<AuthId, ApiError> {
@@ -111,18 +168,6 @@ impl Authenticator {
 
     fn now(&self) -> i64 {
         self.clock.wall().unix_seconds()
-    }
-}
-
-impl Admit for Authenticator {
-    async fn admit(&self, head: &Parts) -> Result<Caller, ApiError> {
-        let now = self.now();
-        let who = match token_of(&head.headers) {
-            Some(Ok(shown)) => self.check_token(shown, now).await?,
-            Some(Err(Malformed)) => return Err(refused()),
-            None => self.check_ticket(&head.method, &head.headers, now)?,
-        };
-        Ok(Caller::authenticated(who, self.identities.acl()))
     }
 }
 

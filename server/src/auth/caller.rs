@@ -1,5 +1,6 @@
 //! Who makes a request, and what they may do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coldkeep_datastore::{RemoteName, StoreName};
@@ -11,6 +12,7 @@ use super::{Acl, AclPath, AuthId, Privileges, id};
 pub struct Caller {
     auth_id: AuthId,
     grants: Grants,
+    peer: Option<IpAddr>,
 }
 
 #[derive(Debug, Clone)]
@@ -24,17 +26,28 @@ enum Grants {
 impl Caller {
     /// Makes the caller of an embedded server: `root@pam`, without credentials.
     pub fn local_root() -> Self {
-        Self { auth_id: id::root(), grants: Grants::Everything }
+        Self { auth_id: id::root(), grants: Grants::Everything, peer: None }
     }
 
     /// Makes the caller of endpoints that ask for no credentials: `nobody@none`, who may do nothing else.
     pub fn nobody() -> Self {
-        Self { auth_id: id::nobody(), grants: Grants::Nothing }
+        Self { auth_id: id::nobody(), grants: Grants::Nothing, peer: None }
     }
 
     /// Makes a caller whose credentials were checked.
     pub fn authenticated(auth_id: AuthId, acl: Arc<Acl>) -> Self {
-        Self { auth_id, grants: Grants::List(acl) }
+        Self { auth_id, grants: Grants::List(acl), peer: None }
+    }
+
+    /// Returns the caller with the address that the request came from.
+    #[must_use]
+    pub fn with_peer(self, peer: Option<IpAddr>) -> Self {
+        Self { peer, ..self }
+    }
+
+    /// Returns the address that the request came from; `None` within the same process.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// Returns the user or token.

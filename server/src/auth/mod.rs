@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod id;
 mod password;
 mod privileges;
+mod throttle;
 mod ticket;
 mod token_cache;
 

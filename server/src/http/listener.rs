@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Listener {
                         connections.spawn(async move {
                             let served = match entry {
                                 Entry::Admitted(place) => {
-                                    serve_stream(stream, (place, acceptor), service, &stop).await
+                                    serve_stream(stream, (peer.ip(), place, acceptor), service, &stop).await
                                 }
                                 Entry::Refused(_turn) => refuse(stream, acceptor, &service).await,
                                 Entry::Dropped => {
@@ -159,7 +159,7 @@ impl Listener {
 
 async fn serve_stream(
     stream: TcpStream,
-    (place, acceptor): (Place, TlsAcceptor),
+    (peer, place, acceptor): (IpAddr, Place, TlsAcceptor),
     service: Arc<Service>,
     stop: &CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -179,21 +179,28 @@ async fn serve_stream(
     }
     let stream = Metered::new(stream, Arc::clone(service.server().metrics()), place);
     let stream = tokio::time::timeout(deadline, acceptor.accept(stream)).await??;
-    let checks = Arc::new(ServerAdmit(Arc::clone(service.server())));
+    let checks = Arc::new(ServerAdmit { server: Arc::clone(service.server()), peer });
     service.serve_connection(stream, checks, stop).await?;
     Ok(())
 }
 
 /// Checks credentials with the server's authenticator.
-struct ServerAdmit(Arc<crate::Server>);
+struct ServerAdmit {
+    server: Arc<crate::Server>,
+    peer: IpAddr,
+}
 
 impl crate::api::Admit for ServerAdmit {
     async fn admit(&self, head: &http::request::Parts) -> Result<Caller, crate::api::ApiError> {
-        self.0.authenticator().admit(head).await
+        self.server.authenticator().admit(head, Some(self.peer)).await
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        Some(self.peer)
     }
 
     fn pace(&self, caller: &Caller, store: Option<&str>) -> crate::api::Pace {
-        self.0.pace(caller, store)
+        self.server.pace(caller, store)
     }
 }
 
