@@ -20,6 +20,16 @@ impl AuthId {
         &self.text
     }
 
+    /// Returns the user, and the token's name if this is a token.
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        // The realm holds no `!`, and a name may: the last `@` and what follows tell them apart.
+        let realm_at = self.text.rfind('@').unwrap_or_default();
+        match self.text[realm_at..].split_once('!') {
+            Some((realm, token)) => (&self.text[..realm_at + realm.len()], Some(token)),
+            None => (&self.text, None),
+        }
+    }
+
     /// Tells whether this is an API token.
     pub const fn is_token(&self) -> bool {
         self.is_token
@@ -74,6 +84,18 @@ mod tests {
         {
             let id: AuthId = text.parse().unwrap();
             assert_eq!((id.as_str(), id.is_token()), (text, is_token));
+            assert_eq!(id.parts().1.is_some(), is_token);
+        }
+    }
+
+    #[test]
+    fn a_token_consists_of_its_user_and_its_name() {
+        for (text, user, token) in [
+            ("joe@pbs!ci", "joe@pbs", Some("ci")),
+            ("a!b@pbs", "a!b@pbs", None),
+            ("a@b!c@pbs!x", "a@b!c@pbs", Some("x")),
+        ] {
+            assert_eq!(text.parse::<AuthId>().unwrap().parts(), (user, token));
         }
     }
 

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::envelope::{data, whole};
 use super::{
-    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobItem, NamespaceItem, PruneItem,
-    SnapshotItem, StoreStatus, TaskItem, TaskLog, TaskStatus, Version,
+    AclItem, DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobItem, NamespaceItem, PruneItem,
+    SnapshotItem, StoreStatus, TaskItem, TaskLog, TaskStatus, TokenSecret, UserItem, Version,
 };
 use crate::error::{Call, RequestError};
 
@@ -30,6 +30,9 @@ pub fn answers(body: &[u8]) -> Vec<Result<String, RequestError>> {
         shown::<Vec<PruneItem>>(body),
         shown::<Vec<TaskItem>>(body),
         shown::<TaskStatus>(body),
+        shown::<Vec<UserItem>>(body),
+        shown::<TokenSecret>(body),
+        shown::<Vec<AclItem>>(body),
         shown::<Option<String>>(body),
     ]
 }

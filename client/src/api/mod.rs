@@ -4,6 +4,7 @@ mod datastore;
 pub(crate) mod envelope;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod identity;
 mod job;
 mod node;
 mod remote;
@@ -13,6 +14,7 @@ mod task;
 mod types;
 
 pub use datastore::{PruneKeep, Store, VerifyOptions, VerifyScope};
+pub use identity::{AclItem, IdentityChange, RoleItem, TokenItem, TokenSecret, UserItem};
 pub use job::{
     JobId, JobItem, JobKind, JobOptions, JobSettings, NotifyWhen, ParseJobIdError, ParseJobKindError,
     ParseNotifyWhenError,

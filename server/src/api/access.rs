@@ -28,7 +28,8 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
                 "password",
                 Kind::Text { bytes_max: PASSWORD_BYTES_MAX },
                 "The password, or a ticket that is still good.",
-            ),
+            )
+            .secret(),
             Param::with_default(
                 "http-only",
                 Kind::Boolean,
@@ -39,7 +40,8 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
                 "tfa-challenge",
                 Kind::Text { bytes_max: 4096 },
                 "Ignored: there is no second factor.",
-            ),
+            )
+            .secret(),
             Param::optional("path", SHORT_TEXT, "Ignored: there are no terminals."),
             Param::optional("privs", SHORT_TEXT, "Ignored: there are no terminals."),
             Param::optional("port", Kind::Integer { min: 0, max: 65535 }, "Ignored: there are no terminals."),

@@ -106,6 +106,12 @@ pub enum Access {
         /// Any of these.
         any: Privileges,
     },
+    /// Who has one of the privileges on `/access/users`, which gives [`Scope::Full`], or is the user that the parameter
+    /// `userid` names, which gives [`Scope::Own`]. A token is never its user here: it would get all its rights.
+    User {
+        /// Any of these opens all users.
+        others: Privileges,
+    },
     /// Who has one of the privileges on this path.
     At {
         /// The access list path.
@@ -122,7 +128,7 @@ pub enum Access {
 pub enum Scope {
     /// All groups.
     Full,
-    /// Only groups that the caller owns; the handler must check the owner of each.
+    /// Only what is the caller's own: groups, of which the handler must check each owner, or the caller as a user.
     Own,
 }
 
@@ -132,7 +138,7 @@ pub struct Call<S: ?Sized> {
     pub state: Arc<S>,
     /// Who asks.
     pub caller: Caller,
-    /// How far their privileges reach; [`Scope::Full`] unless [`Access::Datastore`] says otherwise.
+    /// How far their privileges reach; [`Scope::Full`] unless [`Access::Datastore`] or [`Access::User`] says otherwise.
     pub scope: Scope,
     /// The parameters.
     pub params: Params,

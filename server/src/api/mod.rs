@@ -5,6 +5,7 @@ pub(crate) mod datastore;
 pub mod description;
 mod endpoint;
 mod error;
+mod identity;
 mod jobs;
 pub(crate) mod nodes;
 mod param;
@@ -34,9 +35,12 @@ use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    let own: [&'static [Endpoint<Server>]; 8] = [
+    let own: [&'static [Endpoint<Server>]; 11] = [
         root::ENDPOINTS,
         access::ENDPOINTS,
+        identity::USERS,
+        identity::TOKENS,
+        identity::ACL,
         nodes::ENDPOINTS,
         remotes::ENDPOINTS,
         jobs::ENDPOINTS,

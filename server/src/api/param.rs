@@ -17,6 +17,8 @@ pub struct Param {
     pub presence: Presence,
     /// One sentence for the reference page.
     pub doc: &'static str,
+    /// Whether its value is never written down, in the audit log for example.
+    pub is_secret: bool,
 }
 
 /// Whether a parameter must be given.
@@ -64,12 +66,12 @@ pub struct Name {
 impl Param {
     /// Describes a parameter that must be given.
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, presence: Presence::Required, doc }
+        Self { name, kind, presence: Presence::Required, doc, is_secret: false }
     }
 
     /// Describes a parameter that may be absent.
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, presence: Presence::Optional, doc }
+        Self { name, kind, presence: Presence::Optional, doc, is_secret: false }
     }
 
     /// Describes a parameter that has `default` where it is absent.
@@ -79,7 +81,16 @@ impl Param {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, presence: Presence::Default(default), doc }
+        Self { name, kind, presence: Presence::Default(default), doc, is_secret: false }
+    }
+}
+
+impl Param {
+    /// Returns the description of a parameter whose value is never written down. It is a text of any form, so that no
+    /// refusal repeats it.
+    #[must_use]
+    pub const fn secret(self) -> Self {
+        Self { is_secret: true, ..self }
     }
 }
 

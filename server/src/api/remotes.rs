@@ -54,7 +54,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
             Param::required("host", HOST_KIND, HOST),
             PORT,
             Param::required("auth-id", AUTH_ID_KIND, AUTH_ID),
-            Param::required("password", PASSWORD_KIND, PASSWORD),
+            Param::required("password", PASSWORD_KIND, PASSWORD).secret(),
             FINGERPRINT,
             COMMENT,
         ],
@@ -80,7 +80,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
             Param::optional("host", HOST_KIND, HOST),
             PORT,
             Param::optional("auth-id", AUTH_ID_KIND, AUTH_ID),
-            Param::optional("password", PASSWORD_KIND, PASSWORD),
+            Param::optional("password", PASSWORD_KIND, PASSWORD).secret(),
             FINGERPRINT,
             COMMENT,
             Param::optional(

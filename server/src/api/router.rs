@@ -210,6 +210,13 @@ fn check_access(access: Access, caller: &Caller, params: &Params) -> Result<Scop
             }
         }
         Access::Remote { any } => need(AclPath::remote(params.text("name").unwrap_or_default(), None), any),
+        Access::User { others } => {
+            let is_own = params.text("userid").is_some_and(|user| user == caller.auth_id().to_string());
+            match need(AclPath::users(), others) {
+                Err(_) if is_own => Ok(Scope::Own),
+                checked => checked,
+            }
+        }
         Access::At { path, any } => need(path.parse().map_err(|error| ApiError::failed(&error))?, any),
     }
 }

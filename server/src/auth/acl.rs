@@ -38,6 +38,16 @@ impl AclPath {
         Self(["remote", remote].into_iter().chain(store).map(str::to_owned).collect())
     }
 
+    /// Returns `/access/users`, where the rights to see and manage users and their tokens are looked up.
+    pub fn users() -> Self {
+        Self(["access", "users"].map(str::to_owned).into())
+    }
+
+    /// Returns `/access/acl`, where the rights to see and manage the access list are looked up.
+    pub fn acl() -> Self {
+        Self(["access", "acl"].map(str::to_owned).into())
+    }
+
     /// Lists everything above the path from the root down, and the path itself.
     fn ancestors(&self) -> impl DoubleEndedIterator<Item = &[String]> {
         (0..=self.0.len()).map(|depth| &self.0[..depth])

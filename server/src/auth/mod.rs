@@ -18,7 +18,7 @@ mod token_cache;
 pub use acl::{Acl, AclEntry, AclPath, AclPathError};
 pub use authenticator::{Authenticator, Login};
 pub use caller::Caller;
-pub use id::{AuthId, is_root, root};
+pub use id::{AuthId, TokenName, TokenNameError, UserId, UserIdError, is_root, root};
 pub(crate) use password::random_secret;
 pub use password::{PASSWORD_BYTES_MAX, PasswordError, PasswordHasher};
 pub use privileges::{Privileges, Role, UnknownRole};

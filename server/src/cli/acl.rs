@@ -1,13 +1,14 @@
-//! `coldkeep acl`: who may do what in a data folder's server.
+//! `coldkeep acl`: who may do what on a server.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use coldkeep_client::{AclItem, Client, RoleItem};
+use serde::Serialize;
 
 use super::shell::Shell;
 use super::table::{Align, Table};
-use super::target::{Missing, run_on_folder};
-use crate::Server;
-use crate::auth::{AclEntry, AclPath, AuthId, Role};
+use super::target::{Missing, Target};
+use crate::auth::{AclPath, AuthId, Role};
 
 /// The arguments of `coldkeep acl`.
 #[derive(Debug, Args)]
@@ -19,61 +20,103 @@ pub(crate) struct AclVerbs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Lists the entries.
-    List,
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Lists the roles and what they grant.
+    Roles {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Gives a user or token a role on a path and below it.
     Set {
-        /// Where, as /datastore/default; / is everywhere.
-        path: AclPath,
-        /// The user or token.
-        who: AuthId,
-        /// What, as `DatastoreBackup`.
-        role: Role,
+        #[command(flatten)]
+        entry: EntryArgs,
         /// Not below the path.
         #[arg(long)]
         no_propagate: bool,
+        #[command(flatten)]
+        target: Target,
     },
     /// Takes a role away again.
     Remove {
-        /// Where.
-        path: AclPath,
-        /// The user or token.
-        who: AuthId,
-        /// What.
-        role: Role,
+        #[command(flatten)]
+        entry: EntryArgs,
+        #[command(flatten)]
+        target: Target,
     },
+}
+
+#[derive(Debug, Args)]
+struct EntryArgs {
+    /// Where, as /datastore/default; / is everywhere.
+    path: AclPath,
+    /// The user or token.
+    who: AuthId,
+    /// What, as `DatastoreBackup`.
+    role: Role,
+}
+
+impl EntryArgs {
+    fn item(self, propagate: bool) -> AclItem {
+        let (path, auth_id, role) = (self.path.to_string(), self.who.to_string(), self.role.to_string());
+        AclItem { path, auth_id, role, propagate }
+    }
+}
+
+/// An entry as it is shown.
+#[derive(Debug, Serialize)]
+struct Entry {
+    path: String,
+    who: String,
+    role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    propagate: Option<bool>,
 }
 
 impl AclVerbs {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         match self.verb {
-            Verb::List => {
-                let list =
-                    async |server: &Server| Ok(server.identities().acl().entries().collect::<Vec<_>>());
-                let entries = run_on_folder(shell, Missing::Refuse, list).await?;
+            Verb::List { target } => {
+                let list = async |client: Client| Ok(client.acl().await?);
+                let items = target.run_on_server(shell, Missing::Refuse, list).await?;
+                let entries: Vec<Entry> = items.into_iter().map(|item| shown(item, true)).collect();
                 shell.show(&entries, |entries| table(entries))
             }
-            Verb::Set { path, who, role, no_propagate } => {
-                let entry = AclEntry { path, who, role, propagate: !no_propagate };
-                let grant = async |server: &Server| {
-                    server.identities().grant(entry.clone()).await.context("cannot change the access list")
-                };
-                run_on_folder(shell, Missing::Refuse, grant).await?;
-                shell.show(&entry, |entry| format!("{} has role {} on {}", entry.who, entry.role, entry.path))
+            Verb::Roles { target } => {
+                let list = async |client: Client| Ok(client.roles().await?);
+                let roles = target.run_on_server(shell, Missing::Refuse, list).await?;
+                shell.show(&roles, |roles| role_table(roles))
             }
-            Verb::Remove { path, who, role } => {
-                let revoke = async |server: &Server| {
-                    let revoked = server.identities().revoke(&path, &who, role).await;
-                    revoked.context("cannot change the access list")
+            Verb::Set { entry, no_propagate, target } => {
+                let item = entry.item(!no_propagate);
+                let set = async |client: Client| {
+                    client.set_acl(&item).await.context("cannot change the access list")
                 };
-                run_on_folder(shell, Missing::Refuse, revoke).await?;
-                let value = serde_json::json!({ "path": path, "who": who, "role": role });
-                shell.show(&value, |_| format!("{who} no longer has role {role} on {path}"))
+                target.run_on_server(shell, Missing::Refuse, set).await?;
+                let text = format!("{} has role {} on {}", item.auth_id, item.role, item.path);
+                shell.show(&shown(item, true), |_| text)
+            }
+            Verb::Remove { entry, target } => {
+                let item = entry.item(true);
+                let remove = async |client: Client| {
+                    client.remove_acl(&item).await.context("cannot change the access list")
+                };
+                target.run_on_server(shell, Missing::Refuse, remove).await?;
+                let text = format!("{} no longer has role {} on {}", item.auth_id, item.role, item.path);
+                shell.show(&shown(item, false), |_| text)
             }
         }
     }
 }
 
-fn table(entries: &[AclEntry]) -> String {
+fn shown(item: AclItem, with_propagate: bool) -> Entry {
+    let AclItem { path, auth_id: who, role, propagate } = item;
+    Entry { path, who, role, propagate: with_propagate.then_some(propagate) }
+}
+
+fn table(entries: &[Entry]) -> String {
     let mut table = Table::new([
         ("path", Align::Left),
         ("who", Align::Left),
@@ -82,11 +125,19 @@ fn table(entries: &[AclEntry]) -> String {
     ]);
     for entry in entries {
         table.push([
-            entry.path.to_string(),
-            entry.who.to_string(),
-            entry.role.to_string(),
-            if entry.propagate { "yes" } else { "no" }.to_owned(),
+            entry.path.clone(),
+            entry.who.clone(),
+            entry.role.clone(),
+            if entry.propagate == Some(true) { "yes" } else { "no" }.to_owned(),
         ]);
     }
     table.render("no entries; root@pam may do everything")
+}
+
+fn role_table(roles: &[RoleItem]) -> String {
+    let mut table = Table::new([("role", Align::Left), ("grants", Align::Left)]);
+    for role in roles {
+        table.push([role.role.clone(), role.privileges.join(" ")]);
+    }
+    table.render("no roles")
 }

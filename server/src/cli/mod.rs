@@ -117,11 +117,11 @@ enum Verb {
     Login(login::Login),
     /// Manages the datastores of the data folder.
     Datastore(datastore::Datastores),
-    /// Manages the users of the data folder.
+    /// Manages the users.
     User(user::Users),
-    /// Manages the API tokens of the data folder.
+    /// Manages the API tokens.
     Token(token::Tokens),
-    /// Manages the access list of the data folder.
+    /// Manages the access list: who may do what.
     Acl(acl::AclVerbs),
     /// Manages what a server does by itself: collections, prunes, verifications, pulls and pushes.
     Job(job::Jobs),
@@ -244,6 +244,11 @@ mod tests {
             &["coldkeep", "job", "add", "prune", "nightly", "default", "--keep-last", "0"],
             &["coldkeep", "job", "add", "pull", "nightly", "default", "default"],
             &["coldkeep", "job", "update", "nightly", "--retries", "11"],
+            &["coldkeep", "user", "add", "joe"],
+            &["coldkeep", "user", "update", "joe@pbs", "--enable", "--disable"],
+            &["coldkeep", "token", "add", "joe@pbs!ci", "--expire", "tomorrow"],
+            &["coldkeep", "acl", "set", "datastore", "joe@pbs", "Admin"],
+            &["coldkeep", "acl", "set", "/", "joe@pbs", "Administrator"],
             &["coldkeep", "nonsense"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");

@@ -62,6 +62,23 @@ pub(crate) fn parse_time(text: &str) -> Result<BackupTime, NameError> {
     }
 }
 
+/// Parses when a user or token stops being valid, into seconds since 1970: `never` (0), a day, which begins where the command
+/// runs, an instant as RFC 3339 has it, or the seconds themselves.
+pub(crate) fn parse_expiry(text: &str) -> Result<i64, String> {
+    let bad = || format!("{text:?} is neither never nor a date as 2027-01-31 or 2027-01-31T12:00:00Z");
+    let seconds = if text == "never" {
+        0
+    } else if let Ok(seconds) = text.parse::<i64>() {
+        seconds
+    } else if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        instant.as_second()
+    } else {
+        let day: jiff::civil::Date = jiff::civil::Date::strptime("%Y-%m-%d", text).map_err(|_| bad())?;
+        day.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| bad())?.timestamp().as_second()
+    };
+    if seconds < 0 { Err(bad()) } else { Ok(seconds) }
+}
+
 /// Returns the three fields that name a snapshot in JSON, as everywhere in the protocol.
 pub(crate) fn snapshot_fields(snapshot: &SnapshotName) -> Value {
     json!({
@@ -93,5 +110,17 @@ mod tests {
     fn times_are_written_in_two_ways() {
         assert_eq!(parse_time("1700000000").unwrap(), parse_time("2023-11-14T22:13:20Z").unwrap());
         assert!(parse_time("0").is_err() && parse_time("now").is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_validity_is_a_day_an_instant_or_never() {
+        assert_eq!(parse_expiry("never"), Ok(0));
+        assert_eq!(parse_expiry("1700000000"), Ok(1_700_000_000));
+        assert_eq!(parse_expiry("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000));
+        let day = parse_expiry("2023-11-14").unwrap();
+        assert!((1_699_920_000 - 14 * 3600..=1_699_920_000 + 14 * 3600).contains(&day), "{day}");
+        for bad in ["", "tomorrow", "2023-13-01", "2023-11-14T22", "-5", "1900-01-01"] {
+            assert!(parse_expiry(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod conversation;
 mod disk_full;
 mod embedded;
 mod harness;
+mod identity;
 mod in_bucket;
 mod jobs;
 mod kill;

@@ -107,6 +107,11 @@ impl Wire {
         self.send(self.request(Method::POST, path, JSON, body.to_string().into())).await
     }
 
+    /// As [`post_json`](Self::post_json), for many at once.
+    pub(crate) async fn post_json_owned(&self, path: &str, body: Value) -> Answer {
+        self.post_json(path, &body).await
+    }
+
     pub(crate) async fn post_bytes(&self, path: &str, body: Bytes) -> Answer {
         self.send(self.request(Method::POST, path, BYTES, body)).await
     }
