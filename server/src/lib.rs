@@ -34,6 +34,7 @@
 
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod bucket;
 pub mod cli;
@@ -59,4 +60,5 @@ mod verify;
 pub use limits::{Bandwidth, Limits};
 pub use server::{Health, Server, ServerError, ServerOptions};
 pub use limits::{Limits, LoginLimits};
+pub use limits::{AuditLimits, Limits, LoginLimits};
 pub use server::{Server, ServerError, ServerOptions};

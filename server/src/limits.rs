@@ -41,6 +41,8 @@ pub struct Limits {
     pub forbidden_delay: Duration,
     /// How many wrong passwords and token secrets are looked at.
     pub logins: LoginLimits,
+    /// How much of the audit log is kept.
+    pub audit: AuditLimits,
     /// How long chunks that nothing refers to stay after their last use, where the datastore's entry does not say (R13).
     pub gc_grace: Duration,
     /// What is taken off the cutoff once more, where the datastore's entry does not say (R13).
@@ -69,6 +71,17 @@ pub struct LoginLimits {
     pub entries_max: usize,
 }
 
+/// How much of the audit log is kept.
+#[derive(Debug, Clone)]
+pub struct AuditLimits {
+    /// Size of one file, after which the next one is begun.
+    pub file_bytes: u64,
+    /// Files kept, the current one among them; at least one.
+    pub files: u32,
+    /// Lines that wait to be written; what comes beyond that is counted and lost.
+    pub queue_lines: usize,
+}
+
 impl Default for LoginLimits {
     fn default() -> Self {
         Self {
@@ -79,6 +92,12 @@ impl Default for LoginLimits {
             user_delay: Duration::from_secs(3),
             entries_max: 8192,
         }
+    }
+}
+
+impl Default for AuditLimits {
+    fn default() -> Self {
+        Self { file_bytes: 16 << 20, files: 10, queue_lines: 4096 }
     }
 }
 
@@ -115,6 +134,7 @@ impl Default for Limits {
             unauthorized_delay: Duration::from_secs(3),
             forbidden_delay: Duration::from_millis(500),
             logins: LoginLimits::default(),
+            audit: AuditLimits::default(),
             gc_grace: coldkeep_gc::GRACE_DEFAULT,
             gc_margin: coldkeep_gc::MARGIN_DEFAULT,
             jobs_at_once: 4,

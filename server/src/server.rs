@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
 use crate::api::{ApiError, Pace, UploadRoom, WholeRoom};
+use crate::audit::AuditLog;
 use crate::auth::{AuthId, Authenticator, Caller, PasswordHasher};
 use crate::jobs::{self, Jobs};
 use crate::metrics::Metrics;
@@ -41,6 +42,7 @@ pub struct Server {
     sync_reports: SyncReports,
     occupancy: Occupancy,
     jobs: Jobs,
+    audit: Arc<AuditLog>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     instance_id: String,
@@ -143,7 +145,8 @@ impl Server {
         let ServerOptions { data_dir: folder, clock, limits, s3_credentials, makes_default } = options;
         let failed = |source| ServerError::State { folder: folder.clone(), source };
         let open = {
-            let (folder, clock, logins) = (folder.clone(), Arc::clone(&clock), limits.logins.clone());
+            let (folder, clock) = (folder.clone(), Arc::clone(&clock));
+            let (logins, audit_limits) = (limits.logins.clone(), limits.audit.clone());
             move || {
                 let data_dir = DataDir::open(&folder)?;
                 let identities = Arc::new(Identities::open(&data_dir, PasswordHasher::new())?);
@@ -153,13 +156,15 @@ impl Server {
                 let authenticator =
                     Authenticator::new(Arc::clone(&identities), key, logins, Arc::clone(&clock));
                 let authenticator = authenticator.map_err(StateError::Random)?;
+                let audit = AuditLog::open(data_dir.log(), &audit_limits, Arc::clone(&clock));
+                let audit = Arc::new(audit.map_err(StateError::Audit)?);
                 let tasks = Tasks::open(&data_dir.tasks(), clock).map_err(StateError::Tasks)?;
                 let instance_id = load_instance_id(&data_dir)?;
-                Ok((data_dir, identities, (remotes, jobs), authenticator, (tasks, instance_id)))
+                Ok((data_dir, identities, (remotes, jobs), authenticator, (tasks, audit, instance_id)))
             }
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
-        let (data_dir, identities, (remotes, jobs), authenticator, (tasks, instance_id)) = opened.map_err(failed)?;
+        let (data_dir, identities, (remotes, jobs), authenticator, (tasks, audit, instance_id)) = opened.map_err(failed)?;
         let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
             StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };
@@ -176,6 +181,7 @@ impl Server {
             sync_reports: SyncReports::default(),
             occupancy: Occupancy::default(),
             jobs,
+            audit,
             clock,
             instance_id,
             cpu,
@@ -413,6 +419,11 @@ impl Server {
         &self.occupancy
     }
 
+    /// Returns the log of changes, logins and refusals.
+    pub fn audit(&self) -> &Arc<AuditLog> {
+        &self.audit
+    }
+
     /// Returns the bounds.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -508,5 +519,6 @@ impl Server {
         self.tasks.shut_down(self.limits.shutdown).await;
         self.jobs.settle(JOBS_GRACE).await;
         self.stores.close().await;
+        self.audit.close().await;
     }
 }

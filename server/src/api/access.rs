@@ -86,12 +86,13 @@ async fn log_in(call: Call<Server>) -> Result<Reply, ApiError> {
     let Login { user, ticket, csrf_token } = login?;
     if !call.params.get::<bool>("http-only")? {
         let data = json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf_token});
-        return Reply::json_with(&data, &beside_login());
+        return Ok(Reply::json_with(&data, &beside_login())?.to_login_of(user));
     }
     let unsigned = ticket.rsplit_once("::").map_or("", |(text, _)| text);
     let data =
         json!({"username": user, "ticket-info": format!("{unsigned}::"), "CSRFPreventionToken": csrf_token});
-    Ok(Reply::json_with(&data, &beside_login())?.with_header(SET_COOKIE, cookie(&ticket, "")?))
+    let reply = Reply::json_with(&data, &beside_login())?;
+    Ok(reply.with_header(SET_COOKIE, cookie(&ticket, "")?).to_login_of(user))
 }
 
 /// What stands beside the data of a login, as servers of 4.x have it.

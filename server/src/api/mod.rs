@@ -17,6 +17,7 @@ mod root;
 mod router;
 pub(crate) mod sync;
 mod upload;
+mod watch;
 
 pub use crate::pace::Pace;
 pub use description::Description;
@@ -29,6 +30,7 @@ pub use reply::{Reply, ResponseBody};
 pub use router::{Admit, Matched, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
 pub(crate) use upload::WholeRoom;
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
+pub use watch::{Asked, Watch};
 
 use crate::Server;
 use crate::protocol::{backup, reader};

@@ -78,6 +78,14 @@ impl Params {
         }
     }
 
+    /// Lists all values, those of a list one after the other.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.values.iter().map(|(name, value)| match value {
+            Value::One(text) => (*name, std::slice::from_ref(text)),
+            Value::Many(texts) => (*name, texts.as_slice()),
+        })
+    }
+
     fn value(&self, name: &str) -> Option<&Value> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::auth::AuthId;
 
 /// The body of every response.
 pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -31,6 +32,7 @@ pub struct Reply {
     content_bytes: Option<u64>,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: ResponseBody,
+    logged_in: Option<AuthId>,
 }
 
 impl Reply {
@@ -111,8 +113,26 @@ impl Reply {
         self
     }
 
+    /// Returns the answer to somebody who proved by the request who they are.
+    #[must_use]
+    pub fn to_login_of(self, user: AuthId) -> Self {
+        Self { logged_in: Some(user), ..self }
+    }
+
+    /// Returns who proved by the request who they are.
+    pub(super) fn logged_in(&self) -> Option<&AuthId> {
+        self.logged_in.as_ref()
+    }
+
     fn new(content_type: Option<HeaderValue>, body: ResponseBody) -> Self {
-        Self { status: StatusCode::OK, content_type, content_bytes: None, headers: Vec::new(), body }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content_bytes: None,
+            headers: Vec::new(),
+            body,
+            logged_in: None,
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<ResponseBody> {

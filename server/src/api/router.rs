@@ -15,6 +15,7 @@ use super::params::{Params, Raw};
 use super::path::{Path, Pattern};
 use super::reply::{ResponseBody, refusal};
 use super::upload::{Arrival, RequestBody, Upload, UploadRoom, collect};
+use super::watch::{Asked, Watch};
 use crate::auth::{AclPath, Caller, Privileges};
 use crate::pace::Pace;
 
@@ -88,9 +89,26 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         admit: &impl Admit,
         room: &UploadRoom,
     ) -> Response<ResponseBody> {
+        self.dispatch_watched(request, state, admit, (room, &mut ())).await
+    }
+
+    /// Answers one request, and tells `watch` about it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the handler's; `watch` was told what was asked if it had begun.
+    pub async fn dispatch_watched(
+        &self,
+        request: Request<RequestBody>,
+        state: Arc<S>,
+        admit: &impl Admit,
+        (room, watch): (&UploadRoom, &mut impl Watch),
+    ) -> Response<ResponseBody> {
         let mut matched = None;
-        let answered = self.try_dispatch(request, state, (admit, room), &mut matched).await;
-        let mut response = answered.unwrap_or_else(|error| refusal(&error));
+        let answered = self.try_dispatch(request, state, (admit, room), (&mut matched, &mut *watch)).await;
+        let mut response = answered.unwrap_or_else(|error| {
+            watch.refused(&error);
+            refusal(&error)
+        });
         if let Some(path) = matched {
             response.extensions_mut().insert(Matched(path));
         }
@@ -102,7 +120,7 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         mut request: Request<RequestBody>,
         state: Arc<S>,
         (admit, room): (&impl Admit, &UploadRoom),
-        matched: &mut Option<&'static str>,
+        (matched, watch): (&mut Option<&'static str>, &mut impl Watch),
     ) -> Result<Response<ResponseBody>, ApiError> {
         let uri = request.uri();
         if uri.path_and_query().map_or(0, |text| text.as_str().len()) > URI_BYTES_MAX {
@@ -112,11 +130,15 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         let found = self.find(request.method(), &path);
         *matched = found.as_ref().map(|(endpoint, _)| endpoint.path);
         let is_open = matches!(&found, Some((endpoint, _)) if endpoint.access == Access::Anyone);
+        if let Some((endpoint, _)) = &found {
+            watch.found(endpoint.path);
+        }
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         // Credentials come before everything else, so that strangers do not learn which paths exist.
         let caller =
             if is_open { Caller::nobody().with_peer(admit.peer()) } else { admit.admit(&head).await? };
+        watch.admitted(&caller);
         let Some((endpoint, variables)) = found else {
             return Err(ApiError::not_found(format!(
                 "no such endpoint: {} {}",
@@ -140,6 +162,7 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
             BodyKind::Upgrade { .. } => raw.add_form(query)?,
         }
         let params = raw.check(endpoint.params)?;
+        watch.asked(&Asked { path: endpoint.path, described: endpoint.params, params: &params });
         let scope = check_access(endpoint.access, &caller, &params)?;
         let upgrade = match endpoint.body {
             BodyKind::Upgrade { protocol } => {
@@ -153,8 +176,11 @@ impl<S: ?Sized + Send + Sync + 'static> Router<S> {
         let pace = admit.pace(&caller, params.text("store"));
         let upload = upload.map(|upload| upload.paced(pace.clone()));
         let call = Call { state, caller, scope, params, upload, upgrade };
-        let response = (endpoint.handler)(call).await?.into_response();
-        Ok(response.map(|body| pace.send(body)))
+        let reply = (endpoint.handler)(call).await?;
+        if let Some(user) = reply.logged_in() {
+            watch.logged_in(user);
+        }
+        Ok(reply.into_response().map(|body| pace.send(body)))
     }
 
     /// Returns the endpoint for a path, with what the variables in its pattern stand for.

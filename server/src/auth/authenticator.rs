@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::api_token::{Malformed, ShownToken, token_of};
 use super::cookie::tickets_of;
 use super::throttle::{Attempt, Throttle};
+use super::ticket::user_of;
 use super::token_cache::TokenCache;
 use super::{AuthId, Caller, TicketKey, TicketRefused};
 use crate::LoginLimits;
@@ -168,6 +169,14 @@ impl Authenticator {
 
     fn now(&self) -> i64 {
         self.clock.wall().unix_seconds()
+    }
+}
+
+/// Returns who a request says that it is from, without a proof: for the audit log.
+pub(crate) fn claimed_by(headers: &HeaderMap) -> Option<AuthId> {
+    match token_of(headers) {
+        Some(shown) => shown.ok().map(|shown| shown.id),
+        None => tickets_of(headers).iter().find_map(|ticket| user_of(ticket)),
     }
 }
 

@@ -16,6 +16,7 @@ mod ticket;
 mod token_cache;
 
 pub use acl::{Acl, AclEntry, AclPath, AclPathError};
+pub(crate) use authenticator::claimed_by;
 pub use authenticator::{Authenticator, Login};
 pub use caller::Caller;
 pub use id::{AuthId, TokenName, TokenNameError, UserId, UserIdError, is_root, root};

@@ -64,11 +64,9 @@ impl TicketKey {
     pub fn check_ticket(&self, ticket: &str, now: i64) -> Result<AuthId, TicketRefused> {
         let (text, signature) = ticket.rsplit_once("::").ok_or(TicketRefused::Malformed)?;
         self.check("ticket", text, signature)?;
-        let rest = text.strip_prefix("PBS:").ok_or(TicketRefused::Malformed)?;
-        let (user, time) = rest.rsplit_once(':').ok_or(TicketRefused::Malformed)?;
+        let (user, time) = parts_of(text).ok_or(TicketRefused::Malformed)?;
         check_age(time, now)?;
-        let user = percent_decode_str(user).decode_utf8().map_err(|_| TicketRefused::Malformed)?;
-        user.parse().map_err(|_| TicketRefused::Malformed)
+        user.ok_or(TicketRefused::Malformed)
     }
 
     /// Checks the CSRF token that goes with a ticket of `user`.
@@ -99,6 +97,19 @@ impl TicketKey {
         let signature = STANDARD_NO_PAD.decode(signature).map_err(|_| TicketRefused::Malformed)?;
         self.mac(purpose, text).verify_slice(&signature).map_err(|_| TicketRefused::Signature)
     }
+}
+
+/// Returns whose a ticket claims to be; nothing of it is checked.
+pub(super) fn user_of(ticket: &str) -> Option<AuthId> {
+    let (text, _signature) = ticket.rsplit_once("::")?;
+    parts_of(text)?.0
+}
+
+/// Takes the signed part of a ticket apart: the user, if the name is one, and the time.
+fn parts_of(text: &str) -> Option<(Option<AuthId>, &str)> {
+    let (user, time) = text.strip_prefix("PBS:")?.rsplit_once(':')?;
+    let user = percent_decode_str(user).decode_utf8().ok();
+    Some((user.and_then(|user| user.parse().ok()), time))
 }
 
 fn check_age(time: &str, now: i64) -> Result<(), TicketRefused> {

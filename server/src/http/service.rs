@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::path::Path;
 use crate::api::{Admit, ApiError, Matched, Reply, ResponseBody, Router, refusal};
+use crate::audit::Record;
 use crate::auth::{AclPath, Caller, Privileges};
 use crate::metrics::{self, RequestMeter};
 use crate::{Health, Server};
@@ -89,10 +90,10 @@ impl Service {
     }
 
     /// Answers what lies at the root: metrics for those only who may see the system.
-    async fn page(
+    async fn page<B>(
         &self,
         page: Page,
-        request: Request<Incoming>,
+        request: Request<B>,
         admit: &impl Admit,
     ) -> Response<ResponseBody> {
         let (head, _body) = request.into_parts();
@@ -112,13 +113,17 @@ impl Service {
 
     async fn answer(&self, request: Request<Incoming>, admit: &impl Admit) -> Response<ResponseBody> {
         let (method, begun) = (request.method().clone(), Instant::now());
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let mut record = Record::begin(Arc::clone(self.server.audit()), &request, admit.peer());
         let response = if let Some(page) = Page::of(&request) {
             self.page(page, request, admit).await
         } else {
-            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             let server = Arc::clone(&self.server);
-            self.router.dispatch(request, server, admit, self.server.rest_room()).await
+            let asked = (self.server.rest_room(), &mut record);
+            self.router.dispatch_watched(request, server, admit, asked).await
         };
+        // Before the delay, in which the peer may go away.
+        record.end(response.status());
         self.meter.note(&method, &response, begun.elapsed());
         let limits = self.server.limits();
         let delay = match response.status() {

@@ -14,6 +14,7 @@
 //!   secrets/tls.key, tls.pem  private key (0600) and certificate; your own pair may take their place
 //!   tasks/list, tasks/log/    what ran, and its logs
 //!   tasks/jobs.json           when jobs ran last, and how that ended
+//!   log/audit.log             who changed what, was let in, was refused; older ones with numbers   0600
 //!   stores/<name>/            the datastores, unless they were created elsewhere
 //! ```
 
@@ -122,6 +123,9 @@ pub enum StateError {
     /// The list of tasks could not be opened.
     #[error("cannot open the list of tasks")]
     Tasks(#[source] crate::tasks::TaskError),
+    /// The thread that writes the audit log could not be had.
+    #[error("cannot start the audit log")]
+    Audit(#[source] io::Error),
     /// The thread that did the work was lost.
     #[error("the work was cut short")]
     Lost,
@@ -149,6 +153,7 @@ impl DataDir {
             ("config", 0o750),
             ("secrets", 0o700),
             ("tasks", 0o750),
+            ("log", 0o750),
             ("stores", 0o755),
         ] {
             let path = folder.join(name);
@@ -170,6 +175,10 @@ impl DataDir {
 
     pub(crate) fn secret(&self, name: &str) -> PathBuf {
         self.folder.join("secrets").join(name)
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("log")
     }
 
     pub(crate) fn tasks(&self) -> PathBuf {

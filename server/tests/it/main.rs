@@ -4,6 +4,7 @@
 
 mod ask;
 mod authorisation;
+mod audit;
 mod backup_protocol;
 mod bad_input;
 mod bucket;
