@@ -8,6 +8,7 @@ mod identity;
 mod job;
 mod node;
 mod remote;
+mod store_config;
 mod sync;
 mod sync_report;
 mod task;

@@ -15,6 +15,7 @@ mod remotes;
 mod reply;
 mod root;
 mod router;
+mod store_config;
 pub(crate) mod sync;
 mod upload;
 mod watch;
@@ -37,7 +38,7 @@ use crate::protocol::{backup, reader};
 
 /// Makes the router of the REST API: every table of this module.
 pub fn router() -> Router<Server> {
-    let own: [&'static [Endpoint<Server>]; 11] = [
+    let own: [&'static [Endpoint<Server>]; 12] = [
         root::ENDPOINTS,
         access::ENDPOINTS,
         identity::USERS,
@@ -46,6 +47,7 @@ pub fn router() -> Router<Server> {
         nodes::ENDPOINTS,
         remotes::ENDPOINTS,
         jobs::ENDPOINTS,
+        store_config::ENDPOINTS,
         sync::ENDPOINTS,
         backup::UPGRADE,
         reader::UPGRADE,

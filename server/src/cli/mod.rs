@@ -115,7 +115,7 @@ enum Verb {
     Task(task::Task),
     /// Checks that the server accepts the credentials.
     Login(login::Login),
-    /// Manages the datastores of the data folder.
+    /// Manages the datastores.
     Datastore(datastore::Datastores),
     /// Manages the users.
     User(user::Users),

@@ -33,5 +33,6 @@ mod rest;
 mod roundtrip;
 mod site;
 mod small_endpoints;
+mod store_config;
 mod transport;
 mod wire;

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use coldkeep_chunk_store::bucket::{RebuildProgress, Takeover};
+use coldkeep_client::Client;
 use coldkeep_datastore::StoreName;
 use coldkeep_s3_client::{BucketName, Endpoint, Fingerprint, Region};
 use serde_json::json;
 
+use super::audited;
 use super::keys::Keys;
 use super::lifetimes::Lifetimes;
 use crate::Server;
 use crate::bucket::{CACHE_SIZE_DEFAULT, Prefix, S3Config, describe_rebuild};
 use crate::cli::human;
 use crate::cli::shell::Shell;
-use crate::cli::target::{Missing, run_on_folder};
+use crate::cli::target::{Missing, Target, run_on_folder};
 use crate::state::{CreatedBucket, DEFAULT_STORE, NewBucket};
 
 /// The arguments of `coldkeep datastore create`.
@@ -38,6 +40,8 @@ pub(super) struct Create {
     how: How,
     #[command(flatten)]
     keys: Keys,
+    #[command(flatten)]
+    target: Target,
 }
 
 /// Where chunks and snapshots are kept.
@@ -100,9 +104,14 @@ struct How {
 
 impl Create {
     pub(super) async fn run(self, shell: &Shell) -> Result<()> {
-        // Relative to where the command runs, not to the data folder.
-        let path = self.path.as_ref().map(std::path::absolute).transpose();
-        let path = path.context("cannot tell the current directory")?;
+        let path = match self.path.as_ref() {
+            // Relative to where the command runs, not to the data folder.
+            Some(path) if self.target.is_local(shell)? => {
+                Some(std::path::absolute(path).context("cannot tell the current directory")?)
+            }
+            Some(path) if path.is_relative() => bail!("give the whole path of the folder on the server"),
+            path => path.cloned(),
+        };
         match self.backend {
             Backend::Filesystem => self.run_in_folder(shell, path).await,
             Backend::S3 => self.run_in_bucket(shell, path).await,
@@ -110,20 +119,30 @@ impl Create {
     }
 
     async fn run_in_folder(self, shell: &Shell, path: Option<PathBuf>) -> Result<()> {
-        let Self { name, comment, place, .. } = self;
+        let Self { name, comment, place, target, .. } = self;
         if place.endpoint.is_some() || place.bucket.is_some() {
             bail!("--endpoint and --bucket go with --backend s3");
         }
-        let create = async |server: &Server| {
-            let created = server.create_datastore(name.clone(), path, comment).await;
-            created.with_context(|| format!("cannot make the datastore {name}"))
+        let folder = match &path {
+            Some(path) => Some(path.to_str().context("the path of the folder is no UTF-8")?),
+            None => None,
         };
-        run_on_folder(shell, missing(&name), create).await?;
+        let create = async |client: Client| {
+            let created = async {
+                let upid = client.start_create_datastore(&name, folder, comment.as_deref()).await?;
+                anyhow::Ok(client.wait_task(&upid, |_| {}).await?)
+            };
+            created.await.with_context(|| format!("cannot make the datastore {name}"))
+        };
+        target.run_on_server(shell, missing(&name), create).await?;
         shell.show(&json!({ "name": name }), |_| format!("made the datastore {name}"))
     }
 
     async fn run_in_bucket(self, shell: &Shell, path: Option<PathBuf>) -> Result<()> {
-        let Self { name, comment, place, how, keys, .. } = self;
+        let Self { name, comment, place, how, keys, target, .. } = self;
+        if !target.is_local(shell)? {
+            bail!("a datastore in a bucket is made on the data folder, while no server runs on it");
+        }
         let (Some(endpoint), Some(bucket)) = (place.endpoint, place.bucket) else {
             bail!("--backend s3 wants --endpoint and --bucket");
         };
@@ -149,8 +168,11 @@ impl Create {
         let takeover = if how.take_over { Takeover::Force } else { Takeover::Refuse };
         let new = NewBucket { config, path, comment, credentials, is_checked: !how.no_check, takeover };
         let create = async |server: &Server| {
-            let created = server.create_bucket_datastore(name.clone(), new, tell).await;
-            created.with_context(|| format!("cannot make the datastore {name}"))
+            let created = async {
+                let created = server.create_bucket_datastore(name.clone(), new, tell).await;
+                created.with_context(|| format!("cannot make the datastore {name}"))
+            };
+            audited(server, "datastore create", &name, created).await
         };
         let created = Box::pin(run_on_folder(shell, missing(&name), create)).await?;
         shell.show(&created.config, |_| describe(&created))

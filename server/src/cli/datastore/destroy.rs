@@ -8,7 +8,7 @@ use coldkeep_chunk_store::bucket::Takeover;
 use coldkeep_datastore::StoreName;
 use serde_json::json;
 
-use super::{config_of, place_of};
+use super::{audited, config_of, place_of};
 use crate::Server;
 use crate::cli::environment::first_line;
 use crate::cli::human;
@@ -47,8 +47,11 @@ impl DestroyData {
                     Shell::note_if_watched(&format!("{} gone", human::count(count, "object")));
                 }
             };
-            let destroyed = server.destroy_datastore(&name, takeover, tell).await;
-            destroyed.with_context(|| format!("cannot destroy the datastore {name}"))
+            let destroyed = async {
+                let destroyed = server.destroy_datastore(&name, takeover, tell).await;
+                destroyed.with_context(|| format!("cannot destroy the datastore {name}"))
+            };
+            audited(server, "datastore destroy-data", &name, destroyed).await
         };
         let destroyed = run_on_folder(shell, Missing::Refuse, destroy).await?;
         shell.show(&json!({ "name": name, "objects": destroyed.objects }), |_| {

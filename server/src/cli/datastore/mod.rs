@@ -1,4 +1,4 @@
-//! `coldkeep datastore`: the datastores of a data folder.
+//! `coldkeep datastore`: the datastores of a server. Those in buckets are made and changed on the data folder.
 
 mod create;
 mod destroy;
@@ -8,14 +8,18 @@ mod refresh;
 mod show;
 mod update;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use coldkeep_client::Client;
 use coldkeep_datastore::StoreName;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::failure::describe;
 use super::shell::Shell;
 use super::table::{Align, Table};
-use super::target::{Missing, run_on_folder};
+use super::target::{Missing, Target};
 use crate::Server;
 use crate::state::StoreConfig;
 
@@ -29,7 +33,10 @@ pub(crate) struct Datastores {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Lists the datastores.
-    List,
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Makes a datastore, or takes one that is there, and lists it.
     Create(Box<create::Create>),
     /// Shows the settings of a datastore, and what its server was found to do.
@@ -42,6 +49,8 @@ enum Verb {
     Remove {
         /// The name.
         name: StoreName,
+        #[command(flatten)]
+        target: Target,
     },
     /// Removes a datastore with everything in it: all snapshots, all chunks, its folder.
     DestroyData(destroy::DestroyData),
@@ -50,21 +59,25 @@ enum Verb {
 impl Datastores {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
         match self.verb {
-            Verb::List => {
-                let list = async |server: &Server| Ok(server.datastore_configs());
-                let configs = run_on_folder(shell, Missing::Refuse, list).await?;
+            Verb::List { target } => {
+                let list = async |client: Client| Ok(client.datastore_configs().await?);
+                let values = target.run_on_server(shell, Missing::Refuse, list).await?;
+                let configs = values.into_iter().map(parsed).collect::<Result<Vec<_>>>()?;
                 shell.show(&configs, |configs| table(configs))
             }
             Verb::Create(verb) => verb.run(shell).await,
             Verb::Show(verb) => verb.run(shell).await,
             Verb::Update(verb) => verb.run(shell).await,
             Verb::Refresh(verb) => verb.run(shell).await,
-            Verb::Remove { name } => {
-                let remove = async |server: &Server| {
-                    let removed = server.remove_datastore(&name).await;
-                    removed.with_context(|| format!("cannot remove the datastore {name}"))
+            Verb::Remove { name, target } => {
+                let remove = async |client: Client| {
+                    let removed = async {
+                        let upid = client.start_remove_datastore(&name).await?;
+                        anyhow::Ok(client.wait_task(&upid, |_| {}).await?)
+                    };
+                    removed.await.with_context(|| format!("cannot remove the datastore {name}"))
                 };
-                run_on_folder(shell, Missing::Refuse, remove).await?;
+                target.run_on_server(shell, Missing::Refuse, remove).await?;
                 shell.show(&json!({ "name": name }), |_| {
                     format!("took {name} off the list; its folder and content stay")
                 })
@@ -72,6 +85,25 @@ impl Datastores {
             Verb::DestroyData(verb) => verb.run(shell).await,
         }
     }
+}
+
+/// Reads an entry as a server told it.
+fn parsed(config: Value) -> Result<StoreConfig> {
+    serde_json::from_value(config)
+        .context("the settings of a datastore cannot be understood; the server may be newer")
+}
+
+/// Does what is no request, and notes it in the audit log of the folder.
+async fn audited<T>(
+    server: &Server,
+    action: &'static str,
+    name: &StoreName,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let result = work.await;
+    let error = result.as_ref().err().map(describe);
+    server.audit().note(action, &BTreeMap::from([("name", name.to_string())]), error.as_deref());
+    result
 }
 
 /// Finds the entry of a store.

@@ -7,6 +7,7 @@ use coldkeep_datastore::{Namespace, StoreName};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::audited;
 use crate::Server;
 use crate::cli::shell::Shell;
 use crate::cli::target::{Missing, Target, run_on_folder};
@@ -33,8 +34,11 @@ impl Refresh {
             let refresh = async |server: &Server| {
                 let stop = CancellationToken::new();
                 let tell = |state: String| Shell::note_if_watched(&state);
-                let refreshed = Box::pin(server.refresh_datastore(&name, takeover, &stop, tell)).await;
-                refreshed.with_context(failed)
+                let refreshed = async {
+                    let refreshed = Box::pin(server.refresh_datastore(&name, takeover, &stop, tell)).await;
+                    refreshed.with_context(failed)
+                };
+                audited(server, "datastore refresh", &name, refreshed).await
             };
             run_on_folder(shell, Missing::Refuse, refresh).await?;
         } else {

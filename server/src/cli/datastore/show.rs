@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use clap::Args;
+use coldkeep_client::Client;
 use coldkeep_datastore::StoreName;
 
-use super::{config_of, place_of};
-use crate::Server;
+use super::{parsed, place_of};
 use crate::cli::human;
 use crate::cli::shell::Shell;
 use crate::cli::table::facts;
-use crate::cli::target::{Missing, run_on_folder};
+use crate::cli::target::{Missing, Target};
 use crate::state::StoreConfig;
 
 /// The arguments of `coldkeep datastore show`.
@@ -17,12 +17,15 @@ use crate::state::StoreConfig;
 pub(super) struct Show {
     /// The name.
     name: StoreName,
+    #[command(flatten)]
+    target: Target,
 }
 
 impl Show {
     pub(super) async fn run(self, shell: &Shell) -> Result<()> {
-        let find = async |server: &Server| config_of(server, &self.name);
-        let config = run_on_folder(shell, Missing::Refuse, find).await?;
+        let Self { name, target } = self;
+        let find = async |client: Client| Ok(client.datastore_config(&name).await?);
+        let config = parsed(target.run_on_server(shell, Missing::Refuse, find).await?)?;
         shell.show(&config, describe)
     }
 }

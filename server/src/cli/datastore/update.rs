@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use coldkeep_datastore::StoreName;
 
-use super::config_of;
 use super::keys::Keys;
 use super::lifetimes::Lifetimes;
+use super::{audited, config_of};
 use crate::Server;
 use crate::cli::human;
 use crate::cli::shell::Shell;
@@ -41,8 +41,11 @@ impl Update {
         let update =
             BucketUpdate { comment, cache_size, quota, request_lifetime, expiry_margin, credentials };
         let change = async |server: &Server| {
-            let updated = server.update_datastore(&name, update).await;
-            updated.with_context(|| format!("cannot change the datastore {name}"))?;
+            let updated = async {
+                let updated = server.update_datastore(&name, update).await;
+                updated.with_context(|| format!("cannot change the datastore {name}"))
+            };
+            audited(server, "datastore update", &name, updated).await?;
             config_of(server, &name)
         };
         let config = run_on_folder(shell, Missing::Refuse, change).await?;
