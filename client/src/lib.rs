@@ -74,17 +74,13 @@ mod zeros;
 #[doc(hidden)]
 pub use api::fuzzing;
 pub use api::{
-    DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobId, JobItem, JobKind, JobOptions,
-    JobSettings, NamespaceItem, NewRemote, NotifyWhen, ParseJobIdError, ParseJobKindError,
-    ParseNotifyWhenError, ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest,
-    RemoteItem, RemoteProperty, RemoteUpdate, SnapshotItem, Store, StoreStatus, SyncFailure, SyncReport,
-    SyncSelection, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TypeCount, TypeCounts,
-    Verification, VerifyOptions, VerifyScope, Version,
-    AclItem, DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, IdentityChange, NamespaceItem,
-    NewRemote, ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest, PushRequest, RemoteItem,
-    RemoteProperty, RemoteUpdate, RoleItem, SnapshotItem, Store, StoreStatus, SyncFailure, SyncReport,
-    SyncSelection, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus, TokenItem, TokenSecret,
-    TypeCount, TypeCounts, UserItem, Verification, VerifyScope, Version,
+    AclItem, DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, IdentityChange, JobId,
+    JobItem, JobKind, JobOptions, JobSettings, NamespaceItem, NewRemote, NotifyWhen, ParseJobIdError,
+    ParseJobKindError, ParseNotifyWhenError, ParseRemotePropertyError, PruneItem, PruneKeep, PullRequest,
+    PushRequest, RemoteItem, RemoteProperty, RemoteUpdate, RoleItem, SnapshotItem, Store, StoreStatus,
+    SyncFailure, SyncReport, SyncSelection, TaskError, TaskItem, TaskLine, TaskLog, TaskState, TaskStatus,
+    TokenItem, TokenSecret, TypeCount, TypeCounts, UserItem, Verification, VerifyOptions, VerifyScope,
+    Version,
 };
 pub use archive::{ArchiveContent, BackupItem, ParseArchiveError, server_name};
 pub use auth_id::{AuthId, ParseAuthIdError};

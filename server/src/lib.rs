@@ -45,8 +45,8 @@ pub mod http;
 pub mod jobs;
 mod limits;
 pub mod metrics;
-mod pace;
 mod operation;
+mod pace;
 #[expect(clippy::unused_async, reason = "handlers are async by the type of their table")]
 mod protocol;
 mod prune;
@@ -57,8 +57,5 @@ mod sync;
 pub mod tasks;
 mod verify;
 
-pub use limits::{Bandwidth, Limits};
+pub use limits::{AuditLimits, Bandwidth, Limits, LoginLimits};
 pub use server::{Health, Server, ServerError, ServerOptions};
-pub use limits::{Limits, LoginLimits};
-pub use limits::{AuditLimits, Limits, LoginLimits};
-pub use server::{Server, ServerError, ServerOptions};

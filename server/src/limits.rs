@@ -55,7 +55,7 @@ pub struct Limits {
 
 /// How many wrong passwords and token secrets are looked at. Tickets, their renewal, and secrets of tokens that were found
 /// right before are never refused for what others guess.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginLimits {
     /// How long failures count, from the first one on.
     pub window: Duration,
@@ -72,7 +72,7 @@ pub struct LoginLimits {
 }
 
 /// How much of the audit log is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLimits {
     /// Size of one file, after which the next one is begun.
     pub file_bytes: u64,

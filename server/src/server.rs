@@ -164,7 +164,8 @@ impl Server {
             }
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(StateError::Lost));
-        let (data_dir, identities, (remotes, jobs), authenticator, (tasks, audit, instance_id)) = opened.map_err(failed)?;
+        let (data_dir, identities, (remotes, jobs), authenticator, (tasks, audit, instance_id)) =
+            opened.map_err(failed)?;
         let (clock_of_stores, upload_deadline) = (Arc::clone(&clock), limits.upload);
         let stores_options =
             StoresOptions { clock: clock_of_stores, s3_credentials, upload_deadline, makes_default };

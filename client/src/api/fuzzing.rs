@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::envelope::{data, whole};
 use super::{
-    AclItem, DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobItem, NamespaceItem, PruneItem,
-    SnapshotItem, StoreStatus, TaskItem, TaskLog, TaskStatus, TokenSecret, UserItem, Version,
+    AclItem, DatastoreItem, DeleteStats, FileItem, GcRun, GcStatus, GroupItem, JobItem, NamespaceItem,
+    PruneItem, SnapshotItem, StoreStatus, TaskItem, TaskLog, TaskStatus, TokenSecret, UserItem, Version,
 };
 use crate::error::{Call, RequestError};
 

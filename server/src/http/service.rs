@@ -90,12 +90,7 @@ impl Service {
     }
 
     /// Answers what lies at the root: metrics for those only who may see the system.
-    async fn page<B>(
-        &self,
-        page: Page,
-        request: Request<B>,
-        admit: &impl Admit,
-    ) -> Response<ResponseBody> {
+    async fn page<B>(&self, page: Page, request: Request<B>, admit: &impl Admit) -> Response<ResponseBody> {
         let (head, _body) = request.into_parts();
         let may_see = match page {
             Page::Home | Page::Health => Ok(()),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use coldkeep_client::{JobId, JobKind, JobOptions, NotifyWhen, Secret};
 use coldkeep_datastore::prune::KeepOptions;
-use coldkeep_datastore::{GroupFilter, GroupFilters, Namespace, StoreName};
+use coldkeep_datastore::{GroupFilter, GroupFilters, Namespace, StoreName, VerifyTask};
 use serde::{Deserialize, Serialize};
 
 use super::webhook::WebhookUrl;
@@ -101,6 +101,8 @@ impl Job {
                 max_depth: max_depth(options),
                 skips_verified: options.ignore_verified.unwrap_or(true),
                 outdated_after_days: options.outdated_after,
+                parallel: options.verify_threads.map_or(VerifyTask::PARALLEL_DEFAULT, usize::from),
+                rate: options.max_read_rate,
             }),
             JobKind::Pull => Request::Pull(Pull {
                 store,

@@ -12,7 +12,7 @@ use crate::api::{Kind, Param, sync};
 use crate::auth::AuthId;
 
 /// Everything that is an option of a job; the table of REST parameters has the same, and so has what a file may hold.
-pub(crate) const OPTIONS: [Param; 25] = [
+pub(crate) const OPTIONS: [Param; 27] = [
     Param::optional("ns", NAMESPACE, "Namespace, not of gc jobs; absent for the root."),
     Param::optional(
         "max-depth",
@@ -36,6 +36,12 @@ pub(crate) const OPTIONS: [Param; 25] = [
         verify::DAYS,
         "verify: days after which a verification no longer counts.",
     ),
+    Param::optional(
+        "verify-threads",
+        verify::THREADS,
+        "verify: read and check so many chunks at once; default: 4.",
+    ),
+    Param::optional("max-read-rate", verify::RATE, "verify: read so many bytes of chunks a second at most."),
     Param::optional("remote", Kind::name::<RemoteName>("remote name"), "pull, push: the other server."),
     Param::optional("remote-store", Kind::name::<StoreName>("datastore name"), "pull, push: its datastore."),
     Param::optional("remote-ns", NAMESPACE, "pull, push: its namespace."),
@@ -91,7 +97,7 @@ fn goes_with(option: &str, kind: JobKind) -> bool {
     match option {
         "ns" | "max-depth" => kind != JobKind::Gc,
         "max-delete-rate" => kind == JobKind::Gc,
-        "ignore-verified" | "outdated-after" => kind == JobKind::Verify,
+        "ignore-verified" | "outdated-after" | "verify-threads" | "max-read-rate" => kind == JobKind::Verify,
         "owner" | "resync-corrupt" | "rate-in" | "trusted-remote" => kind == JobKind::Pull,
         "rate-out" => kind == JobKind::Push,
         keep if keep.starts_with("keep-") => kind == JobKind::Prune,
@@ -151,7 +157,7 @@ mod tests {
         }
         let counts = JobKind::ALL.map(|kind| names.iter().filter(|name| goes_with(name, kind)).count());
         // pull, push, prune, verify, gc.
-        assert_eq!(counts, [15, 12, 8, 4, 1]);
+        assert_eq!(counts, [15, 12, 8, 6, 1]);
         for param in OPTIONS {
             let value: Value = match param.kind {
                 Kind::Boolean => true.into(),

@@ -292,11 +292,6 @@ impl Tasks {
         TaskCounts { running, ended: state.counts.clone() }
     }
 
-    /// Tells whether the server shuts down, so that nothing can be started any more.
-    pub fn is_closing(&self) -> bool {
-        self.inner.lock().is_closing
-    }
-
     /// Waits up to `grace` for running tasks to end, then asks the rest to stop and gives them a few seconds for that.
     /// Nothing can be started from the call on.
     ///

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod ask;
-mod authorisation;
 mod audit;
+mod authorisation;
 mod backup_protocol;
 mod bad_input;
 mod bucket;

@@ -67,7 +67,7 @@ fn write_endpoint(page: &mut String, endpoint: &Description) {
     if !endpoint.params.is_empty() {
         page.push_str("\n| parameter | type | if absent | |\n|---|---|---|---|\n");
     }
-    for Param { name, kind, presence, doc } in endpoint.params {
+    for Param { name, kind, presence, doc, .. } in endpoint.params {
         let absent = match presence {
             Presence::Required => "refused".to_owned(),
             Presence::Optional => "–".to_owned(),
@@ -99,6 +99,12 @@ fn callers(access: Access) -> String {
         }
         Access::Remote { any } => format!("Needs {} on the remote.", any_of(any)),
         Access::At { path, any } => format!("Needs {} on `{path}`.", any_of(any)),
+        Access::User { others } => {
+            format!(
+                "For the user themselves, but no token of theirs; for others, needs {} on `/access/users`.",
+                any_of(others)
+            )
+        }
         Access::Session => String::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! What a job may be told beside what all jobs have.
 
+use std::num::NonZeroU64;
+
 use coldkeep_datastore::{Namespace, Owner, RemoteName, StoreName};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,12 @@ pub struct JobOptions {
     /// verify: after so many days a verification no longer counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outdated_after: Option<i64>,
+    /// verify: read and check so many chunks at once, 1 to 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_threads: Option<u8>,
+    /// verify: read so many bytes of chunks a second at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_read_rate: Option<NonZeroU64>,
     /// pull, push: the other server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteName>,
@@ -102,6 +110,8 @@ impl JobOptions {
             .with_some("keep-yearly", self.keep_yearly)
             .with_some("ignore-verified", self.ignore_verified)
             .with_some("outdated-after", self.outdated_after)
+            .with_some("verify-threads", self.verify_threads.map(u64::from))
+            .with_some("max-read-rate", self.max_read_rate.map(NonZeroU64::get))
             .with_some("remote", self.remote.as_ref().map(RemoteName::as_str))
             .with_some("remote-store", self.remote_store.as_ref().map(StoreName::as_str))
             .with_some("remote-ns", self.remote_ns.as_ref().map(Namespace::as_str))
@@ -142,6 +152,8 @@ mod tests {
             keep_yearly: Some(6),
             ignore_verified: Some(false),
             outdated_after: Some(30),
+            verify_threads: Some(8),
+            max_read_rate: NonZeroU64::new(1 << 20),
             remote: "off-site".parse().ok(),
             remote_store: "tank".parse().ok(),
             remote_ns: "c".parse().ok(),

@@ -1,7 +1,6 @@
 //! Garbage collection: start it, ask for the last result.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use coldkeep_datastore::{Datastore, StoreName};
 use serde_json::{Value, json};

@@ -10,9 +10,9 @@ use crate::auth::Privileges;
 use crate::operation::{self, Request, Verify};
 
 pub(crate) const DAYS: Kind = Kind::Integer { min: 0, max: 36_500 };
-const THREADS: Kind = Kind::Integer { min: 1, max: 32 };
+pub(crate) const THREADS: Kind = Kind::Integer { min: 1, max: 32 };
 /// From a chunk in some minutes to what no disk reads.
-const RATE: Kind = Kind::Integer { min: 1 << 16, max: 1 << 40 };
+pub(crate) const RATE: Kind = Kind::Integer { min: 1 << 16, max: 1 << 40 };
 
 pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[Endpoint {
     method: Method::Post,

@@ -1,6 +1,7 @@
 //! What is said of a job on the command line.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -93,6 +94,12 @@ pub(super) struct VerifyOptions {
     /// verify: days after which a verification no longer counts.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(0..=36_500))]
     outdated_after: Option<i64>,
+    /// verify: chunks that are read and checked at once; default: 4.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=32))]
+    verify_threads: Option<u8>,
+    /// verify: read so many bytes a second at most; K, M, G and T stand for powers of 1024.
+    #[arg(long, value_name = "BYTES", value_parser = human::parse_bytes)]
+    max_read_rate: Option<u64>,
 }
 
 /// Of pulls and pushes.
@@ -203,6 +210,8 @@ impl VerifyOptions {
     pub(super) fn add_to(self, options: &mut JobOptions) {
         options.ignore_verified = self.ignore_verified;
         options.outdated_after = self.outdated_after;
+        options.verify_threads = self.verify_threads;
+        options.max_read_rate = self.max_read_rate.and_then(NonZeroU64::new);
     }
 }
 

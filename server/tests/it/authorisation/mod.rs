@@ -109,6 +109,12 @@ fn each_endpoint_has_one_line_and_each_line_an_endpoint() {
     assert!(gone.is_empty(), "{gone:?}: there are no such endpoints");
 }
 
+/// A job that exists.
+async fn add_job(root: &Wire) {
+    let job = json!({ "id": "nightly", "kind": "gc", "store": "default" });
+    root.post_json("/api2/json/config/job", &job).await.ok();
+}
+
 /// What a subject asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
@@ -116,7 +122,7 @@ enum Target {
     Theirs,
 }
 
-fn request<'e>(endpoint: &'e Description, subject: &Subject, target: Target) -> Ask<'e> {
+fn request<'e>(endpoint: &'e Description, rule: Rule, subject: &Subject, target: Target) -> Ask<'e> {
     let (group, who) = match target {
         Target::Own => (subject.group(), subject.name.as_str()),
         Target::Theirs => ("theirs".to_owned(), "root@pam"),
@@ -126,9 +132,18 @@ fn request<'e>(endpoint: &'e Description, subject: &Subject, target: Target) -> 
     if endpoint.params.iter().any(|param| param.name == "upid" && endpoint.path != GC_HISTORY) {
         ask = ask.with("upid", upid);
     }
-    ask.with_known("auth-id", who).with_known("new-owner", who).upgrading()
+    if rule == Rule::Private {
+        // A token is never its user.
+        let user = subject.name.split('!').next().unwrap_or_default();
+        ask = ask.with_known("userid", if target == Target::Own { user } else { THEY });
+    }
+    // Only root changes what is root's.
+    let entitled = if endpoint.path == "/config/acl" && target == Target::Theirs { THEY } else { who };
+    ask.with_known("auth-id", entitled).with_known("new-owner", who).upgrading()
 }
 
+/// A user who has a role and nothing else.
+const THEY: &str = "theirs@pbs";
 const GC_HISTORY: &str = "/admin/datastore/{store}/gc-history";
 
 /// What is wrong with an answer, if anything.
@@ -172,6 +187,9 @@ async fn each_role_gets_as_far_as_the_table_says() {
     let server = TestServer::start().await;
     let root = server.root().await;
     add_remote(&root).await;
+    add_job(&root).await;
+    add_user(&server, THEY).await;
+    grant(&server, THEY, "/access", "NoAccess", true).await;
     back_up(&root, "theirs").await;
     let endpoints = description::rest();
     let mut faults = Vec::new();
@@ -183,7 +201,7 @@ async fn each_role_gets_as_far_as_the_table_says() {
             // That it has one is the other test's matter.
             let Some(endpoint) = found else { continue };
             for target in [Target::Own, Target::Theirs] {
-                let ask = request(endpoint, &subject, target);
+                let ask = request(endpoint, row.rule, &subject, target);
                 let answer = line.send(ask.request(&subject.wire, Style::stock(endpoint))).await;
                 faults.extend(fault(row, *letter, target, &answer));
             }

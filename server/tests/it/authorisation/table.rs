@@ -101,6 +101,11 @@ const fn private(endpoint: &'static str, full: &'static str) -> Row {
     row(Rule::Private, endpoint, full, "*")
 }
 
+/// Any user, but no token, for themselves; others for `full`.
+const fn themselves(endpoint: &'static str, full: &'static str) -> Row {
+    row(Rule::Private, endpoint, full, "NUarbwmxyzsp")
+}
+
 const fn listed(shown: &'static str, endpoint: &'static str, full: &'static str, own: &'static str) -> Row {
     row(Rule::Listed(shown), endpoint, full, own)
 }
@@ -108,9 +113,12 @@ const fn listed(shown: &'static str, endpoint: &'static str, full: &'static str,
 /// One line for each endpoint, in the order of their paths.
 pub(super) const TABLE: &[Row] = &[
     private("GET /access/permissions", "UA"),
+    listed("theirs@pbs", "GET /access/users", "UA", "*"),
     open("DELETE /access/ticket"),
     open("POST /access/ticket"),
     listed("default", "GET /admin/datastore", "UarbwmtspA", "*"),
+    // What is let through finds no such job; what else each kind asks for, `jobs` has tests for.
+    whole("POST /admin/job/{id}/run", "UarmpA"),
     whole("GET S/active-operations", "UarmpA"),
     row(Rule::HandedOver, "POST S/change-owner", "mA", "bws"),
     owned("GET S/download", "rmpA", "bwts"),
@@ -123,6 +131,8 @@ pub(super) const TABLE: &[Row] = &[
     owned("PUT S/group-notes", "mA", "bwts"),
     owned("DELETE S/groups", "mA", "w"),
     listed("theirs", "GET S/groups", "UarmpA", "bwts"),
+    owned("POST S/move-group", "mA", "w"),
+    whole("POST S/move-namespace", "mA"),
     whole("DELETE S/namespace", "mA"),
     whole("GET S/namespace", "UarbwmtspA"),
     whole("POST S/namespace", "mA"),
@@ -140,12 +150,35 @@ pub(super) const TABLE: &[Row] = &[
     owned("POST S/upload-backup-log", "", "bwmtsA"),
     owned("POST S/verify", "rmpA", "bwts"),
     owned("GET /backup", "", "bwmtsA"),
+    listed("theirs@pbs", "GET /config/acl", "UA", "*"),
+    whole("PUT /config/acl", "A"),
+    listed("default", "GET /config/datastore", "UarmpA", "*"),
+    whole("POST /config/datastore", "A"),
+    whole("DELETE /config/datastore/{store}", "A"),
+    whole("GET /config/datastore/{store}", "UarmpA"),
+    whole("PUT /config/datastore/{store}", "A"),
+    listed("nightly", "GET /config/job", "UarmpA", "*"),
+    whole("POST /config/job", "mA"),
+    whole("DELETE /config/job/{id}", "UarmpA"),
+    whole("GET /config/job/{id}", "UarmpA"),
+    whole("PUT /config/job/{id}", "UarmpA"),
     listed("off-site", "GET /config/remote", "xyzspA", "*"),
     whole("POST /config/remote", "zA"),
     whole("DELETE /config/remote/{name}", "zA"),
     whole("GET /config/remote/{name}", "xyzspA"),
     whole("PUT /config/remote/{name}", "zA"),
     whole("GET /config/remote/{name}/scan", "xyzspA"),
+    any("GET /config/role"),
+    listed("theirs@pbs", "GET /config/user", "UA", "*"),
+    whole("POST /config/user", "A"),
+    whole("DELETE /config/user/{userid}", "A"),
+    themselves("GET /config/user/{userid}", "UA"),
+    themselves("PUT /config/user/{userid}", "A"),
+    themselves("GET /config/user/{userid}/token", "UA"),
+    themselves("DELETE /config/user/{userid}/token/{token-name}", "A"),
+    themselves("GET /config/user/{userid}/token/{token-name}", "UA"),
+    themselves("POST /config/user/{userid}/token/{token-name}", "A"),
+    themselves("PUT /config/user/{userid}/token/{token-name}", "A"),
     any("GET /nodes/{node}/identity"),
     listed("root@pam", "GET /nodes/{node}/tasks", "UA", "*"),
     private("DELETE /nodes/{node}/tasks/{upid}", "A"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use coldkeep_client::{ImageSource, Store, VerifyScope};
+use coldkeep_client::{ImageSource, Store, VerifyOptions, VerifyScope};
 use coldkeep_datastore::SnapshotName;
 
 use super::TIME;
@@ -35,7 +35,7 @@ async fn verify_again_and_again(store: Store, shared: Arc<Shared>) -> usize {
     let mut runs = 0;
     // At least one, however short the time is.
     while runs == 0 || !shared.is_over() {
-        let upid = store.start_verify(&VerifyScope::All, false).await.unwrap();
+        let upid = store.start_verify(&VerifyScope::All, &VerifyOptions::default()).await.unwrap();
         let mut log = String::new();
         let end = store.client().wait_task(&upid, |line| log.extend([line, "\n"])).await;
         // What a prune removes before its turn cannot be verified, and counts as failed; nothing else may.

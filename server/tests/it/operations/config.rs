@@ -48,7 +48,7 @@ fn config_check_tells_what_is_wrong_and_what_is_in_force() {
 #[tokio::test]
 async fn options_go_before_the_file_and_the_file_before_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, log) = (folder.path().join("coldkeep.toml"), folder.path().join("log"));
+    let (file, log) = (folder.path().join("coldkeep.toml"), folder.path().join("stderr"));
     let text = "[server]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']\nshutdown-timeout = '1s'\n[log]\nformat = 'json'\n";
     std::fs::write(&file, text).unwrap();
     let mut command = Serve::command(folder.path());
