@@ -139,7 +139,9 @@ impl Client {
             if !log.lines.is_empty() && next <= log.total {
                 continue;
             }
-            if log.active != Some(true) {
+            if log.active == Some(true) {
+                ended_by = None;
+            } else {
                 let status = self.task_status(upid).await?;
                 if status.status == TaskState::Stopped {
                     return finished(status);

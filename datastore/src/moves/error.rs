@@ -56,6 +56,34 @@ pub enum MoveError {
         /// The snapshot.
         snapshot: SnapshotName,
     },
+    /// The same snapshot is there, and it is damaged.
+    #[error("namespace {ns:?} has snapshot {snapshot} already, damaged; forget it there", ns = ns.as_str())]
+    DamagedThere {
+        /// The namespace that it was to be moved into.
+        ns: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// A snapshot that was there is gone: somebody removed it.
+    #[error("snapshot {snapshot} was removed from namespace {ns:?} meanwhile", ns = ns.as_str())]
+    Removed {
+        /// The namespace that it was moved into.
+        ns: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// There is nothing to move in the group.
+    #[error("group {group} has no finished snapshot")]
+    Empty {
+        /// The group.
+        group: GroupName,
+    },
+    /// Whoever moves may not move into or out of a namespace.
+    #[error("namespace {ns:?} may not be changed by whoever moves", ns = ns.as_str())]
+    Denied {
+        /// The namespace.
+        ns: Namespace,
+    },
     /// A file that the manifest names is not there.
     #[error("{file} of snapshot {snapshot} is missing; verify the group, and forget what is damaged")]
     NoFile {

@@ -8,7 +8,7 @@ use coldkeep_chunk_store::blob::Blob;
 
 use super::{GroupMove, MoveError, MoveWatch, Moves};
 use crate::backup::BeginError;
-use crate::copy::{CopyError, CopyRequest, GroupCopy};
+use crate::copy::{CopyError, CopyRequest, GroupCopy, SnapshotCopy};
 use crate::file::read_if_there;
 use crate::index::{ChunkSpan, IndexError, IndexKind, IndexReader};
 use crate::lock::{Hold, LockGuard};
@@ -32,16 +32,23 @@ struct Taken {
 
 struct TakenSnapshot {
     name: SnapshotName,
-    encoded_manifest: Bytes,
     is_protected: bool,
-    /// Whether the same one is there already.
-    is_there: bool,
     lock: LockGuard,
+}
+
+/// What is at the place that a group is moved to, by its own account.
+#[derive(Default)]
+struct There {
+    /// Snapshots that this move has made.
+    made: Vec<SnapshotName>,
+    /// Keep them, and those that were there before, from being removed until the originals are.
+    held: Vec<LockGuard>,
 }
 
 impl Moves {
     /// Moves a group into another namespace with owner, notes, protection and results of verifications; returns the number of its
-    /// snapshots. What was begun and never finished is removed. Readers and backups of the group keep it from being moved.
+    /// snapshots. What was begun and never finished is removed. Readers and backups of the group keep it from being moved. Notes of a
+    /// group that is merged into stay as they are.
     ///
     /// # Errors
     /// [`MoveError`]: the group is where it was. After [`MoveError::Tree`] some or all of it may be in both places: to move it
@@ -54,8 +61,10 @@ impl Moves {
         if from == to {
             return Err(MoveError::SamePlace { ns: to.clone() });
         }
-        let mut taken = self.take(from, group).await?;
-        self.compare(order, &mut taken).await?;
+        let taken = self.take(from, group).await?;
+        if taken.snapshots.is_empty() {
+            return Err(MoveError::Empty { group: group.clone() });
+        }
         let request = CopyRequest {
             ns: to.clone(),
             group: group.clone(),
@@ -63,20 +72,24 @@ impl Moves {
             // Whoever moves a group has it: its chunks are named by snapshots that are theirs (R17).
             trusts_source: true,
         };
+        // From here on nobody else begins to write into the group there.
         let copy = Arc::new(self.store.begin_copy(request).await?);
-        let mut made = Vec::new();
-        if let Err(error) = self.copy_all(order, &taken, (&copy, &mut made), watch).await {
-            drop(copy);
-            for snapshot in made {
+        let mut there = There::default();
+        if let Err(error) = self.copy_all(order, &taken, (&copy, &mut there), watch).await {
+            drop((copy, there.held));
+            for snapshot in there.made {
                 // What cannot be removed now is a snapshot more; the error says more than this would.
+                let _ = self.store.set_protected(to, &snapshot, false).await;
                 let _ = self.store.forget(to, &snapshot).await;
             }
             return Err(error);
         }
-        self.add_what_goes_with_it(order, &taken).await?;
         let count = taken.snapshots.len() as u64;
-        self.remove(order, taken).await?;
-        drop(copy);
+        let is_gone = self.remove(order, taken).await;
+        drop((copy, there));
+        if !is_gone? {
+            watch.stays(from, group);
+        }
         Ok(count)
     }
 
@@ -99,79 +112,129 @@ impl Moves {
         let mut snapshots = Vec::new();
         for name in finished {
             let lock = store.lock_snapshot(from, &name).await?;
-            let (ns, read) = (from.clone(), name.clone());
-            let read = move |tree: &Tree| {
-                let content = read_if_there(&tree.layout.manifest(&ns, &read))?;
-                let content = content.ok_or_else(|| TreeError::Unfinished { snapshot: read.clone() })?;
-                Ok((Bytes::from(content), tree::is_protected(&tree.layout, &ns, &read)?))
-            };
-            let (encoded_manifest, is_protected) = store.parts().blocking(read).await?;
-            snapshots.push(TakenSnapshot { name, encoded_manifest, is_protected, is_there: false, lock });
+            let is_protected = store.is_protected(from, &name).await?;
+            snapshots.push(TakenSnapshot { name, is_protected, lock });
         }
         Ok(Taken { owner, notes, snapshots, unfinished, _lock: lock })
     }
 
-    /// Looks at the place that the group is moved to, before anything is changed.
-    async fn compare(&self, order: &GroupMove, taken: &mut Taken) -> Result<(), MoveError> {
-        let (to, group) = (order.to.clone(), order.group.clone());
-        let names: Vec<SnapshotName> = taken.snapshots.iter().map(|taken| taken.name.clone()).collect();
-        let look = move |tree: &Tree| {
-            tree::check_namespace(&tree.layout, &to)?;
-            match tree::check_group(&tree.layout, &to, &group) {
-                Err(error) if error.is_not_found() => return Ok(None),
-                checked => checked?,
-            }
-            let manifests = names.iter().map(|name| read_if_there(&tree.layout.manifest(&to, name)));
-            Ok(Some(manifests.collect::<Result<Vec<_>, _>>()?))
-        };
-        let Some(there) = self.store.parts().blocking(look).await? else { return Ok(()) };
-        if !order.merges {
-            return Err(MoveError::GroupExists { ns: order.to.clone(), group: order.group.clone() });
-        }
-        for (taken, there) in taken.snapshots.iter_mut().zip(there) {
-            match there {
-                None => {}
-                Some(manifest) if manifest == taken.encoded_manifest => taken.is_there = true,
-                Some(_) => {
-                    let (ns, snapshot) = (order.to.clone(), taken.name.clone());
-                    return Err(MoveError::SnapshotExists { ns, snapshot });
-                }
-            }
-        }
-        Ok(())
-    }
-
+    /// Makes there all that is here, so that it stays; what is there already counts if it is the same and whole.
     async fn copy_all(
         &self,
         order: &GroupMove,
         taken: &Taken,
-        (copy, made): (&Arc<GroupCopy>, &mut Vec<SnapshotName>),
+        (copy, there): (&Arc<GroupCopy>, &mut There),
         watch: &mut impl MoveWatch,
     ) -> Result<(), MoveError> {
-        for snapshot in taken.snapshots.iter().filter(|snapshot| !snapshot.is_there) {
+        let GroupMove { from, group, to, merges } = order;
+        let (ns, of) = (to.clone(), group.clone());
+        let look = move |tree: &Tree| {
+            tree::check_namespace(&tree.layout, &ns)?;
+            match tree::check_group(&tree.layout, &ns, &of) {
+                Err(error) if error.is_not_found() => Ok(false),
+                checked => checked.map(|()| true),
+            }
+        };
+        if self.store.parts().blocking(look).await? && !merges {
+            return Err(MoveError::GroupExists { ns: to.clone(), group: group.clone() });
+        }
+        let mut missing = Vec::new();
+        for snapshot in &taken.snapshots {
+            // The lock first: what is found there then stays.
+            match self.hold_there(to, &snapshot.name).await? {
+                Some(lock) => {
+                    self.compare(order, snapshot, copy).await?;
+                    there.held.push(lock);
+                }
+                None => missing.push(snapshot),
+            }
+        }
+        for snapshot in missing {
             if watch.is_cancelled() {
                 return Err(MoveError::Stopped);
             }
-            self.copy_one(&order.from, snapshot, copy).await?;
-            made.push(snapshot.name.clone());
+            self.copy_one(from, &snapshot.name, copy).await?;
+            there.made.push(snapshot.name.clone());
+            let lock = self.hold_there(to, &snapshot.name).await?;
+            let removed = || MoveError::Removed { ns: to.clone(), snapshot: snapshot.name.clone() };
+            there.held.push(lock.ok_or_else(removed)?);
             watch.copied(&snapshot.name);
         }
-        Ok(())
+        Ok(self.add_what_goes_with_it(order, taken).await?)
+    }
+
+    /// Keeps a finished snapshot that is there from being removed; none if there is none.
+    async fn hold_there(
+        &self,
+        to: &Namespace,
+        snapshot: &SnapshotName,
+    ) -> Result<Option<LockGuard>, TreeError> {
+        let lock = self.store.share_snapshot(to, snapshot).await?;
+        let (ns, name) = (to.clone(), snapshot.clone());
+        let is_there = move |tree: &Tree| tree::is_finished(&tree.layout, &ns, &name);
+        Ok(self.store.parts().blocking(is_there).await?.then_some(lock))
+    }
+
+    /// Refuses a snapshot that is there and is another one, or not whole; its chunks are a verification's matter, as those of the
+    /// original are.
+    async fn compare(
+        &self,
+        order: &GroupMove,
+        snapshot: &TakenSnapshot,
+        copy: &Arc<GroupCopy>,
+    ) -> Result<(), MoveError> {
+        let (ns, name) = (order.to.clone(), snapshot.name.clone());
+        let failed = |source: CopyError| MoveError::Copy { snapshot: snapshot.name.clone(), source };
+        let here = self.store.parts();
+        let (from, read) = (order.from.clone(), name.clone());
+        let here = here.blocking(move |tree| tree::load_manifest(&tree.layout, &from, &read)).await?;
+        let there = copy.open_local(&name).await?;
+        let is_same = |manifest: &Manifest| {
+            manifest.files() == here.files() && manifest.key_fingerprint() == here.key_fingerprint()
+        };
+        let Some(there) = there.filter(|there| there.manifest().is_some_and(is_same)) else {
+            return Err(MoveError::SnapshotExists { ns, snapshot: name });
+        };
+        let has_log = self.read(&order.from, &name, &ArchiveName::client_log()).await?.is_some();
+        let mut is_whole = !has_log || there.has_client_log().await?;
+        for file in here.files() {
+            is_whole = is_whole && there.has_file(file).await.map_err(failed)?;
+        }
+        if is_whole { Ok(()) } else { Err(MoveError::DamagedThere { ns, snapshot: name }) }
     }
 
     async fn copy_one(
         &self,
         from: &Namespace,
-        snapshot: &TakenSnapshot,
+        name: &SnapshotName,
         copy: &Arc<GroupCopy>,
     ) -> Result<(), MoveError> {
-        let name = &snapshot.name;
         let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source };
-        let manifest = Blob::parse(snapshot.encoded_manifest.clone())
+        let encoded = self.read(from, name, &ArchiveName::manifest()).await?;
+        let encoded = encoded.ok_or_else(|| TreeError::Unfinished { snapshot: name.clone() })?;
+        let manifest = Blob::parse(encoded.clone())
             .map_err(Into::into)
             .and_then(|blob| Manifest::from_blob(&blob))
             .map_err(|source| TreeError::Manifest { snapshot: name.clone(), source })?;
         let making = copy.begin_snapshot(name).await?;
+        match self.copy_files(from, &manifest, (&making, copy)).await {
+            Ok(()) => making.finish(encoded).await.map_err(failed),
+            Err(error) => {
+                // The group there can be removed only when nothing of this is left.
+                let _ = making.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn copy_files(
+        &self,
+        from: &Namespace,
+        manifest: &Manifest,
+        (making, copy): (&SnapshotCopy, &Arc<GroupCopy>),
+    ) -> Result<(), MoveError> {
+        let name = making.snapshot();
+        let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source };
         for file in manifest.files() {
             let content = self.read(from, name, &file.filename).await?;
             let Some(content) = content else {
@@ -187,7 +250,7 @@ impl Moves {
         if let Some(log) = self.read(from, name, &ArchiveName::client_log()).await? {
             making.put_blob(&ArchiveName::client_log(), log).await.map_err(failed)?;
         }
-        making.finish(snapshot.encoded_manifest.clone()).await.map_err(failed)
+        Ok(())
     }
 
     /// Refreshes the chunks of an index for the copy (R5).
@@ -238,8 +301,8 @@ impl Moves {
         Ok(())
     }
 
-    /// Removes what is there now from where it was.
-    async fn remove(&self, order: &GroupMove, taken: Taken) -> Result<(), TreeError> {
+    /// Removes what is there now from where it was; returns whether nothing is left of the group.
+    async fn remove(&self, order: &GroupMove, taken: Taken) -> Result<bool, TreeError> {
         let GroupMove { from, group, .. } = order;
         let parts = self.store.parts();
         for snapshot in taken.snapshots {
@@ -248,8 +311,7 @@ impl Moves {
         for snapshot in taken.unfinished {
             self.store.forget_unfinished(from, &snapshot).await?;
         }
-        parts.remove_group_if_empty(from, group).await?;
-        Ok(())
+        parts.remove_group_if_empty(from, group).await
     }
 }
 

@@ -5,9 +5,9 @@
 //! names (R5), and then the removal of the originals. Moves and collections exclude each other all the same (R16): a collection
 //! waits for a move, and a move is refused while one runs.
 //!
-//! A group is moved whole or not at all: all its snapshots are there, committed, before the first one goes here, and if one cannot
-//! be copied, those that were are removed again. A crash between may leave snapshots in both places; to move the group again, merging,
-//! goes on from there.
+//! A group is moved whole or not at all: all its snapshots are there, committed and locked against their removal, before the first one
+//! goes here, and if one cannot be copied, those that were are removed again. A crash between may leave snapshots in both places; to
+//! move the group again, merging, goes on from there.
 
 mod error;
 mod group;
@@ -52,8 +52,14 @@ pub trait MoveWatch: Send {
     /// A snapshot is there now; it is still here, too.
     fn copied(&mut self, snapshot: &SnapshotName);
 
+    /// Nothing is left of a group here but what is not moved: what was begun and never finished, for a collection to remove.
+    fn stays(&mut self, ns: &Namespace, group: &GroupName);
+
     /// Tells whether the move is to end; it then leaves the group where it was.
     fn is_cancelled(&self) -> bool;
+
+    /// Tells whether a namespace with what is in it may be moved so that it becomes another one.
+    fn may_move(&self, from: &Namespace, to: &Namespace) -> bool;
 }
 
 impl Datastore {

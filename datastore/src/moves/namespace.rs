@@ -15,6 +15,8 @@ pub struct MovedNamespace {
     pub groups: u64,
     /// Snapshots that were moved.
     pub snapshots: u64,
+    /// Groups that stay, because they have no finished snapshot; so do their namespaces.
+    pub left: u64,
 }
 
 /// A group in the namespace it is in and the one it comes to be in.
@@ -25,8 +27,8 @@ impl Moves {
     /// after the other, each whole or not at all. With `merges` groups that are there are no reason to refuse.
     ///
     /// # Errors
-    /// [`MoveError`]. What can be seen before is refused before anything is moved; after any other error those groups are moved
-    /// that the watch has heard of whole, and calling again goes on.
+    /// [`MoveError`]. Namespaces and, unless groups are merged, groups that are in the way are refused before anything is moved;
+    /// after any other error some groups are moved, each whole, and calling again goes on.
     ///
     /// # Cancel safety
     /// As [`Self::move_group`].
@@ -47,6 +49,9 @@ impl Moves {
             return Err(MoveError::Inside { from: from.clone(), to: to.clone() });
         }
         let (pairs, places) = self.plan(from, to).await?;
+        if let Some((_, to)) = pairs.iter().find(|(from, to)| !watch.may_move(from, to)) {
+            return Err(MoveError::Denied { ns: to.clone() });
+        }
         if !merges {
             self.check_free(&places).await?;
         }
@@ -58,8 +63,13 @@ impl Moves {
         }
         let mut moved = MovedNamespace { namespaces: pairs.len() as u64, ..MovedNamespace::default() };
         for (from, group, to) in places {
-            moved.snapshots += self.move_group(&GroupMove { from, group, to, merges }, watch).await?;
-            moved.groups += 1;
+            match self.move_group(&GroupMove { from, group, to, merges }, watch).await {
+                Err(MoveError::Empty { .. }) => moved.left += 1,
+                snapshots => {
+                    moved.snapshots += snapshots?;
+                    moved.groups += 1;
+                }
+            }
         }
         self.store.parts().remove_namespace(from).await?;
         Ok(moved)

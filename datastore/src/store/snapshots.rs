@@ -28,7 +28,10 @@ impl Datastore {
             groups.retain(|group| {
                 ty.is_none_or(|ty| group.ty == ty) && id.as_ref().is_none_or(|id| group.id == *id)
             });
-            // Not the store's time: it is compared with times that the kernel gave files.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "it is compared with times that the kernel gave files"
+            )]
             let now = std::time::SystemTime::now();
             let mut infos = Vec::new();
             for group in groups {

@@ -16,8 +16,10 @@ use super::{Layout, SnapshotInfo, TreeError, snapshot_info};
 use crate::file::Context as _;
 use crate::name::{BackupTime, GroupName, Namespace, Owner, SnapshotName};
 
-/// Most snapshots that are kept, at some hundred bytes each.
-const SNAPSHOTS_MAX: usize = 100_000;
+/// Most bytes that are kept: some hundred for a snapshot, unless its client has put much into its manifest.
+const BYTES_MAX: usize = 64 << 20;
+/// Most bytes that are kept of one snapshot.
+const SNAPSHOT_BYTES_MAX: usize = 16 << 10;
 /// Age of a change from which on a further one has another time, on any filesystem.
 const GRAIN: Duration = Duration::from_secs(3);
 
@@ -30,7 +32,7 @@ pub(crate) struct KeptInfos {
 #[derive(Debug, Default)]
 struct Groups {
     by_name: HashMap<(Namespace, GroupName), Arc<Vec<Kept>>>,
-    snapshots: usize,
+    bytes: usize,
 }
 
 /// What was read of a snapshot, without the owner, and of what it was read.
@@ -79,7 +81,7 @@ impl KeptInfos {
                 Err(error) if error.is_not_found() => continue,
                 info => info?,
             };
-            if stamp.is_settled(now) {
+            if stamp.is_settled(now) && bytes_of(&info) <= SNAPSHOT_BYTES_MAX {
                 has_news = true;
                 kept.push(Kept { time: snapshot.time, stamp, info: Arc::new(info.clone()) });
             }
@@ -100,27 +102,43 @@ impl KeptInfos {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).put(
             (ns.clone(), group.clone()),
             kept,
-            SNAPSHOTS_MAX,
+            BYTES_MAX,
         );
     }
 }
 
 impl Groups {
-    fn put(&mut self, name: (Namespace, GroupName), kept: Vec<Kept>, snapshots_max: usize) {
+    fn put(&mut self, name: (Namespace, GroupName), kept: Vec<Kept>, bytes_max: usize) {
         if let Some(old) = self.by_name.remove(&name) {
-            self.snapshots -= old.len();
+            self.bytes -= bytes_of_all(&old);
         }
-        if kept.is_empty() || kept.len() > snapshots_max {
+        let bytes = bytes_of_all(&kept);
+        if kept.is_empty() || bytes > bytes_max {
             return;
         }
-        while self.snapshots + kept.len() > snapshots_max {
+        while self.bytes + bytes > bytes_max {
             // Any group will do: whoever lists more than fits gains nothing from an order.
             let Some(other) = self.by_name.keys().next().cloned() else { break };
-            self.snapshots -= self.by_name.remove(&other).map_or(0, |old| old.len());
+            self.bytes -= self.by_name.remove(&other).map_or(0, |old| bytes_of_all(&old));
         }
-        self.snapshots += kept.len();
+        self.bytes += bytes;
         self.by_name.insert(name, Arc::new(kept));
     }
+}
+
+fn bytes_of_all(kept: &[Kept]) -> usize {
+    kept.iter().map(|kept| bytes_of(&kept.info)).sum()
+}
+
+/// Returns about how much memory what is kept of a snapshot takes.
+fn bytes_of(info: &SnapshotInfo) -> usize {
+    let files = info.files.iter().map(|file| size_of_val(file) + file.filename.as_str().len());
+    let texts = [
+        info.comment.as_ref().map(String::len),
+        info.fingerprint.as_ref().map(String::len),
+        info.verification.as_ref().map(|verified| verified.upid.len()),
+    ];
+    size_of::<Kept>() + size_of_val(info) + files.sum::<usize>() + texts.into_iter().flatten().sum::<usize>()
 }
 
 fn find<'a>(known: &'a [Kept], snapshot: &SnapshotName, stamp: Stamp) -> Option<&'a Kept> {
@@ -159,7 +177,8 @@ mod tests {
 
     /// A time at which all changes of this test are settled.
     fn later() -> SystemTime {
-        SystemTime::now() + Duration::from_hours(1)
+        let made = tempfile::tempfile().unwrap().metadata().unwrap().modified().unwrap();
+        made + Duration::from_hours(1)
     }
 
     struct Scene {
@@ -239,16 +258,17 @@ mod tests {
         assert!(scene.list(later())[0].protected);
         fs::remove_dir_all(scene.layout.snapshot(&Namespace::root(), &scene.snapshot)).unwrap();
         assert_eq!(scene.list(later()), []);
-        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 0);
+        assert_eq!(scene.kept.groups.lock().unwrap().by_name.len(), 0);
     }
 
     #[test]
     fn what_changed_a_moment_ago_is_not_kept() {
         let scene = Scene::new();
-        scene.list(SystemTime::now());
-        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 0);
-        scene.list(SystemTime::now() + 2 * GRAIN);
-        assert_eq!(scene.kept.groups.lock().unwrap().snapshots, 1);
+        let now = later() - Duration::from_hours(1);
+        scene.list(now);
+        assert_eq!(scene.kept.groups.lock().unwrap().by_name.len(), 0);
+        scene.list(now + 2 * GRAIN);
+        assert_eq!(scene.kept.groups.lock().unwrap().by_name.len(), 1);
     }
 
     #[test]
@@ -256,16 +276,25 @@ mod tests {
         let scene = Scene::new();
         scene.list(later());
         let one = scene.kept.get(&Namespace::root(), &scene.snapshot.group)[0].clone();
+        let max = 5 * bytes_of(&one.info);
         let mut groups = Groups::default();
         let name = |id: &str| (Namespace::root(), format!("vm/{id}").parse::<GroupName>().unwrap());
-        groups.put(name("1"), vec![one.clone(); 3], 5);
-        groups.put(name("2"), vec![one.clone(); 2], 5);
-        assert_eq!((groups.snapshots, groups.by_name.len()), (5, 2));
-        groups.put(name("3"), vec![one.clone(); 3], 5);
-        assert!(groups.snapshots <= 5 && groups.by_name.contains_key(&name("3")));
-        groups.put(name("3"), vec![one; 6], 5);
+        groups.put(name("1"), vec![one.clone(); 3], max);
+        groups.put(name("2"), vec![one.clone(); 2], max);
+        assert_eq!((groups.bytes, groups.by_name.len()), (max, 2));
+        groups.put(name("3"), vec![one.clone(); 3], max);
+        assert!(groups.bytes <= max && groups.by_name.contains_key(&name("3")));
+        groups.put(name("3"), vec![one; 6], max);
         assert!(!groups.by_name.contains_key(&name("3")));
-        let counted: usize = groups.by_name.values().map(|kept| kept.len()).sum();
-        assert_eq!(groups.snapshots, counted);
+        let counted: usize = groups.by_name.values().map(|kept| bytes_of_all(kept)).sum();
+        assert_eq!(groups.bytes, counted);
+    }
+
+    #[test]
+    fn a_client_cannot_fill_the_memory_with_its_notes() {
+        let scene = Scene::new();
+        scene.write_manifest(&"x".repeat(SNAPSHOT_BYTES_MAX));
+        assert_eq!(scene.comment(later()).len(), SNAPSHOT_BYTES_MAX);
+        assert_eq!(scene.kept.groups.lock().unwrap().bytes, 0);
     }
 }

@@ -7,8 +7,8 @@ use coldkeep_chunk_store::Digest;
 use coldkeep_chunk_store::blob::{Blob, Compression};
 use coldkeep_datastore::index::DynamicIndex;
 use coldkeep_datastore::{
-    BeginError, CopyRequest, GroupMove, MoveError, MoveWatch, MovedNamespace, Namespace, SnapshotInfo,
-    SnapshotName, TreeError,
+    BeginError, CopyRequest, Datastore, GroupMove, GroupName, MoveError, MoveWatch, MovedNamespace,
+    Namespace, SnapshotInfo, SnapshotName, TreeError,
 };
 use futures_util::FutureExt as _;
 
@@ -37,8 +37,16 @@ impl MoveWatch for Watch {
         self.copied.push(snapshot.clone());
     }
 
+    fn stays(&mut self, _: &Namespace, group: &GroupName) {
+        panic!("{group} stays");
+    }
+
     fn is_cancelled(&self) -> bool {
         self.left == 0
+    }
+
+    fn may_move(&self, _: &Namespace, to: &Namespace) -> bool {
+        to.as_str() != "forbidden"
     }
 }
 
@@ -178,6 +186,66 @@ async fn groups_of_one_name_become_one_only_if_asked() {
     assert!(matches!(move_group(&fixture, &back).await, Err(MoveError::SamePlace { .. })));
 }
 
+/// Tries to remove each snapshot that is there, and the first original.
+struct Meddler {
+    store: Arc<Datastore>,
+    refused: Vec<TreeError>,
+}
+
+impl MoveWatch for Meddler {
+    fn copied(&mut self, snapshot: &SnapshotName) {
+        let (store, snapshot) = (Arc::clone(&self.store), snapshot.clone());
+        let meddle = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let there = ns("a");
+            [
+                runtime.block_on(store.forget(&there, &snapshot)),
+                runtime.block_on(store.forget(&Namespace::root(), &self::snapshot(FIRST))),
+            ]
+        };
+        let results = std::thread::spawn(meddle).join().unwrap();
+        self.refused.extend(results.map(Result::unwrap_err));
+    }
+
+    fn stays(&mut self, _: &Namespace, group: &GroupName) {
+        panic!("{group} stays");
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn may_move(&self, _: &Namespace, _: &Namespace) -> bool {
+        true
+    }
+}
+
+/// I1: an original goes only when what took its place cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_removes_what_is_being_moved() {
+    let fixture = scene().await;
+    let mut meddler = Meddler { store: Arc::clone(&fixture.store), refused: Vec::new() };
+    let moves = fixture.store.begin_moves().unwrap();
+    assert_eq!(moves.move_group(&order("a"), &mut meddler).await.unwrap(), 2);
+    assert_eq!(meddler.refused.len(), 4);
+    assert!(meddler.refused.iter().all(TreeError::is_in_use), "{:?}", meddler.refused);
+    assert_eq!(restore(&fixture, "a", &snapshot(FIRST)).await, b"onetwo");
+    // The locks have ended with the move.
+    drop(moves);
+    fixture.store.forget(&ns("a"), &snapshot(FIRST)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_without_finished_snapshots_stays() {
+    let fixture = scene().await;
+    std::fs::create_dir_all(fixture.path("vm/11")).unwrap();
+    std::fs::write(fixture.path("vm/11/owner"), "root@pam\n").unwrap();
+    let empty = GroupMove { group: "vm/11".parse().unwrap(), ..order("a") };
+    let refused = move_group(&fixture, &empty).await.unwrap_err();
+    assert!(matches!(refused, MoveError::Empty { .. }), "{refused:?}");
+    assert!(fixture.path("vm/11/owner").exists());
+}
+
 /// Goal: what a crash left in both places is one again after the next move.
 #[tokio::test]
 async fn a_move_that_was_cut_short_goes_on() {
@@ -201,6 +269,16 @@ async fn a_move_that_was_cut_short_goes_on() {
     let mut watch = Watch::patient();
     let moves = fixture.store.begin_moves().unwrap();
     let merging = GroupMove { merges: true, ..order("a") };
+    // What is there is no reason to remove what is here unless it is whole.
+    let there = fixture.path(&format!("ns/a/{FIRST}/{STREAM}"));
+    let content = std::fs::read(&there).unwrap();
+    std::fs::write(&there, &content[..4096]).unwrap();
+    let refused = moves.move_group(&merging, &mut watch).await.unwrap_err();
+    assert!(matches!(refused, MoveError::DamagedThere { .. }), "{refused:?}");
+    assert_eq!((names(&fixture, "").await.len(), names(&fixture, "a").await.len()), (2, 1));
+    std::fs::write(&there, content).unwrap();
+    // Notes of either are no other content.
+    fixture.store.set_notes(&Namespace::root(), &snapshot(FIRST), "noted since").await.unwrap();
     assert_eq!(moves.move_group(&merging, &mut watch).await.unwrap(), 2);
     assert_eq!(watch.copied, [snapshot(SECOND)]);
     assert_eq!((names(&fixture, "").await.len(), names(&fixture, "a").await.len()), (0, 2));
@@ -275,6 +353,8 @@ async fn a_namespace_that_cannot_go_there_stays_whole() {
     let refused = move_namespace(&fixture, "a", "", false).await.unwrap_err();
     assert!(matches!(refused, MoveError::GroupExists { .. }), "{refused:?}");
     assert_eq!((names(&fixture, "").await.len(), names(&fixture, "a").await.len()), (1, 3));
+    let refused = move_namespace(&fixture, "a", "forbidden", false).await.unwrap_err();
+    assert!(matches!(refused, MoveError::Denied { .. }), "{refused:?}");
     for (from, to) in [("a", "a/b"), ("a", "a")] {
         let refused = move_namespace(&fixture, from, to, false).await.unwrap_err();
         assert!(matches!(refused, MoveError::Inside { .. } | MoveError::SamePlace { .. }), "{refused:?}");

@@ -1,11 +1,13 @@
 //! Moves of groups and namespaces through the REST API: what they do, who may, what waits for whom (R16).
 
+use std::time::Duration;
+
 use coldkeep_datastore::Namespace;
 use coldkeep_server::auth::AclEntry;
 use serde_json::json;
 
 use crate::harness::TestServer;
-use crate::material::{Chunk, backup, eventually, noise, task_end};
+use crate::material::{Chunk, backup, eventually, noise, task_end, triple};
 use crate::wire::Wire;
 
 const TIME: i64 = 1_700_000_000;
@@ -75,6 +77,15 @@ async fn own_groups_move_where_their_owner_may_back_up() {
     assert_eq!(task_end(&root, "move-group").await, "OK");
     assert_eq!(ids(&joe, "a").await, ["own"]);
 
+    // What it becomes must be theirs to change, too.
+    grant(&server, "/datastore/default/secret", "NoAccess").await;
+    grant(&server, "/datastore/default", "DatastoreAdmin").await;
+    root.post_json(&format!("{STORE}/namespace"), &json!({ "name": "mine" })).await.ok();
+    let to_secret = json!({ "ns": "mine", "target-ns": "secret" });
+    joe.post_json(&format!("{STORE}/move-namespace"), &to_secret)
+        .await
+        .refused(403, "/datastore/default/secret");
+
     // A namespace inside it that its mover may not change keeps all of it in place.
     grant(&server, "/datastore/default", "DatastoreAdmin").await;
     joe.post_json(&format!("{STORE}/move-namespace"), &order).await.refused(403, "/datastore/default/a/b");
@@ -82,6 +93,28 @@ async fn own_groups_move_where_their_owner_may_back_up() {
     joe.post_json(&path, &group("h1", "a/b")).await.refused(403, "/datastore/default/a/b");
     grant(&server, "/datastore/default/a/b", "DatastoreBackup").await;
     joe.post_json(&path, &group("h1", "a/b")).await.refused(400, "owner");
+}
+
+/// R16: a move is refused as long as a collection runs, which takes its time here.
+#[tokio::test]
+async fn a_move_is_refused_while_a_collection_runs() {
+    let server = TestServer::with_grace(Duration::ZERO).await;
+    let root = server.root().await;
+    let chunks: Vec<Chunk> = (0..4).map(|seed| Chunk::of(noise(seed, 5000))).collect();
+    backup(&root, "gone", TIME, &chunks.iter().collect::<Vec<_>>()).await;
+    backup(&root, "h1", TIME, &[&Chunk::of(noise(9, 5000))]).await;
+    eventually(&root, &format!("{STORE}/active-operations"), |answer| answer.data()["write"] == 0).await;
+    root.delete(&format!("{STORE}/snapshots?{}", triple("gone", TIME))).await.ok();
+    root.post_json(&format!("{STORE}/namespace"), &json!({ "name": "a" })).await.ok();
+    let upid = root.post_json(&format!("{STORE}/gc"), &json!({ "max-delete-rate": 1 })).await.data();
+    let log = format!("/api2/json/nodes/localhost/tasks/{}/log?limit=0", upid.as_str().unwrap());
+    eventually(&root, &log, |answer| answer.text().contains("starting garbage collection")).await;
+    root.post_json(&format!("{STORE}/move-group"), &group("h1", "a")).await.ok();
+    let end = task_end(&root, "move-group").await;
+    assert!(end.contains("a garbage collection is running"), "{end}");
+    assert_eq!(task_end(&root, "garbage_collection").await, "OK");
+    root.post_json(&format!("{STORE}/move-group"), &group("h1", "a")).await.ok();
+    assert_eq!(task_end(&root, "move-group").await, "OK");
 }
 
 /// R16: a move is refused while a collection runs, and a collection waits for a move.

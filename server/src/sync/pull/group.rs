@@ -20,8 +20,10 @@ use crate::sync::select::{Decision, Traits, decide};
 use crate::sync::{NamespacePair, SyncOptions, place};
 use crate::tasks::TaskHandle;
 
-/// Snapshots that are got ready at the same time: the round trips of some hide behind the chunks of others. Each has a session there.
-const AHEAD: usize = 8;
+/// Snapshots of a group that are got ready at the same time: the round trips of some hide behind the chunks of others. Each has a
+/// session there, of which servers allow a user some only, so that many groups at the same time have fewer each.
+const AHEAD: (usize, usize) = (2, 8);
+const SESSIONS_MAX: usize = 64;
 
 /// What a group is copied with.
 pub(super) struct GroupPull<'a> {
@@ -131,8 +133,9 @@ impl GroupPull<'_> {
         let mut to_begin = steps.iter();
         let mut ahead = VecDeque::new();
         let mut turns = Turns::new();
+        let at_once = (SESSIONS_MAX / self.job.options.parallel_groups.max(1)).clamp(AHEAD.0, AHEAD.1);
         for step in steps {
-            while ahead.len() < AHEAD
+            while ahead.len() < at_once
                 && let Some(next) = to_begin.next()
             {
                 ahead.push_back(begin_ready((source, next), fetcher, &self.job.options, turns.next()));
