@@ -83,7 +83,7 @@ pub(crate) async fn run(job: &VerifyJob, now: i64, task: &TaskHandle) -> Result<
         match outcome {
             Ok(VerifyOutcome::Cancelled) => return Err(VerifyTaskError::Stopped { checked }),
             Ok(VerifyOutcome::Skipped) => {
-                task.log(format!("skipped {snapshot}: it is in use or not finished"));
+                task.log(format!("skipped {snapshot}: it is in use, gone or not finished"));
                 continue;
             }
             outcome => {

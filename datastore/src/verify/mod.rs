@@ -141,7 +141,7 @@ pub enum VerifyOutcome {
         /// The first 100 of them.
         defects: Vec<Defect>,
     },
-    /// The snapshot is being made or removed, or was never finished; nothing was checked.
+    /// The snapshot is being made or removed, is gone, or was never finished; nothing was checked.
     Skipped,
     /// The task was asked to stop; nothing was recorded.
     Cancelled,
@@ -283,7 +283,10 @@ impl Datastore {
         };
         let manifest = match self.manifest(ns, snapshot).await {
             Ok(manifest) => manifest,
-            Err(TreeError::Unfinished { .. }) => return Ok(VerifyOutcome::Skipped),
+            // Removed since it was listed, or never finished.
+            Err(TreeError::NoSnapshot { .. } | TreeError::Unfinished { .. }) => {
+                return Ok(VerifyOutcome::Skipped);
+            }
             Err(TreeError::Manifest { source, .. }) => {
                 return Ok(VerifyOutcome::Defective { count: 1, defects: vec![Defect::Manifest(source)] });
             }

@@ -247,3 +247,12 @@ async fn as_many_chunks_are_read_at_once_as_is_said() {
     arrived.into_iter().for_each(HeldRequest::release);
     assert!(matches!(verifying.await.unwrap().unwrap(), VerifyOutcome::Whole));
 }
+
+#[tokio::test]
+async fn a_snapshot_that_is_gone_before_its_turn_is_no_failure() {
+    let fixture = Fixture::new().await;
+    let made = fixture.backup(FIRST, &[b"one"]).await;
+    fixture.store.forget(&Namespace::root(), &made).await.unwrap();
+    let outcome = fixture.store.verify_snapshot(&Namespace::root(), &made, &mut task()).await.unwrap();
+    assert!(matches!(outcome, VerifyOutcome::Skipped), "{outcome:?}");
+}

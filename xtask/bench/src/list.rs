@@ -106,24 +106,24 @@ impl Bench<'_> {
     }
 
     fn login(&self) -> Result<()> {
-        self.output(self.coldkeep.remote(&self.running, "login")).map(drop)
+        output(self.coldkeep.remote(&self.running, "login")).map(drop)
     }
 
     fn list(&self) -> Result<()> {
         let mut command = self.coldkeep.remote(&self.running, "snapshots");
         command.args(["--output", "json"]);
         let listed: Vec<serde_json::Value> =
-            serde_json::from_slice(&self.output(command)?).context("the list is no JSON")?;
+            serde_json::from_slice(&output(command)?).context("the list is no JSON")?;
         ensure!(listed.len() == GROUPS * SNAPSHOTS_EACH, "{} snapshots were listed", listed.len());
         Ok(())
     }
+}
 
-    fn output(&self, mut command: Command) -> Result<Vec<u8>> {
-        let output = command.output().with_context(|| format!("cannot run {}", shown(&command)))?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} failed: {error}", shown(&command));
-        Ok(output.stdout)
-    }
+fn output(mut command: Command) -> Result<Vec<u8>> {
+    let output = command.output().with_context(|| format!("cannot run {}", shown(&command)))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} failed: {error}", shown(&command));
+    Ok(output.stdout)
 }
 
 /// How long `find` takes to look at every file of the tree.
