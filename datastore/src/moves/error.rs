@@ -105,7 +105,7 @@ pub enum MoveError {
     Stopped,
     /// The group there cannot be written into.
     #[error("cannot write into the group there")]
-    Begin(#[from] BeginError),
+    Begin(#[source] Box<BeginError>),
     /// A snapshot cannot be stored there.
     #[error("cannot store snapshot {snapshot} there")]
     Copy {
@@ -113,9 +113,15 @@ pub enum MoveError {
         snapshot: SnapshotName,
         /// Why.
         #[source]
-        source: CopyError,
+        source: Box<CopyError>,
     },
     /// The tree or the bucket refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
+}
+
+impl From<BeginError> for MoveError {
+    fn from(source: BeginError) -> Self {
+        Self::Begin(Box::new(source))
+    }
 }

@@ -184,7 +184,8 @@ impl Moves {
         copy: &Arc<GroupCopy>,
     ) -> Result<(), MoveError> {
         let (ns, name) = (order.to.clone(), snapshot.name.clone());
-        let failed = |source: CopyError| MoveError::Copy { snapshot: snapshot.name.clone(), source };
+        let failed =
+            |source: CopyError| MoveError::Copy { snapshot: snapshot.name.clone(), source: Box::new(source) };
         let here = self.store.parts();
         let (from, read) = (order.from.clone(), name.clone());
         let here = here.blocking(move |tree| tree::load_manifest(&tree.layout, &from, &read)).await?;
@@ -209,7 +210,7 @@ impl Moves {
         name: &SnapshotName,
         copy: &Arc<GroupCopy>,
     ) -> Result<(), MoveError> {
-        let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source };
+        let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source: Box::new(source) };
         let encoded = self.read(from, name, &ArchiveName::manifest()).await?;
         let encoded = encoded.ok_or_else(|| TreeError::Unfinished { snapshot: name.clone() })?;
         let manifest = Blob::parse(encoded.clone())
@@ -234,7 +235,7 @@ impl Moves {
         (making, copy): (&SnapshotCopy, &Arc<GroupCopy>),
     ) -> Result<(), MoveError> {
         let name = making.snapshot();
-        let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source };
+        let failed = |source: CopyError| MoveError::Copy { snapshot: name.clone(), source: Box::new(source) };
         for file in manifest.files() {
             let content = self.read(from, name, &file.filename).await?;
             let Some(content) = content else {
@@ -264,13 +265,13 @@ impl Moves {
         let read = move |_: &Tree| Ok(spans_of(&path, kind));
         let spans = self.store.parts().blocking(read).await?.map_err(|source| MoveError::Copy {
             snapshot: snapshot.clone(),
-            source: CopyError::Index { name: file.clone(), source },
+            source: Box::new(CopyError::Index { name: file.clone(), source }),
         })?;
         for window in spans.chunks(WINDOW) {
             let missing = copy
                 .missing_chunks(window)
                 .await
-                .map_err(|source| MoveError::Copy { snapshot: snapshot.clone(), source })?;
+                .map_err(|source| MoveError::Copy { snapshot: snapshot.clone(), source: Box::new(source) })?;
             if let Some(missing) = missing.first() {
                 return Err(MoveError::NoChunk { snapshot: snapshot.clone(), digest: missing.digest });
             }
@@ -336,7 +337,8 @@ impl MoveError {
     /// Tells whether what was to be moved, or the place for it, does not exist.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Self::Tree(error) | Self::Begin(BeginError::Tree(error)) => error.is_not_found(),
+            Self::Tree(error) => error.is_not_found(),
+            Self::Begin(error) => matches!(&**error, BeginError::Tree(error) if error.is_not_found()),
             _ => false,
         }
     }

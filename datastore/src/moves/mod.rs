@@ -83,13 +83,11 @@ impl Datastore {
     /// Dropping the future changes nothing.
     pub async fn pause_moves(&self) -> NoMoves {
         loop {
-            match self.tree().locks.try_shared(LockKey::Moves) {
-                Ok(lock) => return NoMoves(lock),
-                Err(_) => {
-                    let clock = self.chunks().clock();
-                    self.tree().locks.has_passed(&LockKey::Moves, clock, Duration::MAX).await;
-                }
+            if let Ok(lock) = self.tree().locks.try_shared(LockKey::Moves) {
+                return NoMoves(lock);
             }
+            let clock = self.chunks().clock();
+            self.tree().locks.has_passed(&LockKey::Moves, clock, Duration::MAX).await;
         }
     }
 }

@@ -82,7 +82,7 @@ impl Pace {
     fn wait(&mut self, bytes: u64, now: Duration) -> Duration {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.get() as f64);
         self.free_at = self.free_at.max(now) + takes;
-        self.free_at - now
+        self.free_at.saturating_sub(now)
     }
 }
 

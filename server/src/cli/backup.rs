@@ -105,10 +105,8 @@ impl Backup {
         };
         let group = GroupName::new(self.ty, id);
         let time = self.time;
-        let summary = self
-            .target
-            .run(shell, Missing::Create, async |store| back_up(&store, group, time, sources).await)
-            .await?;
+        let work = async |store| back_up(&store, group, time, sources).await;
+        let summary = Box::pin(self.target.run(shell, Missing::Create, work)).await?;
         shell.show(&summary, describe)
     }
 }

@@ -28,7 +28,7 @@ impl Move {
         let Self { group, to, merge, target } = self;
         let run = async |store: coldkeep_client::Store| {
             let upid = store.start_move_group(&group, &to, merge).await?;
-            Ok(follow(store.client(), &upid).await?)
+            follow(store.client(), &upid).await
         };
         let moved = target.run(shell, Missing::Refuse, run).await;
         moved.with_context(|| format!("cannot move {group}"))?;

@@ -81,7 +81,7 @@ impl NamespaceVerbs {
             Verb::Move { namespace, to, merge, target } => {
                 let run = async |store: Store| {
                     let upid = at(&store, namespace.clone()).start_move_namespace(&to, merge).await?;
-                    Ok(follow(store.client(), &upid).await?)
+                    follow(store.client(), &upid).await
                 };
                 let moved = target.run(shell, Missing::Refuse, run).await;
                 moved.with_context(|| format!("cannot move the namespace {namespace}"))?;
