@@ -20,18 +20,19 @@ pub(crate) async fn run(server: &Arc<Server>, stop: &CancellationToken) {
     run::note_cut_short(server).await;
     let zone = TimeZone::system();
     while !stop.is_cancelled() {
-        let pause = start_due(server, &zone).await;
+        let (pause, started_all) = start_due(server, &zone).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = server.clock().sleep(pause) => {}
-            () = server.occupancy().freed() => {}
-            () = server.jobs().changed() => {}
+            // A start that failed has freed what it took: who woke of that would try again at once, and again.
+            () = server.occupancy().freed(), if started_all => {}
+            () = server.jobs().changed(), if started_all => {}
         }
     }
 }
 
-/// Starts what is due, and returns how long to wait for more.
-async fn start_due(server: &Arc<Server>, zone: &TimeZone) -> Duration {
+/// Starts what is due; returns how long to wait for more, and whether all of it was started.
+async fn start_due(server: &Arc<Server>, zone: &TimeZone) -> (Duration, bool) {
     let jobs = server.jobs().known();
     let (running, occupied) = (server.jobs().running(), server.occupancy().stores());
     let known = Known {
@@ -42,15 +43,17 @@ async fn start_due(server: &Arc<Server>, zone: &TimeZone) -> Duration {
         now: server.clock().wall().unix_seconds(),
         zone,
     };
+    let mut started_all = true;
     for start in decide(&known) {
         let id = start.job.id.clone();
         if let Err(error) = run::start(server, start.job, start.cause).await {
             // Too many tasks, or the server ends: it is still due the next time.
+            started_all = false;
             tracing::warn!(job = %id, error = %chain(&error), "cannot start a job that is due");
         }
     }
     // Later than it was: starting takes a moment.
-    pause(server.clock().wall(), next_retry(&known))
+    (pause(server.clock().wall(), next_retry(&known)), started_all)
 }
 
 /// Returns the time until the next full minute, or the next retry if that comes before.

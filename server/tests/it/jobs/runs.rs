@@ -8,7 +8,7 @@ use coldkeep_chunk_store::testing::ManualClock;
 use coldkeep_client::{Fingerprint, JobId, JobKind, JobOptions, NotifyWhen, Secret};
 use coldkeep_server::jobs::{Job, JobUpdate};
 use coldkeep_server::state::Remote;
-use coldkeep_server::tasks::TaskInfo;
+use coldkeep_server::tasks::{TaskHandle, TaskInfo, TaskSpec};
 use coldkeep_server::{Server, ServerOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -244,6 +244,37 @@ async fn missed_runs_are_caught_up_once_after_a_restart() {
     stage.clock.sleeping(1).await;
     assert!(hook.is_quiet() && stage.tasks("garbage_collection").len() == 1);
     stage.pass(10 * MINUTE).await;
+    assert_eq!(hook.next().await["job"], "collect");
+}
+
+/// Goal: a job that cannot be started is tried again at the next full minute, and not over and over until then.
+#[tokio::test]
+async fn what_cannot_be_started_waits_for_the_next_minute() {
+    let (mut stage, mut hook) = (Stage::new().await, Hook::start(&[]).await);
+    stage.add(job("collect", JobKind::Gc, &hook)).await;
+    let spec = TaskSpec { worker_type: "filler", worker_id: None, auth_id: "root@pam".parse().unwrap() };
+    let wait = |task: TaskHandle| async move {
+        task.cancelled().await;
+        Ok::<(), std::io::Error>(())
+    };
+    let mut fillers = Vec::new();
+    while let Ok(upid) = stage.server.tasks().start(spec.clone(), wait) {
+        fillers.push(upid);
+    }
+    stage.schedule();
+    stage.pass_quietly(46 * MINUTE).await;
+    let room = fillers.pop().unwrap();
+    stage.server.tasks().stop(&room).unwrap();
+    stage.server.tasks().wait(&room).await.unwrap();
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(stage.tasks("garbage_collection").is_empty(), "it was tried again at once");
+    // Those that tell need room, too.
+    for filler in fillers {
+        stage.server.tasks().stop(&filler).unwrap();
+    }
+    stage.pass(MINUTE).await;
     assert_eq!(hook.next().await["job"], "collect");
 }
 
