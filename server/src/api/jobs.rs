@@ -207,14 +207,15 @@ async fn update(call: Call<Server>) -> Result<Reply, ApiError> {
     access::check_rights(&call.caller, &job)?;
     access::check_change(server, &call.caller, &changed)?;
     access::check_notify(&call.caller, params)?;
-    server.jobs().update(&job.id, update, now(server)).await.map_err(|error| ApiError::failed(&error))?;
+    // As it was checked: if it was changed meanwhile, this is refused.
+    server.jobs().update(&job, update, now(server)).await.map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::null())
 }
 
 async fn remove(call: Call<Server>) -> Result<Reply, ApiError> {
     let job = find(&call)?;
     access::check_rights(&call.caller, &job)?;
-    call.state.jobs().remove(&job.id).await.map_err(|error| ApiError::failed(&error))?;
+    call.state.jobs().remove(&job).await.map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::null())
 }
 

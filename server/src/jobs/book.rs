@@ -119,42 +119,43 @@ impl Jobs {
         .await
     }
 
-    /// Changes a job at a time in Unix seconds.
+    /// Changes a job at a time in Unix seconds, if it is still as it was `seen`: what the change makes of it was checked by that.
     ///
     /// # Errors
     /// [`JobError`].
     ///
     /// # Cancel safety
     /// The change is made or not.
-    pub async fn update(&self, id: &JobId, update: JobUpdate, now: i64) -> Result<(), JobError> {
+    pub async fn update(&self, seen: &Job, update: JobUpdate, now: i64) -> Result<(), JobError> {
         self.change(|view| {
-            let old = view.jobs.get(id).ok_or_else(|| JobError::Unknown { id: id.clone() })?;
-            let changed = old.with(update)?;
-            let state = view.states.entry(id.clone()).or_default();
-            if changed.is_timed_otherwise(old) {
+            view.check_unchanged(seen)?;
+            let changed = seen.with(update)?;
+            let state = view.states.entry(seen.id.clone()).or_default();
+            if changed.is_timed_otherwise(seen) {
                 state.changed_at = Some(now);
             }
             if !changed.enabled || changed.retries == 0 {
                 state.retry_at = None;
             }
-            view.jobs.insert(id.clone(), Arc::new(changed));
+            view.jobs.insert(seen.id.clone(), Arc::new(changed));
             Ok(())
         })
         .await
     }
 
-    /// Removes a job. A run that is under way goes on.
+    /// Removes a job, if it is still as it was `seen`. A run that is under way goes on.
     ///
     /// # Errors
     /// [`JobError`].
     ///
     /// # Cancel safety
     /// The change is made or not.
-    pub async fn remove(&self, id: &JobId) -> Result<(), JobError> {
+    pub async fn remove(&self, seen: &Job) -> Result<(), JobError> {
         self.change(|view| {
-            view.states.remove(id);
-            let removed = view.jobs.remove(id);
-            removed.map(drop).ok_or_else(|| JobError::Unknown { id: id.clone() })
+            view.check_unchanged(seen)?;
+            view.states.remove(&seen.id);
+            view.jobs.remove(&seen.id);
+            Ok(())
         })
         .await
     }
@@ -249,6 +250,17 @@ impl Shared {
 
     fn set(&self, view: View) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}
+
+impl View {
+    /// Refuses a change of a job that is no longer as whoever wants the change saw it.
+    fn check_unchanged(&self, seen: &Job) -> Result<(), JobError> {
+        match self.jobs.get(&seen.id) {
+            Some(job) if **job == *seen => Ok(()),
+            Some(_) => Err(JobError::Changed { id: seen.id.clone() }),
+            None => Err(JobError::Unknown { id: seen.id.clone() }),
+        }
     }
 }
 

@@ -21,6 +21,12 @@ pub enum JobError {
         /// The id asked for.
         id: JobId,
     },
+    /// It is not what it was when somebody decided to change or remove it.
+    #[error("the job {id} was changed meanwhile; look at it and try again")]
+    Changed {
+        /// The job.
+        id: JobId,
+    },
     /// There are too many.
     #[error("there are {max} jobs already; remove some")]
     TooMany {

@@ -65,8 +65,9 @@ async fn jobs_and_what_became_of_them_are_there_after_a_restart() {
     let (_data_dir, jobs) = open(folder.path());
     assert_eq!(jobs.known(), before);
     assert_eq!(jobs.get(&id("nightly")).unwrap().notify_secret, "Bearer geheim".parse().ok());
-    jobs.remove(&id("collect")).await.unwrap();
-    assert!(matches!(jobs.remove(&id("collect")).await, Err(JobError::Unknown { .. })));
+    let collect = job("collect", JobKind::Gc);
+    jobs.remove(&collect).await.unwrap();
+    assert!(matches!(jobs.remove(&collect).await, Err(JobError::Unknown { .. })));
     assert_eq!(jobs.list().len(), 1);
 }
 
@@ -77,25 +78,42 @@ async fn an_update_changes_what_it_names_and_tells_the_scheduler() {
     let at = id("nightly");
     jobs.add(prune("nightly"), NOW).await.unwrap();
     jobs.changed().await;
-    jobs.update(&at, JobUpdate::default(), NOW + 1).await.unwrap();
+    jobs.update(&*jobs.get(&at).unwrap(), JobUpdate::default(), NOW + 1).await.unwrap();
     jobs.changed().await;
     assert_eq!((&*jobs.get(&at).unwrap(), jobs.state(&at).changed_at), (&prune("nightly"), Some(NOW)));
 
     let delete = ["ns", "comment"].map(|name| name.parse().unwrap()).to_vec();
     let options = JobOptions { keep_daily: Some(7), ..JobOptions::default() };
     let update = JobUpdate { enabled: Some(false), options, delete, ..JobUpdate::default() };
-    jobs.update(&at, update, NOW + 2).await.unwrap();
+    jobs.update(&*jobs.get(&at).unwrap(), update, NOW + 2).await.unwrap();
     let changed = jobs.get(&at).unwrap();
     let options = JobOptions { keep_last: Some(3), keep_daily: Some(7), ..JobOptions::default() };
     assert_eq!((&changed.options, &changed.comment, changed.enabled), (&options, &None, false));
     assert_eq!(jobs.state(&at).changed_at, Some(NOW));
     // What it missed while it was off does not count.
-    jobs.update(&at, JobUpdate { enabled: Some(true), ..JobUpdate::default() }, NOW + 3).await.unwrap();
+    jobs.update(&*jobs.get(&at).unwrap(), JobUpdate { enabled: Some(true), ..JobUpdate::default() }, NOW + 3)
+        .await
+        .unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 3));
     let hourly = JobUpdate { schedule: "hourly".parse().ok(), ..JobUpdate::default() };
-    jobs.update(&at, hourly.clone(), NOW + 4).await.unwrap();
-    jobs.update(&at, hourly, NOW + 5).await.unwrap();
+    jobs.update(&*jobs.get(&at).unwrap(), hourly.clone(), NOW + 4).await.unwrap();
+    jobs.update(&*jobs.get(&at).unwrap(), hourly, NOW + 5).await.unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 4));
+}
+
+/// Goal: what was checked is what is changed and removed.
+#[tokio::test]
+async fn a_job_that_was_changed_meanwhile_is_neither_changed_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_data_dir, jobs) = open(folder.path());
+    jobs.add(prune("nightly"), NOW).await.unwrap();
+    let seen = jobs.get(&id("nightly")).unwrap();
+    let other = JobUpdate { run_as: "joe@pbs".parse().ok(), ..JobUpdate::default() };
+    jobs.update(&seen, other, NOW).await.unwrap();
+    let update = JobUpdate { comment: Some("mine".to_owned()), ..JobUpdate::default() };
+    assert!(matches!(jobs.update(&seen, update, NOW).await, Err(JobError::Changed { .. })));
+    assert!(matches!(jobs.remove(&seen).await, Err(JobError::Changed { .. })));
+    assert_eq!(jobs.get(&id("nightly")).unwrap().comment, seen.comment);
 }
 
 #[test]
@@ -128,9 +146,9 @@ async fn what_is_refused_changes_nothing() {
     assert!(error.to_string().ends_with("it does not go with gc jobs"), "{error}");
     let delete = vec!["keep-last".parse().unwrap()];
     let update = JobUpdate { delete, ..JobUpdate::default() };
-    assert!(matches!(jobs.update(&id("nightly"), update, NOW).await, Err(JobError::KeepsAll)));
+    assert!(matches!(jobs.update(&prune("nightly"), update, NOW).await, Err(JobError::KeepsAll)));
     assert!(matches!(
-        jobs.update(&id("nosuch"), JobUpdate::default(), NOW).await,
+        jobs.update(&prune("nosuch"), JobUpdate::default(), NOW).await,
         Err(JobError::Unknown { .. })
     ));
     assert_eq!(std::fs::read(data_dir.config("jobs.json")).unwrap(), file);
