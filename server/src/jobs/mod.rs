@@ -8,7 +8,7 @@
 //! # Order and limits
 //!
 //! - One job at a time runs in a datastore, and none while a collection, a prune, a verification, a pull or a push that somebody
-//!   started by hand does. A busy store lets jobs wait; that is no failure.
+//!   with Datastore.Modify on all of it started by hand does. A busy store lets jobs wait; that is no failure.
 //! - Jobs that wait start in this order: pull, push, prune, verify, gc. What is copied is there before the rules judge it, what
 //!   they remove need not be verified, and the collection, last, frees what all of them left. Of the same kind the one that was due
 //!   first starts first.

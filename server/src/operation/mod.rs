@@ -2,7 +2,8 @@
 //!
 //! REST calls and jobs come here with the same requests. A request is prepared first: what its caller may not do is refused, and
 //! what cannot be found. What comes of that is run in a task. While it runs, its datastore counts as occupied, so that no job is
-//! started there.
+//! started there; but only for callers with Datastore.Modify on all of it. That order is a courtesy: whatever runs beside a job is safe
+//! there. So whoever has less, say a client that may verify its own backups at a rate of its choice, does not hold up the jobs of all.
 
 mod collect;
 mod occupancy;
@@ -22,7 +23,8 @@ pub(crate) use verify::Verify;
 
 use crate::Server;
 use crate::api::ApiError;
-use crate::auth::{AuthId, Caller};
+use crate::api::datastore::place::has_any;
+use crate::auth::{AuthId, Caller, Privileges};
 use crate::collect::CollectTaskError;
 use crate::prune::{PruneError, PruneJob};
 use crate::sync::{SyncError, SyncJob};
@@ -70,6 +72,11 @@ impl Request {
             Self::Pull(what) => &what.store,
             Self::Push(what) => &what.store,
         }
+    }
+
+    /// Tells whether jobs wait for it if this caller has it done.
+    fn lets_jobs_wait(&self, caller: &Caller) -> bool {
+        has_any(caller, self.store(), &Namespace::root(), Privileges::DATASTORE_MODIFY)
     }
 
     /// Returns the task that does it for this caller (rest-api.md §5).
@@ -165,7 +172,7 @@ pub(crate) async fn start(
     request: &Request,
 ) -> Result<Upid, ApiError> {
     let operation = request.prepare(server, caller).await?;
-    let occupied = server.occupancy().enter(request.store());
+    let occupied = request.lets_jobs_wait(caller).then(|| server.occupancy().enter(request.store()));
     let work = {
         let server = Arc::clone(server);
         |task: TaskHandle| async move {

@@ -230,7 +230,7 @@ async fn a_job_is_run_by_hand_and_the_status_of_collections_tells_when_the_next_
     server.end().await;
 }
 
-/// Goal: jobs wait for what somebody started by hand, and start when it has ended.
+/// Goal: jobs wait for what somebody started by hand, and start when it has ended; but not for those who manage only what is theirs.
 /// Method: a pull that waits for the other server until that is gone.
 #[tokio::test]
 async fn jobs_wait_for_what_was_started_by_hand() {
@@ -250,6 +250,8 @@ async fn jobs_wait_for_what_was_started_by_hand() {
     });
     root.post_json(JOBS, &gc).await.ok();
     let pull = json!({ "store": "default", "remote": "far", "remote-store": "tank" });
+    let client = server.user("al@pbs", "DatastoreBackup").await;
+    grant(&server, "al@pbs", "/remote/far", "RemoteSyncOperator").await;
     root.post_json("/api2/json/pull", &pull).await.ok();
     let (stream, _) = far.accept().await.unwrap();
     let stop = CancellationToken::new();
@@ -266,6 +268,14 @@ async fn jobs_wait_for_what_was_started_by_hand() {
     assert_eq!(server.server.tasks().list().len(), 1, "a job runs beside the pull");
     drop(stream);
     assert_eq!(hook.next().await["job"], "collect");
+
+    client.post_json("/api2/json/pull", &pull).await.ok();
+    clock.sleeping(1).await;
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(hook.next().await["job"], "collect");
+    let pulls = server.server.tasks().list().into_iter().filter(|task| task.upid.worker_type == "sync");
+    assert_eq!(pulls.filter(|task| task.finished.is_none()).count(), 1);
+    drop(far);
     stop.cancel();
     scheduler.await.unwrap();
     server.end().await;
