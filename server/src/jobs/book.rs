@@ -134,7 +134,7 @@ impl Jobs {
             if changed.is_timed_otherwise(seen) {
                 state.changed_at = Some(now);
             }
-            if !changed.enabled || changed.retries == 0 {
+            if !changed.enabled || changed.retries == 0 || changed.is_timed_otherwise(seen) {
                 state.retry_at = None;
             }
             view.jobs.insert(seen.id.clone(), Arc::new(changed));

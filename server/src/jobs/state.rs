@@ -75,7 +75,8 @@ impl JobState {
     /// Notes how the run ended that this task was; another one changes nothing. Decides whether it is tried again.
     pub(super) fn end(&mut self, job: &Job, upid: &Upid, (finished, outcome): (Finished, Outcome)) {
         let Some(last) = self.last.as_mut().filter(|last| last.upid == *upid) else { return };
-        let wait = job.retry_wait_after(self.retries_done).filter(|_| outcome == Outcome::Failed);
+        let wait =
+            job.retry_wait_after(self.retries_done).filter(|_| job.enabled && outcome == Outcome::Failed);
         let wait = wait.and_then(|seconds| i64::try_from(seconds).ok());
         self.retry_at = wait.map(|seconds| finished.endtime.saturating_add(seconds));
         last.ended = Some(finished);

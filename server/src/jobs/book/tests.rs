@@ -96,7 +96,9 @@ async fn an_update_changes_what_it_names_and_tells_the_scheduler() {
         .unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 3));
     let hourly = JobUpdate { schedule: "hourly".parse().ok(), ..JobUpdate::default() };
+    jobs.note(&at, |state| state.retry_at = Some(NOW + 60)).await;
     jobs.update(&*jobs.get(&at).unwrap(), hourly.clone(), NOW + 4).await.unwrap();
+    assert_eq!(jobs.state(&at).retry_at, None, "what it missed is tried again");
     jobs.update(&*jobs.get(&at).unwrap(), hourly, NOW + 5).await.unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 4));
 }

@@ -134,6 +134,10 @@ fn a_run_that_failed_is_tried_again_and_the_schedule_starts_the_count_anew() {
     assert_eq!((state.retry_at, state.retries_done), (None, 2));
     state.begin(upid(NOW + day), false);
     assert_eq!(state.retries_done, 0);
+    // It ran by hand: it is not to be tried again when it is enabled some day.
+    let (disabled, mut by_hand) = (Job { enabled: false, ..nightly.clone() }, state.clone());
+    by_hand.end(&disabled, &upid(NOW + day), (failed(NOW + day), Outcome::Failed));
+    assert_eq!(by_hand.retry_at, None);
     for outcome in [Outcome::Good, Outcome::Stopped] {
         let mut state = state.clone();
         state.end(&nightly, &upid(NOW + day), (failed(NOW + day), outcome));
