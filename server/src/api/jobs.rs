@@ -160,7 +160,7 @@ const fn joined<const A: usize, const N: usize>(first: [Param; A]) -> [Param; N]
 async fn list(call: Call<Server>) -> Result<Reply, ApiError> {
     let known = call.state.jobs().known();
     let seen = known.iter().filter(|(job, _)| access::sees(&call.caller, job));
-    let items: Vec<JobItem> = seen.map(|(job, state)| item(&call.state, job, state)).collect();
+    let items: Vec<JobItem> = seen.map(|(job, state)| item(&call, job, state)).collect();
     Reply::json(&items)
 }
 
@@ -195,7 +195,7 @@ async fn add(call: Call<Server>) -> Result<Reply, ApiError> {
 
 async fn show(call: Call<Server>) -> Result<Reply, ApiError> {
     let job = find(&call)?;
-    Reply::json(&item(&call.state, &job, &call.state.jobs().state(&job.id)))
+    Reply::json(&item(&call, &job, &call.state.jobs().state(&job.id)))
 }
 
 async fn update(call: Call<Server>) -> Result<Reply, ApiError> {
@@ -278,7 +278,8 @@ fn options(params: &Params) -> Result<JobOptions, ApiError> {
 }
 
 /// Returns what is told of a job.
-fn item(server: &Server, job: &Job, state: &JobState) -> JobItem {
+fn item(call: &Call<Server>, job: &Job, state: &JobState) -> JobItem {
+    let server = &call.state;
     let last = state.last.as_ref();
     let ended = last.and_then(|last| {
         let by_task = || server.tasks().info(&last.upid).ok()?.finished;
@@ -293,7 +294,7 @@ fn item(server: &Server, job: &Job, state: &JobState) -> JobItem {
         run_as: job.run_as.to_string(),
         retries: job.retries,
         retry_wait: job.retry_wait,
-        notify_url: job.notify_url.as_ref().map(ToString::to_string),
+        notify_url: job.notify_url.as_ref().map(|url| access::shown_url(&call.caller, url)),
         notify: job.notify,
         comment: job.comment.clone(),
         options: job.options.clone(),

@@ -45,6 +45,7 @@ pub(super) struct News {
 #[derive(Debug, thiserror::Error)]
 #[error("{url} was not told")]
 struct NotTold {
+    /// Its scheme and host: the rest may be a secret.
     url: String,
     #[source]
     source: send::SendError,
@@ -99,14 +100,14 @@ pub(super) async fn tell(server: &Arc<Server>, job: &Job, news: News) {
         let body = serde_json::to_vec(&news).unwrap_or_default();
         let mut pauses = PAUSES.into_iter();
         loop {
-            task.log(format!("telling {url} that job {} ended: {}", news.job, news.status));
+            task.log(format!("telling {} that job {} ended: {}", url.origin(), news.job, news.status));
             let sent = tokio::select! {
                 sent = send::post(&url, secret.as_ref(), body.clone().into()) => sent,
                 () = task.cancelled() => Err(send::SendError::Stopped),
             };
             let Err(source) = sent else { return Ok(()) };
             let Some(pause) = pauses.next().filter(|_| !task.is_cancelled()) else {
-                return Err(NotTold { url: url.to_string(), source });
+                return Err(NotTold { url: url.origin(), source });
             };
             task.log(format!("failed, another try follows in {} s: {}", pause.as_secs(), chain(&source)));
             tokio::select! {

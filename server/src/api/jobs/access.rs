@@ -7,7 +7,7 @@ use crate::Server;
 use crate::api::datastore::place;
 use crate::api::{ApiError, Params};
 use crate::auth::{AclPath, Caller, Privileges};
-use crate::jobs::Job;
+use crate::jobs::{Job, WebhookUrl};
 
 /// Where the right to have jobs run as others is looked up.
 const ACL_PATH: &str = "/access/acl";
@@ -59,6 +59,11 @@ pub(super) fn check_notify(caller: &Caller, params: &Params) -> Result<(), ApiEr
         return Ok(());
     }
     Err(ApiError::forbidden(format!("permission check failed on {SYSTEM_PATH}")))
+}
+
+/// Returns what the caller may see of a URL: all of it if they may set it, else not the path, which often is a secret.
+pub(super) fn shown_url(caller: &Caller, url: &WebhookUrl) -> String {
+    if has(caller, SYSTEM_PATH, Privileges::SYS_MODIFY) { url.to_string() } else { url.origin() }
 }
 
 fn has(caller: &Caller, path: &str, any: Privileges) -> bool {

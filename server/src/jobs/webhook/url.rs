@@ -11,8 +11,8 @@ use rustls_pki_types::ServerName;
 const URL_BYTES_MAX: usize = 1024;
 
 /// A URL of `http` or `https`, without a user in it; shown as it was written. Whoever may set it can have the server send a few
-/// facts to any address that the server reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// facts to any address that the server reaches. Path and query are often a secret; `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl {
     text: String,
     pub(super) is_tls: bool,
@@ -31,6 +31,13 @@ pub struct WebhookUrl {
     "expected a URL of http or https with a host and without a user, up to {URL_BYTES_MAX} bytes, as in https://alerts.example.com/hook"
 )]
 pub struct WebhookUrlError;
+
+impl WebhookUrl {
+    /// Returns what anybody may be told of it: the scheme, the host and the port.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.authority)
+    }
+}
 
 impl FromStr for WebhookUrl {
     type Err = WebhookUrlError;
@@ -68,6 +75,13 @@ impl FromStr for WebhookUrl {
     }
 }
 
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrl({}/..)", self.origin())
+    }
+}
+
+/// All of it, for the file and for whoever may set it.
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -92,6 +106,13 @@ mod tests {
             assert_eq!((url.is_tls, url.host.as_str(), url.port, url.path.as_str()), expected, "{text}");
             assert_eq!(url.to_string(), text);
         }
+    }
+
+    #[test]
+    fn path_and_query_are_told_to_nobody() {
+        let url: WebhookUrl = "https://alerts.example.com:8443/geheim?geheim".parse().unwrap();
+        assert_eq!(url.origin(), "https://alerts.example.com:8443");
+        assert!(!format!("{url:?}").contains("geheim"));
     }
 
     #[test]

@@ -183,9 +183,15 @@ async fn who_may_see_change_and_run_jobs_is_said_by_the_access_list() {
     admin.put(&format!("{JOBS}/nightly?run-as=root@pam")).await.refused(403, "the job runs as root@pam");
     admin.post_json(JOBS, &prune("mine")).await.ok();
     assert_eq!(admin.get(&format!("{JOBS}/mine")).await.data()["run-as"], "di@pbs");
-    let url = "notify-url=http://127.0.0.1/";
+    let url = "notify-url=http://127.0.0.1/token";
     admin.put(&format!("{JOBS}/mine?{url}")).await.refused(403, "failed on /system");
     root.put(&format!("{JOBS}/mine?{url}")).await.ok();
+    // Who may not set it sees where it leads, and not the secret in it.
+    for (caller, shown) in [(&admin, "http://127.0.0.1"), (&root, "http://127.0.0.1/token")] {
+        assert_eq!(caller.get(&format!("{JOBS}/mine")).await.data()["notify-url"], shown);
+        let listed = caller.get(JOBS).await.text();
+        assert_eq!(listed.contains("/token"), shown.contains("/token"), "{listed}");
+    }
 
     // A pull asks for what `/pull` does.
     let pull =
