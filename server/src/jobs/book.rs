@@ -11,11 +11,14 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::{Job, JobError, JobState, JobUpdate};
+use crate::auth::root;
 use crate::state::json_file::{self, PUBLIC_MODE, SECRET_MODE};
 use crate::state::{DataDir, StateError};
 
 /// Most jobs; enough for any real server, and a bound for files and lists.
 const JOBS_MAX: usize = 1000;
+/// Most jobs that run as one user or their tokens, but for root: nobody uses up those of all.
+const JOBS_PER_USER_MAX: usize = 100;
 
 /// The jobs of a server.
 pub struct Jobs {
@@ -112,6 +115,7 @@ impl Jobs {
             if view.jobs.len() >= JOBS_MAX {
                 return Err(JobError::TooMany { max: JOBS_MAX });
             }
+            view.check_room(&job)?;
             view.states.insert(id.clone(), JobState { changed_at: Some(now), ..JobState::default() });
             view.jobs.insert(id, Arc::new(job));
             Ok(())
@@ -130,6 +134,9 @@ impl Jobs {
         self.change(|view| {
             view.check_unchanged(seen)?;
             let changed = seen.with(update)?;
+            if changed.run_as.user() != seen.run_as.user() {
+                view.check_room(&changed)?;
+            }
             let state = view.states.entry(seen.id.clone()).or_default();
             if changed.is_timed_otherwise(seen) {
                 state.changed_at = Some(now);
@@ -254,6 +261,16 @@ impl Shared {
 }
 
 impl View {
+    /// Refuses one more job of a user who has as many as one may have.
+    fn check_room(&self, job: &Job) -> Result<(), JobError> {
+        let user = job.run_as.user();
+        let count = self.jobs.values().filter(|other| other.run_as.user() == user).count();
+        if count < JOBS_PER_USER_MAX || user == root().user() {
+            return Ok(());
+        }
+        Err(JobError::TooManyOfUser { user: user.to_owned(), max: JOBS_PER_USER_MAX })
+    }
+
     /// Refuses a change of a job that is no longer as whoever wants the change saw it.
     fn check_unchanged(&self, seen: &Job) -> Result<(), JobError> {
         match self.jobs.get(&seen.id) {

@@ -33,6 +33,14 @@ pub enum JobError {
         /// How many there may be.
         max: usize,
     },
+    /// One user has too many.
+    #[error("{max} jobs run as {user} or their tokens already; remove some")]
+    TooManyOfUser {
+        /// The user.
+        user: String,
+        /// How many there may be.
+        max: usize,
+    },
     /// An option does not go with the kind.
     #[error("parameter '{option}': it does not go with {kind} jobs")]
     Foreign {

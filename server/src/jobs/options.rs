@@ -90,6 +90,9 @@ pub(crate) const OPTIONS: [Param; 27] = [
     ),
 ];
 
+/// Longest filters of a job, all of them together, in bytes: they stand in a file with those of all other jobs.
+const FILTERS_BYTES_MAX: usize = 16 << 10;
+
 const NAMESPACE: Kind = Kind::name::<Namespace>("namespace");
 
 /// Tells whether an option goes with a kind of jobs.
@@ -126,6 +129,10 @@ pub(super) fn strict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobOp
 /// Refuses options that do not go with the kind, and values that the same REST parameter would not take: they may come from a
 /// file that somebody edited.
 pub(super) fn check(kind: JobKind, options: &JobOptions) -> Result<(), JobError> {
+    if options.group_filter.iter().flatten().map(String::len).sum::<usize>() > FILTERS_BYTES_MAX {
+        let reason = format!("longer than {FILTERS_BYTES_MAX} bytes in all");
+        return Err(JobError::Value { option: "group-filter", reason });
+    }
     for (option, value) in to_map(options) {
         let param = OPTIONS.iter().find(|param| param.name == option && goes_with(&option, kind));
         let Some(param) = param else { return Err(JobError::Foreign { option, kind }) };
@@ -183,6 +190,12 @@ mod tests {
             Err(JobError::Value { option: "group-filter", .. })
         ));
         assert!(matches!(check(JobKind::Prune, &options), Err(JobError::Foreign { .. })));
+        let long = vec![format!("regex:{}", "x".repeat(4000)); 5];
+        let options = JobOptions { group_filter: Some(long), ..JobOptions::default() };
+        assert!(matches!(
+            check(JobKind::Pull, &options),
+            Err(JobError::Value { option: "group-filter", .. })
+        ));
         let options = JobOptions { worker_threads: Some(0), ..JobOptions::default() };
         assert!(check(JobKind::Push, &options).is_err());
         assert!(check(JobKind::Push, &JobOptions::default()).is_ok());

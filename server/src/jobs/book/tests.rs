@@ -172,6 +172,29 @@ async fn there_is_a_most() {
     assert!(matches!(jobs.add(prune("one-more"), NOW).await, Err(JobError::TooMany { .. })));
 }
 
+/// Goal: one user does not use up the jobs of all.
+#[tokio::test]
+async fn there_is_a_most_of_each_user_but_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::open(folder.path()).unwrap();
+    let of = |who: &str, id: &str| Job { run_as: who.parse().unwrap(), ..prune(id) };
+    let many = ["joe@pbs", "root@pam"]
+        .into_iter()
+        .flat_map(|who| (0..JOBS_PER_USER_MAX).map(move |i| of(who, &format!("{}-{i}", &who[..3]))));
+    let many: Vec<Job> = many.collect();
+    json_file::write(&data_dir.config("jobs.json"), &many, SECRET_MODE).unwrap();
+    let jobs = Jobs::open(&data_dir).unwrap();
+    for who in ["joe@pbs", "joe@pbs!token"] {
+        assert!(matches!(jobs.add(of(who, "one-more"), NOW).await, Err(JobError::TooManyOfUser { .. })));
+    }
+    jobs.add(of("root@pam", "one-more"), NOW).await.unwrap();
+    let to_joe = JobUpdate { run_as: "joe@pbs".parse().ok(), ..JobUpdate::default() };
+    let refused = jobs.update(&of("root@pam", "one-more"), to_joe.clone(), NOW).await;
+    assert!(matches!(refused, Err(JobError::TooManyOfUser { .. })));
+    jobs.update(&of("joe@pbs", "joe-1"), to_joe, NOW).await.unwrap();
+    jobs.add(of("al@pbs", "another"), NOW).await.unwrap();
+}
+
 /// Goal: a full disk does not make a job run again and again.
 #[tokio::test]
 async fn a_run_counts_even_if_it_cannot_be_saved() {
