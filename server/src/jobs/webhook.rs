@@ -6,6 +6,7 @@ mod url;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use coldkeep_client::{JobId, JobKind, NotifyWhen};
 use coldkeep_datastore::StoreName;
 use serde::Serialize;
@@ -89,20 +90,22 @@ impl News {
     }
 }
 
-/// Tells whoever the job says, in a task of its own: a failure stands in its log, and is none of the job.
+/// Tells whoever the job says, in a task of its own: a failure stands in its log, and is none of the job. Without a
+/// task, and once only, if none can be started: at the end of the server there is little time.
 pub(super) async fn tell(server: &Arc<Server>, job: &Job, news: News) {
     let Some(url) = job.notify_url.clone() else { return };
     let (secret, clock) = (job.notify_secret.clone(), Arc::clone(server.clock()));
     let worker_id = Some(format!("{}:{}", job.store, job.id));
     let spec = TaskSpec { worker_type: "notify", worker_id, auth_id: job.run_as.clone() };
+    // A few texts and numbers always have a JSON form.
+    let body = Bytes::from(serde_json::to_vec(&news).unwrap_or_default());
+    let without_task = (url.clone(), secret.clone(), body.clone());
     let work = |task: TaskHandle| async move {
-        // A few texts and numbers always have a JSON form.
-        let body = serde_json::to_vec(&news).unwrap_or_default();
         let mut pauses = PAUSES.into_iter();
         loop {
             task.log(format!("telling {} that job {} ended: {}", url.origin(), news.job, news.status));
             let sent = tokio::select! {
-                sent = send::post(&url, secret.as_ref(), body.clone().into()) => sent,
+                sent = send::post(&url, secret.as_ref(), body.clone()) => sent,
                 () = task.cancelled() => Err(send::SendError::Stopped),
             };
             let Err(source) = sent else { return Ok(()) };
@@ -119,6 +122,12 @@ pub(super) async fn tell(server: &Arc<Server>, job: &Job, news: News) {
     match server.tasks().start(spec, work) {
         // Whoever waits for the end of the server waits for this, too.
         Ok(upid) => drop(server.tasks().wait(&upid).await),
-        Err(error) => tracing::warn!(job = %job.id, error = %chain(&error), "cannot tell how a job ended"),
+        Err(_) => {
+            let (url, secret, body) = without_task;
+            if let Err(source) = send::post(&url, secret.as_ref(), body).await {
+                let error = NotTold { url: url.origin(), source };
+                tracing::warn!(job = %job.id, error = %chain(&error), "cannot tell how a job ended");
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Hook;
+use super::{Hook, PATIENCE};
 use crate::harness::limits;
 
 /// 22:14:00, 46 minutes before the next full hour.
@@ -32,9 +32,14 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with_shutdown(Duration::ZERO).await
+    }
+
+    /// The same, with a server that waits so long for its tasks when it ends.
+    async fn with_shutdown(shutdown: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(StoreTime::from_unix(START, 0)));
-        let server = open(&folder, &clock).await;
+        let server = open(&folder, &clock, shutdown).await;
         Self { folder, clock, server, stop: CancellationToken::new(), scheduler: None }
     }
 
@@ -60,7 +65,7 @@ impl Stage {
         assert_eq!(Arc::strong_count(&server), 1, "the server is still in use");
         drop(server);
         clock.advance(away);
-        let server = open(&folder, &clock).await;
+        let server = open(&folder, &clock, Duration::ZERO).await;
         Self { folder, clock, server, stop: CancellationToken::new(), scheduler: None }
     }
 
@@ -104,9 +109,9 @@ impl Stage {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Arc<Server> {
+async fn open(folder: &tempfile::TempDir, clock: &Arc<ManualClock>, shutdown: Duration) -> Arc<Server> {
     let mut limits = limits();
-    limits.shutdown = Duration::ZERO;
+    limits.shutdown = shutdown;
     let options = ServerOptions::new(folder.path().join("data"), Arc::clone(clock) as _, limits);
     let until = Instant::now() + Duration::from_secs(10);
     loop {
@@ -324,6 +329,22 @@ async fn a_run_that_the_end_of_the_server_cuts_short_has_failed_and_is_tried_aga
     assert_eq!((&first["status"], &first["attempt"]), (&"failed".into(), &1.into()), "{first}");
     assert_eq!((&again["status"], &again["attempt"]), (&"failed".into(), &2.into()), "{again}");
     assert!(again.get("next_retry").is_none());
+}
+
+/// Goal: no task can be started any more when the run ends, and somebody is told all the same.
+#[tokio::test]
+async fn somebody_is_told_of_a_run_that_the_end_of_the_server_waits_for() {
+    let (mut stage, mut hook) = (Stage::with_shutdown(PATIENCE).await, Hook::start(&[]).await);
+    stage.add(job("collect", JobKind::Gc, &hook)).await;
+    stage.schedule();
+    stage.pass(46 * MINUTE).await;
+    while stage.tasks("garbage_collection").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stage.stop.cancel();
+    stage.server.shut_down().await;
+    assert!(stage.tasks("notify").is_empty());
+    assert_eq!(hook.next().await["status"], "ok");
 }
 
 #[tokio::test]
