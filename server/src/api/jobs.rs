@@ -62,7 +62,9 @@ const COMMON: [Param; 9] = [
         "notify-url",
         Kind::name::<WebhookUrl>("URL"),
         "URL that gets a POST when a run has ended. To set it needs Sys.Modify on /system.",
-    ),
+    )
+    // Many services take whoever knows the path.
+    .secret(),
     Param::optional(
         "notify",
         Kind::name::<NotifyWhen>("failure, always or never"),
@@ -72,7 +74,8 @@ const COMMON: [Param; 9] = [
         "notify-secret",
         Kind::name::<NotifySecret>("value of a header"),
         "What is shown there as the header `Authorization`; no answer ever has it, and another URL does not get it.",
-    ),
+    )
+    .secret(),
     Param::optional("comment", Kind::Text { bytes_max: COMMENT_BYTES_MAX }, "Free text."),
 ];
 

@@ -55,7 +55,8 @@ pub fn router() -> Router<Server> {
     Router::new(&["api2", "json"], &[&own, datastore::TABLES].concat())
 }
 
-/// Panics unless each endpoint describes its path variables as required parameters, each name once.
+/// Panics unless each endpoint describes its path variables as required parameters, each name once, and what is named like a
+/// secret as one.
 #[cfg(test)]
 pub(crate) fn assert_tables_are_sound<S: ?Sized>(endpoints: &'static [Endpoint<S>]) {
     for endpoint in endpoints {
@@ -71,6 +72,12 @@ pub(crate) fn assert_tables_are_sound<S: ?Sized>(endpoints: &'static [Endpoint<S
             assert!(
                 endpoint.params[..i].iter().all(|other| other.name != param.name),
                 "{endpoint:?}: {}",
+                param.name
+            );
+            assert!(
+                param.is_secret
+                    || !["secret", "password", "-key"].iter().any(|word| param.name.contains(word)),
+                "{endpoint:?}: {} is not marked as a secret",
                 param.name
             );
             if let Presence::Default(text) = param.presence {

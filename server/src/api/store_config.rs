@@ -47,7 +47,8 @@ const ACCESS_KEY: Param = Param::optional(
     "access-key",
     Kind::Text { bytes_max: KEY_BYTES_MAX },
     "Access key of the bucket; without one, those of the server's environment are used.",
-);
+)
+.secret();
 const SECRET_KEY: Param = Param::optional(
     "secret-key",
     Kind::Text { bytes_max: KEY_BYTES_MAX },

@@ -73,6 +73,13 @@ async fn jobs_are_added_shown_changed_and_removed_and_their_secrets_never_shown(
     // Another URL does not get the secret of the first.
     root.put(&format!("{one}?notify-url=http://other.example.com/")).await.ok();
     assert!(!std::fs::read_to_string(&file).unwrap().contains("hush"));
+    root.put(&format!("{one}?notify-secret=Bearer+quiet")).await.ok();
+    server.server.audit().flush().await;
+    let audit = std::fs::read_to_string(server.folder().join("data/log/audit.log")).unwrap();
+    assert!(audit.contains("/config/job/{id}"), "{audit}");
+    for secret in ["hush", "quiet", "alerts.example.com", "other.example.com"] {
+        assert!(!audit.contains(secret), "{secret} stands in {audit}");
+    }
     root.put(&format!("{one}?delete=keep-last")).await.refused(400, "'keep-last'");
     root.put(&format!("{JOBS}/nosuch?comment=x")).await.refused(400, "no job nosuch");
     assert!(root.delete(&one).await.data().is_null());
