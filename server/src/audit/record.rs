@@ -52,14 +52,16 @@ impl Record {
     pub(crate) fn end(mut self, status: StatusCode) {
         self.has_ended = true;
         let is_denial = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if self.is_change() || is_denial {
+        if is_denial || self.is_change() {
             self.write(Some(status), self.error.as_deref());
         }
     }
 
-    /// Sessions count as changes: who reads or writes backups begins with one.
+    /// Sessions count as changes: who reads or writes backups begins with one. Strangers change nothing; if they had lines for
+    /// what costs them nothing, they could push out those of everybody else.
     fn is_change(&self) -> bool {
-        !matches!(self.method, Method::GET | Method::HEAD) || self.is_upgrade
+        let may_change = !matches!(self.method, Method::GET | Method::HEAD) || self.is_upgrade;
+        may_change && self.who.is_some()
     }
 
     fn write(&self, status: Option<StatusCode>, error: Option<&str>) {

@@ -139,3 +139,15 @@ fn what_commands_do_on_a_folder_is_in_the_log_of_the_folder() {
         ])
     );
 }
+
+// Goal: strangers cannot push out the lines of others with requests that cost them nothing.
+#[tokio::test]
+async fn strangers_have_lines_for_refused_credentials_only() {
+    let server = TestServer::start().await;
+    let nobody = Wire::nobody(server.address);
+    nobody.delete("/api2/json/access/ticket").await.ok();
+    nobody.post_json("/api2/json/access/ticket", &json!({})).await.refused(400, "username");
+    nobody.post(&format!("/api2/json/access/ticket?x={}", "x".repeat(4000))).await.refused(414, "");
+    nobody.upgrade("/api2/json/ping", BACKUP).await.unwrap_err().ok();
+    assert_eq!(news(&server, &mut 0).await, [] as [Value; 0]);
+}
