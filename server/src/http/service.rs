@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::path::Path;
-use crate::api::{Admit, ApiError, Matched, Reply, ResponseBody, Router, refusal};
+use crate::api::{Admit, ApiError, Matched, Reply, ResponseBody, Router, Watch, refusal};
 use crate::audit::Record;
 use crate::auth::{AclPath, Caller, Privileges};
 use crate::metrics::{self, RequestMeter};
@@ -90,15 +90,25 @@ impl Service {
     }
 
     /// Answers what lies at the root: metrics for those only who may see the system.
-    async fn page<B>(&self, page: Page, request: Request<B>, admit: &impl Admit) -> Response<ResponseBody> {
+    async fn page<B>(
+        &self,
+        page: Page,
+        request: Request<B>,
+        (admit, watch): (&impl Admit, &mut impl Watch),
+    ) -> Response<ResponseBody> {
         let (head, _body) = request.into_parts();
+        watch.found(page.path());
         let may_see = match page {
             Page::Home | Page::Health => Ok(()),
-            Page::Metrics => admit.admit(&head).await.and_then(|caller| may_see_metrics(&caller)),
+            Page::Metrics => admit.admit(&head).await.and_then(|caller| {
+                watch.admitted(&caller);
+                may_see_metrics(&caller)
+            }),
         };
         match may_see {
             Ok(()) => page.show(&self.server).await,
             Err(error) => {
+                watch.refused(&error);
                 let mut response = refusal(&error);
                 response.extensions_mut().insert(Matched(page.path()));
                 response
@@ -111,7 +121,7 @@ impl Service {
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         let mut record = Record::begin(Arc::clone(self.server.audit()), &request, admit.peer());
         let response = if let Some(page) = Page::of(&request) {
-            self.page(page, request, admit).await
+            self.page(page, request, (admit, &mut record)).await
         } else {
             let server = Arc::clone(&self.server);
             let asked = (self.server.rest_room(), &mut record);

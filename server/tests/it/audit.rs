@@ -67,6 +67,7 @@ async fn changes_logins_and_denials_have_a_line_each_and_reads_have_none() {
     // Refused rights, of a GET too; refused credentials, with what they claimed.
     let joe = Wire::login(server.address, "joe@pbs", "a new password").await;
     joe.get(&format!("{STORE}/groups")).await.refused(403, "");
+    joe.get("/metrics").await.refused(403, "");
     let nobody = Wire::nobody(server.address);
     nobody.get(&format!("{STORE}/groups")).await.refused(401, "");
     nobody.get("/api2/json/some/where?secret=x").await.refused(401, "");
@@ -85,6 +86,7 @@ async fn changes_logins_and_denials_have_a_line_each_and_reads_have_none() {
         json!([
             ["joe@pbs", null, "POST", "/access/ticket", 200],
             ["joe@pbs", null, "GET", groups, 403],
+            ["joe@pbs", null, "GET", "/metrics", 403],
             [null, null, "GET", groups, 401],
             [null, null, "GET", "/api2/json/some/where", 401],
             [null, null, "POST", "/access/ticket", 401],
@@ -92,6 +94,7 @@ async fn changes_logins_and_denials_have_a_line_each_and_reads_have_none() {
         ])
     );
     assert_eq!(lines[1]["error"], "permission check failed on /datastore/default");
+    assert_eq!(lines[2]["error"], "permission check failed on /system/metrics");
 
     let text = std::fs::read_to_string(server.folder().join("data/log/audit.log")).unwrap();
     for secret in [PASSWORD, "password\":\"a", "new password", "wrong", "geheim", "secret=x", "PBS:"] {
