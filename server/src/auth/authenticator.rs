@@ -126,7 +126,7 @@ impl Authenticator {
         let ShownToken { id: token, secret } = shown;
         let stored = self.identities.active_token(&token, now);
         // Before anything is counted: a client that works is not stopped by one beside it that does not.
-        if stored.as_ref().is_some_and(|stored| self.cache.knows(stored, &secret)) {
+        if stored.as_ref().is_some_and(|stored| self.cache.knows(&token, stored, &secret)) {
             return Ok(token);
         }
         let attempt = self.begin(&token, peer).await?;
@@ -137,7 +137,7 @@ impl Authenticator {
             return Err(refused());
         };
         attempt.succeed();
-        self.cache.remember(&stored, &secret);
+        self.cache.remember(&token, &stored, &secret);
         Ok(token)
     }
 
