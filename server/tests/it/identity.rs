@@ -284,15 +284,18 @@ async fn a_user_cannot_fill_the_lists_with_tokens() {
     let identities = server.server.identities();
     for i in 0..64 {
         identities.add_token(format!("joe@pbs!t{i}").parse().unwrap(), None).await.unwrap();
-        grant(&server, "joe@pbs!t0", &format!("/datastore/s{i}"), "Audit").await;
+    }
+    for i in 0..256 {
+        grant(&server, &format!("joe@pbs!t{}", i % 64), &format!("/datastore/s{i}"), "Audit").await;
     }
     joe.post_json(&format!("{USERS}/joe%40pbs/token/more"), &json!({}))
         .await
         .refused(400, "has 64 tokens already");
     let more = format!("{ACL}?path=/datastore/more&role=Audit&auth-id=joe@pbs!t0");
-    joe.put(&more).await.refused(400, "has 64 roles already");
-    // A role that is there can be changed all the same.
-    joe.put(&format!("{ACL}?path=/datastore/s1&role=Audit&auth-id=joe@pbs!t0&propagate=0")).await.ok();
+    joe.put(&more).await.refused(400, "the tokens of joe@pbs have 256 roles already");
+    // A role that is there can be changed all the same, and others are not affected, the user itself among them.
+    joe.put(&format!("{ACL}?path=/datastore/s0&role=Audit&auth-id=joe@pbs!t0&propagate=0")).await.ok();
+    grant(&server, "joe@pbs", "/datastore/more", "Audit").await;
 }
 
 // Goal: guessing ends soon, however many connections guess, and nobody else notices.

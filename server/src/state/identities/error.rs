@@ -1,6 +1,6 @@
 //! Why users, tokens or the access list were not changed.
 
-use super::{ENTRIES_MAX, ENTRIES_PER_TOKEN_MAX, PASSWORD_BYTES_MIN, TOKENS_PER_USER_MAX};
+use super::{ENTRIES_MAX, ENTRIES_OF_TOKENS_MAX, PASSWORD_BYTES_MIN, TOKENS_PER_USER_MAX};
 use crate::auth::{AclPath, AuthId, PasswordError, Role};
 use crate::state::StateError;
 
@@ -50,11 +50,11 @@ pub enum IdentityError {
         /// The user.
         user: AuthId,
     },
-    /// The token has too many roles.
-    #[error("{token} has {ENTRIES_PER_TOKEN_MAX} roles already; remove some")]
+    /// The tokens of a user have too many roles.
+    #[error("the tokens of {user} have {ENTRIES_OF_TOKENS_MAX} roles already; remove some")]
     TooManyRoles {
-        /// The token.
-        token: AuthId,
+        /// The user.
+        user: AuthId,
     },
     /// The password is too short.
     #[error("a password needs at least {PASSWORD_BYTES_MIN} bytes")]

@@ -22,8 +22,9 @@ use crate::auth::{
 const ENTRIES_MAX: usize = 10_000;
 /// Most tokens of one user: whoever has no other right may make their own.
 const TOKENS_PER_USER_MAX: usize = 64;
-/// Most entries of the access list for one token, for the same reason.
-const ENTRIES_PER_TOKEN_MAX: usize = 64;
+/// Most entries of the access list for all tokens of one user, for the same reason. With `ENTRIES_MAX` for everybody, a few dozen
+/// users can still fill the list together.
+const ENTRIES_OF_TOKENS_MAX: usize = 256;
 /// Shortest password that can be set, in bytes (as in stock servers).
 const PASSWORD_BYTES_MIN: usize = 8;
 
@@ -323,10 +324,12 @@ impl Identities {
             let acl = Arc::make_mut(&mut view.acl);
             let who = entry.who.clone();
             acl.add(entry);
-            if who.token().is_some()
-                && acl.entries().filter(|entry| entry.who == who).count() > ENTRIES_PER_TOKEN_MAX
+            let user = who.without_token();
+            let is_of_same = |who: &AuthId| who.token().is_some() && who.without_token() == user;
+            if is_of_same(&who)
+                && acl.entries().filter(|entry| is_of_same(&entry.who)).count() > ENTRIES_OF_TOKENS_MAX
             {
-                return Err(IdentityError::TooManyRoles { token: who });
+                return Err(IdentityError::TooManyRoles { user });
             }
             if acl.entries().count() > ENTRIES_MAX { Err(IdentityError::TooMany) } else { Ok(()) }
         })
