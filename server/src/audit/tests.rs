@@ -7,6 +7,8 @@ use coldkeep_chunk_store::testing::ManualClock;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::Watch as _;
+use crate::auth::Caller;
 
 fn open(folder: &Path, limits: &AuditLimits) -> AuditLog {
     let clock = ManualClock::at(StoreTime::from_unix(1_700_000_000, 0));
@@ -132,17 +134,22 @@ async fn a_writer_that_is_stuck_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_change_whose_client_went_away_has_a_line_and_a_read_has_none() {
+async fn a_change_whose_client_went_away_has_a_line_and_a_read_or_a_stranger_has_none() {
     let folder = tempfile::tempdir().unwrap();
     let log = Arc::new(open(folder.path(), &AuditLimits::default()));
-    for method in ["POST", "GET"] {
+    let caller = Caller::authenticated("joe@pbs".parse().unwrap(), Arc::default());
+    for (method, is_known) in [("POST", true), ("GET", true), ("POST", false)] {
         let request = http::Request::builder().method(method).uri("/api2/json/x?y=z").body(()).unwrap();
-        drop(Record::begin(Arc::clone(&log), &request, Some("::ffff:10.0.0.1".parse().unwrap())));
+        let mut record = Record::begin(Arc::clone(&log), &request, Some("::ffff:10.0.0.1".parse().unwrap()));
+        if is_known {
+            record.admitted(&caller);
+        }
+        drop(record);
     }
     log.flush().await;
     let line = json!({
-        "time": "2023-11-14T22:13:20Z", "address": "10.0.0.1", "method": "POST", "path": "/api2/json/x",
-        "error": "the client went away before the answer",
+        "time": "2023-11-14T22:13:20Z", "who": "joe@pbs", "address": "10.0.0.1", "method": "POST",
+        "path": "/api2/json/x", "error": "the client went away before the answer",
     });
     assert_eq!(lines(&folder.path().join(AUDIT_FILE)), [line]);
 }
