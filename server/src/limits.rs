@@ -54,7 +54,7 @@ pub struct Limits {
 }
 
 /// How many wrong passwords and token secrets are looked at. Tickets, their renewal, and secrets of tokens that were found
-/// right before are never refused for what others guess.
+/// right since the server started are not refused for what others guess.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginLimits {
     /// How long failures count, from the first one on.
@@ -75,7 +75,7 @@ pub struct LoginLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLimits {
     /// Size of one file, after which the next one is begun.
-    pub file_bytes: u64,
+    pub file_bytes: usize,
     /// Files kept, the current one among them; at least one.
     pub files: u32,
     /// Lines that wait to be written; what comes beyond that is counted and lost.

@@ -51,7 +51,7 @@ impl Writer {
         lost: Arc<AtomicU64>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (file_bytes_max, files_max) = (limits.file_bytes, limits.files.max(1));
+        let (file_bytes_max, files_max) = (limits.file_bytes as u64, limits.files.max(1));
         let mut writer =
             Self { folder, file_bytes_max, files_max, lost, clock, current: None, is_failing: false };
         match writer.open_current() {

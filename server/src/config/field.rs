@@ -28,6 +28,8 @@ pub(super) enum Field {
     Rate { of: fn(&mut Config) -> &mut u64 },
     /// A whole number.
     Count { of: fn(&mut Config) -> &mut usize, min: usize, max: usize },
+    /// A small whole number.
+    Few { of: fn(&mut Config) -> &mut u32, min: u32, max: u32 },
     /// Addresses with ports.
     Addresses { of: fn(&mut Config) -> &mut Vec<SocketAddr> },
     /// An address with a port, or empty text for none.
@@ -58,6 +60,7 @@ impl Field {
                 format!("0, or a size from {} on, such as \"50MiB\"", bytes(RATE_MIN as usize))
             }
             Self::Count { min, max, .. } => format!("a number from {min} to {max}"),
+            Self::Few { min, max, .. } => format!("a number from {min} to {max}"),
             Self::Addresses { .. } => format!(
                 "a list of at most {ADDRESSES_MAX} addresses with ports, such as [\"192.0.2.1:8007\", \"[::1]:8007\"]"
             ),
@@ -91,6 +94,10 @@ impl Field {
                 let given = read_integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Refused)?;
                 *of(config) = in_range(given, *min, *max)?;
             }
+            Self::Few { of, min, max } => {
+                let given = read_integer(value).and_then(|n| u32::try_from(n).ok()).ok_or(Refused)?;
+                *of(config) = in_range(given, *min, *max)?;
+            }
             Self::Addresses { of } => *of(config) = read_addresses(value).ok_or(Refused)?,
             Self::Address { of } => {
                 *of(config) = read_optional(value)?.map(str::parse).transpose().map_err(|_| Refused)?;
@@ -117,6 +124,7 @@ impl Field {
             Self::Bytes { of, .. } => quoted(&bytes(*of(config))),
             Self::Rate { of } => quoted(&bytes(*of(config) as usize)),
             Self::Count { of, .. } => of(config).to_string(),
+            Self::Few { of, .. } => of(config).to_string(),
             Self::Addresses { of } => {
                 let list: Vec<String> =
                     of(config).iter().map(|address| quoted(&address.to_string())).collect();

@@ -23,10 +23,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("server", "How the server is reached, and how it ends."),
     ("log", "What is written to standard error, where systemd takes it to the journal."),
     ("limits", "What the server holds at once, and how long it waits for whom."),
+    ("logins", "How many wrong passwords and secrets of tokens are looked at."),
     (
         "bandwidth",
         "Bytes a second of the bodies of requests and answers, on average; 0 for as many as there may be. Whoever shares a limit takes turns.",
     ),
+    ("audit", "How much of the audit log is kept, `log/audit.log` in the data folder."),
     (
         "metrics",
         "How the server is watched. Its own port has /health for everybody, and /metrics for users and tokens with the privilege Sys.Audit on /system/metrics.",
@@ -42,6 +44,9 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+
+/// Most failed logins that can be allowed for; more would be no bound.
+const FAILURES_MAX: u32 = 10_000;
 
 /// Every option, in the order of the file.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -200,6 +205,64 @@ pub(super) const OPTIONS: &[Opt] = &[
         },
     },
     Opt {
+        section: "limits",
+        key: "jobs-at-once",
+        doc: "How many jobs run at a time, in all datastores together; in one, one does.",
+        field: Field::Count { of: |config| &mut config.limits.jobs_at_once, min: 1, max: 64 },
+    },
+    Opt {
+        section: "logins",
+        key: "window",
+        doc: "How long failures count, from the first one on.",
+        field: Field::Span { of: |config| &mut config.limits.logins.window, min: SECOND, max: DAY },
+    },
+    Opt {
+        section: "logins",
+        key: "failures-per-address",
+        doc: "Failures from one address (of IPv6: from one /64), after which nothing more from there is looked at. As many attempts from there are looked at at once.",
+        field: Field::Few {
+            of: |config| &mut config.limits.logins.failures_per_address,
+            min: 1,
+            max: FAILURES_MAX,
+        },
+    },
+    Opt {
+        section: "logins",
+        key: "failures-per-user-and-address",
+        doc: "Failures of one user or token from one address, after which nothing more of that user from there is looked at.",
+        field: Field::Few {
+            of: |config| &mut config.limits.logins.failures_per_user_and_address,
+            min: 1,
+            max: FAILURES_MAX,
+        },
+    },
+    Opt {
+        section: "logins",
+        key: "failures-per-user",
+        doc: "Failures of one user or token from all addresses together, after which each further attempt waits first.",
+        field: Field::Few {
+            of: |config| &mut config.limits.logins.failures_per_user,
+            min: 1,
+            max: FAILURES_MAX,
+        },
+    },
+    Opt {
+        section: "logins",
+        key: "user-delay",
+        doc: "How long it waits then.",
+        field: Field::Span {
+            of: |config| &mut config.limits.logins.user_delay,
+            min: Duration::ZERO,
+            max: Duration::from_mins(1),
+        },
+    },
+    Opt {
+        section: "logins",
+        key: "remembered",
+        doc: "Most addresses, users, and users at addresses whose failures are remembered; about 200 bytes each.",
+        field: Field::Count { of: |config| &mut config.limits.logins.entries_max, min: 64, max: 1 << 20 },
+    },
+    Opt {
         section: "bandwidth",
         key: "user-in",
         doc: "What the server receives from one user with all tokens.",
@@ -222,6 +285,24 @@ pub(super) const OPTIONS: &[Opt] = &[
         key: "store-out",
         doc: "What the server sends from one datastore.",
         field: Field::Rate { of: |config| &mut config.limits.bandwidth.store_out },
+    },
+    Opt {
+        section: "audit",
+        key: "file-bytes",
+        doc: "Size of one file, after which the next one is begun.",
+        field: Field::Bytes { of: |config| &mut config.limits.audit.file_bytes, min: 1 << 20, max: 1 << 30 },
+    },
+    Opt {
+        section: "audit",
+        key: "files",
+        doc: "Files kept, the current one among them.",
+        field: Field::Few { of: |config| &mut config.limits.audit.files, min: 1, max: 1000 },
+    },
+    Opt {
+        section: "audit",
+        key: "queue-lines",
+        doc: "Lines that wait to be written; what comes beyond that is counted and lost.",
+        field: Field::Count { of: |config| &mut config.limits.audit.queue_lines, min: 64, max: 65_536 },
     },
     Opt {
         section: "metrics",

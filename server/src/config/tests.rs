@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::options::{OPTIONS, SECTIONS};
 use super::*;
+use crate::{AuditLimits, LoginLimits};
 
 fn problems(text: &str) -> Vec<String> {
     match Config::parse(text, Path::new("/etc/coldkeep.toml")) {
@@ -64,6 +65,24 @@ fn values_are_taken_in_every_form() {
 }
 
 #[test]
+fn logins_audit_log_and_jobs_can_be_bounded() {
+    let text = "[limits]\njobs-at-once = 9\n[logins]\nwindow = '1h'\nfailures-per-address = 1\n\
+                failures-per-user-and-address = 2\nfailures-per-user = 3\nuser-delay = 4\nremembered = 100\n\
+                [audit]\nfile-bytes = '2MiB'\nfiles = 5\nqueue-lines = 64\n";
+    let limits = Config::parse(text, Path::new("x")).unwrap().limits;
+    let logins = LoginLimits {
+        window: Duration::from_hours(1),
+        failures_per_address: 1,
+        failures_per_user_and_address: 2,
+        failures_per_user: 3,
+        user_delay: Duration::from_secs(4),
+        entries_max: 100,
+    };
+    let audit = AuditLimits { file_bytes: 2 << 20, files: 5, queue_lines: 64 };
+    assert_eq!((limits.jobs_at_once, limits.logins, limits.audit), (9, logins, audit));
+}
+
+#[test]
 fn unknown_names_are_refused_with_what_was_meant() {
     for (text, message) in [
         ("[server]\n\nlisen = []", "line 3: unknown key 'lisen' in [server]; did you mean 'listen'?"),
@@ -95,6 +114,7 @@ fn wrong_values_name_key_line_and_limits() {
         ("[limits]\nconnections = 0", "[limits] connections", "from 1 to 65536", "not 0"),
         ("[limits]\nconnections = -1", "[limits] connections", "from 1 to 65536", "not -1"),
         ("[limits]\nconnections = '5'", "[limits] connections", "a number", "not \"5\""),
+        ("[audit]\nfiles = 4294967297", "[audit] files", "from 1 to 1000", "not 4294967297"),
         ("[limits]\nping-timeout = true", "[limits] ping-timeout", "from 1s to 24h", "not true"),
         ("[limits]\nping-timeout = '2 days'", "[limits] ping-timeout", "from 1s to 24h", "not \"2 days\""),
         ("[limits]\nrest-upload-bytes = '1MiB'", "[limits] rest-upload-bytes", "to 1GiB", "not \"1MiB\""),
