@@ -1,8 +1,8 @@
 //! The audit log: who changed what, who was let in, and who was refused.
 //!
 //! One JSON line for each request that is no GET and each session that begins, if it is known whose, and for each refusal for
-//! want of credentials (401) or rights (403); also for what a command does on a data folder. Requests are recorded in one
-//! place, [`crate::http::Service`], so that no handler can forget to.
+//! want of credentials (401) or rights (403), in sessions too; also for what a command does on a data folder. Requests are
+//! recorded in two places, [`crate::http::Service`] and [`crate::http::serve_h2`], so that no handler can forget to.
 //!
 //! Lines are written by a thread of its own, from a bounded queue. Nothing waits for it: what cannot be written is counted,
 //! told in the server's own log, and noted in the file when it can be written again. Lines are not synced one by one, so a

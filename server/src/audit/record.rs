@@ -22,6 +22,7 @@ pub(crate) struct Record {
     method: Method,
     path: String,
     is_upgrade: bool,
+    is_in_session: bool,
     who: Option<AuthId>,
     claims: Option<AuthId>,
     peer: Option<IpAddr>,
@@ -39,6 +40,7 @@ impl Record {
             method: request.method().clone(),
             path: path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned(),
             is_upgrade: request.headers().contains_key(UPGRADE),
+            is_in_session: false,
             who: None,
             claims: claimed_by(request.headers()),
             peer: peer.map(|peer| peer.to_canonical()),
@@ -46,6 +48,14 @@ impl Record {
             error: None,
             has_ended: false,
         }
+    }
+
+    /// Begins with a request in a session of this caller: it has a line only if it is refused.
+    pub(crate) fn begin_in_session<B>(log: Arc<AuditLog>, request: &Request<B>, caller: &Caller) -> Self {
+        let mut record = Self::begin(log, request, caller.peer());
+        record.is_in_session = true;
+        record.admitted(caller);
+        record
     }
 
     /// Writes the line, if such a request with this answer is to have one.
@@ -61,7 +71,7 @@ impl Record {
     /// what costs them nothing, they could push out those of everybody else.
     fn is_change(&self) -> bool {
         let may_change = !matches!(self.method, Method::GET | Method::HEAD) || self.is_upgrade;
-        may_change && self.who.is_some()
+        may_change && !self.is_in_session && self.who.is_some()
     }
 
     fn write(&self, status: Option<StatusCode>, error: Option<&str>) {
@@ -85,7 +95,10 @@ impl Watch for Record {
     }
 
     fn admitted(&mut self, caller: &Caller) {
-        self.who = (!caller.is_nobody()).then(|| caller.auth_id().clone());
+        // Endpoints of sessions are called by nobody; it is known whose session it is.
+        if !caller.is_nobody() {
+            self.who = Some(caller.auth_id().clone());
+        }
     }
 
     fn asked(&mut self, asked: &Asked<'_>) {

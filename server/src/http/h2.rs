@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::{Executor, Read, Write};
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Limits;
 use crate::api::{Admit, ApiError, Pace, ResponseBody, Router, UploadRoom};
+use crate::audit::{AuditLog, Record};
 use crate::auth::Caller;
 use crate::metrics::RequestMeter;
 
@@ -52,6 +53,10 @@ pub struct Bounds {
     pub meter: RequestMeter,
     /// How fast bodies come and go.
     pub pace: Pace,
+    /// What hears of requests that are refused.
+    pub audit: Arc<AuditLog>,
+    /// Whose session it is.
+    pub caller: Caller,
 }
 
 /// Whoever has the session was checked when it began.
@@ -88,18 +93,24 @@ where
     S: ?Sized + Send + Sync + 'static,
     I: Read + Write + Unpin + Send + 'static,
 {
-    let Bounds { limits, room, meter, pace } = bounds;
+    let Bounds { limits, room, meter, pace, audit, caller } = bounds;
     let admit = Arc::new(SessionAdmit { pace });
     let Some(io) = await_preface(io, limits.handshake).await else { return Ok(()) };
     let requests = Requests::new();
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, session, room) = (Arc::clone(&router), Arc::clone(&session), room.clone());
         let (meter, admit) = (meter.clone(), Arc::clone(&admit));
+        let mut record = Record::begin_in_session(Arc::clone(&audit), &request, &caller);
         async move {
             let (method, begun) = (request.method().clone(), Instant::now());
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            let response = router.dispatch(request, session, &*admit, &room).await;
+            let response = router.dispatch_watched(request, session, &*admit, (&room, &mut record)).await;
+            // Before the delay, in which the peer may go away.
+            record.end(response.status());
             meter.note(&method, &response, begun.elapsed());
+            if response.status() == StatusCode::UNAUTHORIZED {
+                tokio::time::sleep(limits.unauthorized_delay).await;
+            }
             Ok::<Response<ResponseBody>, Infallible>(response)
         }
     });

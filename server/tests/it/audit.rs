@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use coldkeep_chunk_store::Digest;
 use serde_json::{Value, json};
 
 use crate::cli::Place;
 use crate::harness::{PASSWORD, TestServer};
-use crate::material::{BACKUP, READER, backup_path, begin, reader_path};
+use crate::material::{BACKUP, Chunk, READER, backup, backup_path, begin, open, reader_path};
 use crate::wire::{Auth, Wire};
 
 const TIME: i64 = 1_700_000_000;
@@ -103,7 +104,7 @@ async fn changes_logins_and_denials_have_a_line_each_and_reads_have_none() {
 }
 
 #[tokio::test]
-async fn sessions_have_a_line_when_they_begin_and_none_for_what_happens_in_them() {
+async fn sessions_have_a_line_when_they_begin_and_for_what_is_refused_in_them() {
     let server = TestServer::start().await;
     let root = server.root().await;
     let mut seen = 0;
@@ -112,6 +113,11 @@ async fn sessions_have_a_line_when_they_begin_and_none_for_what_happens_in_them(
     session.post("/dynamic_index?archive-name=a.bin.didx").await.ok();
     session.drop_connection().await;
     root.upgrade(&reader_path("nosuch", TIME), READER).await.unwrap_err().refused(400, "nosuch");
+    backup(&root, "h2", TIME, &[&Chunk::of("x")]).await;
+    let reader = open(&root, "h2", TIME).await;
+    reader.get("/download?file-name=nosuch.blob").await.refused(404, "");
+    let digest = Digest::of(b"elsewhere");
+    reader.get(&format!("/chunk?digest={digest}")).await.refused(401, "");
     let nobody = Wire::nobody(server.address);
     nobody.upgrade(&backup_path("h1", TIME, ""), BACKUP).await.unwrap_err().refused(401, "");
     let lines = news(&server, &mut seen).await;
@@ -119,9 +125,17 @@ async fn sessions_have_a_line_when_they_begin_and_none_for_what_happens_in_them(
         lines.iter().map(|line| json!([line["who"], line["path"], line["status"]])).collect();
     assert_eq!(
         Value::from(short),
-        json!([["root@pam", "/backup", 101], ["root@pam", "/reader", 400], [null, "/backup", 401]])
+        json!([
+            ["root@pam", "/backup", 101],
+            ["root@pam", "/reader", 400],
+            ["root@pam", "/backup", 101],
+            ["root@pam", "/reader", 101],
+            ["root@pam", "/chunk", 401],
+            [null, "/backup", 401],
+        ])
     );
     assert_eq!(lines[0]["params"]["backup-id"], "h1");
+    assert_eq!(lines[4]["params"], json!({ "digest": digest.to_string() }));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use coldkeep_chunk_store::SystemClock;
 use futures_util::future::join_all;
 use http_body_util::Full;
 use hyper::client::conn::http2 as client;
@@ -67,11 +68,15 @@ type Sender = client::SendRequest<Full<Bytes>>;
 
 fn bounds(limits: &Limits) -> Bounds {
     let room = UploadRoom::new(limits.session_upload_bytes, limits.upload);
+    // Nothing is refused here, so nothing is written.
+    let audit = AuditLog::open("/dev/null".into(), &limits.audit, Arc::new(SystemClock::new()));
     Bounds {
         limits: limits.clone(),
         room,
         meter: RequestMeter::new(Arc::default(), "test"),
         pace: Pace::default(),
+        audit: Arc::new(audit.unwrap()),
+        caller: Caller::nobody(),
     }
 }
 

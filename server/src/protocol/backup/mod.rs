@@ -92,6 +92,8 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         room: server.session_room(&store_name),
         meter: RequestMeter::new(Arc::clone(server.metrics()), "backup"),
         pace: server.pace(&call.caller, Some(store_name.as_str())),
+        audit: Arc::clone(server.audit()),
+        caller: call.caller.clone(),
     };
     let work = |task: crate::tasks::TaskHandle| async move {
         let _place = place;

