@@ -119,15 +119,14 @@ pub(super) async fn tell(server: &Arc<Server>, job: &Job, news: News) {
             }
         }
     };
-    match server.tasks().start(spec, work) {
+    if let Ok(upid) = server.tasks().start(spec, work) {
         // Whoever waits for the end of the server waits for this, too.
-        Ok(upid) => drop(server.tasks().wait(&upid).await),
-        Err(_) => {
-            let (url, secret, body) = without_task;
-            if let Err(source) = send::post(&url, secret.as_ref(), body).await {
-                let error = NotTold { url: url.origin(), source };
-                tracing::warn!(job = %job.id, error = %chain(&error), "cannot tell how a job ended");
-            }
-        }
+        drop(server.tasks().wait(&upid).await);
+        return;
+    }
+    let (url, secret, body) = without_task;
+    if let Err(source) = send::post(&url, secret.as_ref(), body).await {
+        let error = NotTold { url: url.origin(), source };
+        tracing::warn!(job = %job.id, error = %chain(&error), "cannot tell how a job ended");
     }
 }

@@ -78,28 +78,28 @@ async fn an_update_changes_what_it_names_and_tells_the_scheduler() {
     let at = id("nightly");
     jobs.add(prune("nightly"), NOW).await.unwrap();
     jobs.changed().await;
-    jobs.update(&*jobs.get(&at).unwrap(), JobUpdate::default(), NOW + 1).await.unwrap();
+    jobs.update(&jobs.get(&at).unwrap(), JobUpdate::default(), NOW + 1).await.unwrap();
     jobs.changed().await;
     assert_eq!((&*jobs.get(&at).unwrap(), jobs.state(&at).changed_at), (&prune("nightly"), Some(NOW)));
 
     let delete = ["ns", "comment"].map(|name| name.parse().unwrap()).to_vec();
     let options = JobOptions { keep_daily: Some(7), ..JobOptions::default() };
     let update = JobUpdate { enabled: Some(false), options, delete, ..JobUpdate::default() };
-    jobs.update(&*jobs.get(&at).unwrap(), update, NOW + 2).await.unwrap();
+    jobs.update(&jobs.get(&at).unwrap(), update, NOW + 2).await.unwrap();
     let changed = jobs.get(&at).unwrap();
     let options = JobOptions { keep_last: Some(3), keep_daily: Some(7), ..JobOptions::default() };
     assert_eq!((&changed.options, &changed.comment, changed.enabled), (&options, &None, false));
     assert_eq!(jobs.state(&at).changed_at, Some(NOW));
     // What it missed while it was off does not count.
-    jobs.update(&*jobs.get(&at).unwrap(), JobUpdate { enabled: Some(true), ..JobUpdate::default() }, NOW + 3)
+    jobs.update(&jobs.get(&at).unwrap(), JobUpdate { enabled: Some(true), ..JobUpdate::default() }, NOW + 3)
         .await
         .unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 3));
     let hourly = JobUpdate { schedule: "hourly".parse().ok(), ..JobUpdate::default() };
     jobs.note(&at, |state| state.retry_at = Some(NOW + 60)).await;
-    jobs.update(&*jobs.get(&at).unwrap(), hourly.clone(), NOW + 4).await.unwrap();
+    jobs.update(&jobs.get(&at).unwrap(), hourly.clone(), NOW + 4).await.unwrap();
     assert_eq!(jobs.state(&at).retry_at, None, "what it missed is tried again");
-    jobs.update(&*jobs.get(&at).unwrap(), hourly, NOW + 5).await.unwrap();
+    jobs.update(&jobs.get(&at).unwrap(), hourly, NOW + 5).await.unwrap();
     assert_eq!(jobs.state(&at).changed_at, Some(NOW + 4));
 }
 
