@@ -172,7 +172,7 @@ mod tests {
         let sent: serde_json::Value =
             serde_json::from_slice(&options.add_to(Parameters::new()).to_json()).unwrap();
         assert_eq!(sent, serde_json::to_value(&options).unwrap());
-        assert_eq!(sent.as_object().unwrap().len(), 25);
+        assert_eq!(sent.as_object().unwrap().len(), 27);
         assert_eq!(serde_json::from_value::<JobOptions>(sent).unwrap(), options);
         let none = JobOptions::default();
         assert_eq!(none.add_to(Parameters::new()).to_json(), b"{}");
