@@ -81,6 +81,15 @@ impl AnyStore {
         }
     }
 
+    /// Reads a chunk for somebody who checks the digest himself; see [`ChunkStore::load_encoded`]. A store in a bucket checks it all the
+    /// same: what its cache holds may be torn, and the backend has it whole (hazard H19).
+    pub async fn load_encoded(&self, digest: &Digest) -> Result<Blob, LoadError> {
+        match self {
+            Self::Folder(store) => store.load_encoded(digest).await,
+            Self::Bucket(store) => store.load(digest).await,
+        }
+    }
+
     /// Reads and checks what is stored for good: past the cache of a store in a bucket. For verification.
     pub async fn fetch(&self, digest: &Digest) -> Result<Blob, LoadError> {
         match self {

@@ -144,6 +144,14 @@ pub(crate) fn check_read(digest: Digest, content: Bytes) -> Result<Blob, CheckEr
     Ok(blob)
 }
 
+/// Checks shape and CRC of what was read of a chunk.
+pub(crate) fn check_encoded(digest: Digest, content: Bytes) -> Result<Blob, CheckError> {
+    let failed = |source| CheckError::Blob { digest, source };
+    let blob = Blob::parse(content).map_err(failed)?;
+    blob.check_crc().map_err(failed)?;
+    Ok(blob)
+}
+
 /// Checks a chunk that was read from a store: CRC, and for a plain one the digest.
 pub(crate) fn check_stored(blob: &Blob, digest: Digest) -> Result<(), CheckError> {
     blob.check_crc().map_err(|source| CheckError::Blob { digest, source })?;

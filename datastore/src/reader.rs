@@ -146,7 +146,7 @@ impl SnapshotReader {
         run_blocking(open).await.unwrap_or(Err(ReadError::Tree(TreeError::ShuttingDown)))
     }
 
-    /// Reads a chunk that a downloaded index names; its CRC and, where the server can, its digest are checked.
+    /// Reads a chunk that a downloaded index names; its CRC and, where that is possible without a key, its digest are checked.
     ///
     /// # Errors
     /// [`ReadError::NotAllowed`], [`ReadError::Load`].
@@ -154,10 +154,25 @@ impl SnapshotReader {
     /// # Cancel safety
     /// Read-only: dropping the future changes nothing.
     pub async fn chunk(&self, digest: &Digest) -> Result<Blob, ReadError> {
-        let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
-        if !allowed {
-            return Err(ReadError::NotAllowed { digest: *digest });
-        }
+        self.check_allowed(digest)?;
         Ok(self.store.chunks().load(digest).await?)
+    }
+
+    /// Reads such a chunk for a client, which checks the digest itself as every restore does (spec `backup-protocol.md` §5): see
+    /// [`AnyStore::load_encoded`](coldkeep_chunk_store::AnyStore::load_encoded).
+    ///
+    /// # Errors
+    /// As for [`Self::chunk`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn encoded_chunk(&self, digest: &Digest) -> Result<Blob, ReadError> {
+        self.check_allowed(digest)?;
+        Ok(self.store.chunks().load_encoded(digest).await?)
+    }
+
+    fn check_allowed(&self, digest: &Digest) -> Result<(), ReadError> {
+        let is_allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
+        if is_allowed { Ok(()) } else { Err(ReadError::NotAllowed { digest: *digest }) }
     }
 }

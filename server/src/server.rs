@@ -468,7 +468,7 @@ impl Server {
     ///
     /// # Cancel safety
     /// Dropping the future gives the place in the queue up.
-    pub async fn cpu_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    async fn cpu_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let permit = Arc::clone(&self.cpu).acquire_owned().await;
         permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
     }

@@ -129,11 +129,12 @@ fn uploads_with_a_window_beyond_the_limit_are_refused() {
     const WINDOW: usize = HEADER_BYTES + 5;
     let data = vec![b'A'; 1 << 20];
     let digest = Digest::of(&data);
-    let bytes = Blob::encode(&data, Compression::Zstd).unwrap().into_bytes();
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes.extend(::zstd::bulk::compress(&data, 1).unwrap());
     for (window, is_taken) in
         [(bytes[WINDOW], true), (15 << 3, true), ((15 << 3) + 1, false), (u8::MAX, false)]
     {
-        let mut bytes = bytes.to_vec();
+        let mut bytes = bytes.clone();
         bytes[WINDOW] = window;
         seal(&mut bytes, BlobKind::Zstd);
         let checked = CheckedChunk::check(digest, data.len() as u64, bytes.into());
@@ -176,6 +177,19 @@ fn h37_a_chunk_that_can_be_decoded_in_two_ways_is_refused() {
             let refused = check(data, bytes.clone());
             assert!(refused.is_err(), "{is_declared}");
         }
+    }
+}
+
+#[test]
+fn what_is_encoded_here_decodes_in_one_way_only() {
+    let line = |number: usize| format!("line {number} of many, which compress well\n");
+    for len in [1 << 10, (4 << 20) + 1, CHUNK_BYTES_MAX] {
+        let mut data: Vec<u8> = (0..).flat_map(|number| line(number).into_bytes()).take(len).collect();
+        data[len / 2..].reverse();
+        let blob = Blob::encode(&data, Compression::Zstd).unwrap();
+        assert_eq!(blob.kind(), BlobKind::Zstd);
+        assert!(super::zstd::is_one_segment(blob.payload()), "{len} bytes");
+        assert_eq!(blob.decode(len).unwrap(), data);
     }
 }
 

@@ -2,10 +2,17 @@
 
 use std::io::{self, Read};
 
+use zstd::zstd_safe::CParameter;
+
 use super::{BlobError, Compression, ENCODE_BYTES_MAX};
 
 /// Level 1, as stock writers use (spec `formats.md` §2.3).
 const LEVEL: i32 = 1;
+
+/// Window of the frames made here, as a power of two; libzstd shortens it to what the data needs. It holds a whole chunk, so that all
+/// of a frame is one segment: it decodes in one way only, which whoever takes it need not make sure of by a second pass
+/// ([`decompress_unambiguous`]).
+const ENCODE_WINDOW_LOG: u32 = 24;
 
 /// Largest window a frame may ask for, as a power of two: 32 MiB bounds the memory that a hostile frame can claim,
 /// and no frame of a 16 MiB chunk needs more.
@@ -23,6 +30,7 @@ pub(super) fn compress_behind_header(
     let mut bytes = vec![0; header + data.len()];
     if compression == Compression::Zstd && !data.is_empty() {
         let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(BlobError::Compress)?;
+        compressor.set_parameter(CParameter::WindowLog(ENCODE_WINDOW_LOG)).map_err(BlobError::Compress)?;
         // The target is as long as the data: "does not fit" is the answer for data that compression does not shorten.
         if let Ok(len) = compressor.compress_to_buffer(data, &mut bytes[header..]) {
             bytes.truncate(header + len);
@@ -93,7 +101,7 @@ fn is_same_in_pieces(frames: &[u8], data: &[u8]) -> Result<bool, BlobError> {
 }
 
 /// Tells whether there is one frame whose window is all of its data.
-fn is_one_segment(frames: &[u8]) -> bool {
+pub(super) fn is_one_segment(frames: &[u8]) -> bool {
     const SINGLE_SEGMENT: u8 = 1 << 5;
     let has_it = matches!(frames, [_, _, _, _, descriptor, ..] if descriptor & SINGLE_SEGMENT != 0);
     has_it && zstd::zstd_safe::find_frame_compressed_size(frames) == Ok(frames.len())

@@ -17,7 +17,7 @@ use state::Suspects;
 
 use crate::blob::Blob;
 use crate::blocking;
-use crate::checked::{CheckError, check_read};
+use crate::checked::{CheckError, check_encoded, check_read};
 use crate::digest::Digest;
 use crate::dir::{BAD_COPIES_MAX, ChunkDir, DirError, Durability, EntryKind, EntryName, FsChunkDir};
 use crate::locks::DigestLocks;
@@ -176,6 +176,22 @@ impl<D: ChunkDir> ChunkStore<D> {
         let content = content.ok_or(LoadError::Missing { digest: *digest })?;
         let checked = self.check_read(*digest, content).await?;
         checked.map_err(|source| LoadError::Corrupt { digest: *digest, source })
+    }
+
+    /// Reads a chunk for somebody who decodes it and checks the digest himself: shape and CRC are checked here, which finds what a
+    /// disk or a crash does to a file.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    ///
+    /// # Cancel safety
+    /// Read-only: dropping the future changes nothing.
+    pub async fn load_encoded(&self, digest: &Digest) -> Result<Blob, LoadError> {
+        let content = self.dir.read(EntryName::chunk(*digest)).await?;
+        let content = content.ok_or(LoadError::Missing { digest: *digest })?;
+        let digest = *digest;
+        let checked = self.dir.compute(move || check_encoded(digest, content)).await?;
+        checked.map_err(|source| LoadError::Corrupt { digest, source })
     }
 
     /// Returns the number of encoded bytes of a stored chunk.

@@ -439,6 +439,27 @@ async fn synced_chunks_are_not_suspect_after_an_unclean_end() {
     assert!(matches!(store.touch(&session, &[unsynced.digest()]).await, Err(TouchError::Missing { .. })));
 }
 
+#[tokio::test]
+async fn an_encoded_chunk_is_checked_by_crc_and_the_digest_is_left_to_its_reader() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    let (chunk, other) = (plain(b"abc"), plain(b"another"));
+    let session = store.begin_session().await.unwrap();
+    let missing = store.load_encoded(&chunk.digest()).await;
+    assert!(matches!(missing, Err(LoadError::Missing { .. })));
+    store.insert(&session, chunk.clone()).await.unwrap();
+    assert_eq!(store.load_encoded(&chunk.digest()).await.unwrap(), *chunk.blob());
+    let mut flipped = chunk.blob().as_bytes().to_vec();
+    *flipped.last_mut().unwrap() ^= 1;
+    for torn in [&flipped[..], &flipped[..7], b""] {
+        fixture.tear(chunk.digest(), torn);
+        assert!(matches!(store.load_encoded(&chunk.digest()).await, Err(LoadError::Corrupt { .. })));
+    }
+    fixture.tear(chunk.digest(), other.blob().as_bytes());
+    assert_eq!(store.load_encoded(&chunk.digest()).await.unwrap(), *other.blob());
+    assert!(matches!(store.load(&chunk.digest()).await, Err(LoadError::Corrupt { .. })));
+}
+
 /// H29, H31: a corrupt chunk is set aside only after two complete bad reads, and whoever relies on it must not commit.
 #[tokio::test]
 async fn h29_setting_a_chunk_aside_fails_the_sessions_that_rely_on_it() {

@@ -29,7 +29,6 @@ pub(crate) struct ReaderSession {
     whole: Option<WholeRoom>,
     /// What is fetched ahead from a bucket.
     prefetch: Option<Prefetch>,
-    is_remote: bool,
 }
 
 /// Bytes that give back their room when the last copy of them is sent or dropped.
@@ -78,7 +77,6 @@ impl ReaderSession {
             whole,
             room: Arc::new(Semaphore::new(chunks_max)),
             prefetch,
-            is_remote: bucket.is_some(),
         }
     }
 
@@ -100,18 +98,13 @@ impl ReaderSession {
         }
     }
 
-    /// Reads a chunk.
+    /// Reads a chunk. That is mostly waiting, so it takes no core's turn; how much of it goes on at once is bounded by `room`.
     pub(super) async fn chunk(&self, digest: &Digest) -> Result<Blob, ReadError> {
-        if self.is_remote {
-            // Mostly waiting, so it takes no core's turn; how much of it goes on at once is bounded by `room`.
-            let read = self.reader.chunk(digest);
-            if let Some(prefetch) = &self.prefetch {
-                prefetch.note_request(digest);
-            }
-            return read.await;
+        let read = self.reader.encoded_chunk(digest);
+        if let Some(prefetch) = &self.prefetch {
+            prefetch.note_request(digest);
         }
-        let _turn = self.server.cpu_turn().await;
-        self.reader.chunk(digest).await
+        read.await
     }
 
     pub(super) fn log(&self, text: impl AsRef<str>) {
