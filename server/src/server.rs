@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
-use crate::api::{ApiError, Pace, UploadRoom, WholeRoom};
+use crate::api::{ApiError, Pace, UploadRoom, UserRoom, WholeRoom};
 use crate::audit::AuditLog;
 use crate::auth::{AuthId, Authenticator, Caller, PasswordHasher};
 use crate::jobs::{self, Jobs};
@@ -353,11 +353,12 @@ impl Server {
     }
 
     /// Returns the room for the uploads of a new session in a datastore.
-    pub(crate) fn session_room(&self, name: &StoreName) -> UploadRoom {
+    pub(crate) fn session_room(&self, name: &StoreName, caller: &Caller) -> UploadRoom {
         if let Ok(OpenStore { bucket: Some(bucket), .. }) = self.stores.get_open(name) {
             return bucket.session_room();
         }
-        UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload).within(&self.upload_room)
+        UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload)
+            .within(self.upload_room.of_user(caller.auth_id()))
     }
 
     /// Returns the users, tokens and the access list.
@@ -440,8 +441,9 @@ impl Server {
         &self.data_dir
     }
 
-    pub(crate) fn download_room(&self) -> &WholeRoom {
-        &self.download_room
+    /// Returns the room for chunks on their way to the readers of a user.
+    pub(crate) fn download_room(&self, who: &AuthId) -> UserRoom {
+        self.download_room.of_user(who)
     }
 
     /// Takes a place for a session.

@@ -13,6 +13,7 @@ mod params;
 pub(crate) mod path;
 mod remotes;
 mod reply;
+mod room;
 mod root;
 mod router;
 mod store_config;
@@ -28,8 +29,8 @@ pub use param::{Kind, LIST_LEN_MAX, Name, Param, Presence};
 pub use params::Params;
 pub(crate) use reply::refusal;
 pub use reply::{Reply, ResponseBody};
+pub(crate) use room::{HeldRoom, UserRoom, WholeRoom};
 pub use router::{Admit, Matched, PARAMS_BODY_BYTES_LIMIT, Router, URI_BYTES_MAX};
-pub(crate) use upload::WholeRoom;
 pub use upload::{RequestBody, Upload, UploadRoom, Uploaded};
 pub use watch::{Asked, Watch};
 

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use super::error::ApiError;
+use super::room::{HeldRoom, UserRoom};
 use crate::pace::Pace;
 
 /// The body of every request, whatever connection it came by.
@@ -32,38 +33,15 @@ pub struct UploadRoom {
     own_body: Option<Arc<Semaphore>>,
     bytes_max: usize,
     /// What all sessions have together, if this is one of several.
-    whole: Option<WholeRoom>,
+    whole: Option<UserRoom>,
     deadline: Duration,
-}
-
-/// Room that several sessions share, in bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct WholeRoom {
-    permits: Arc<Semaphore>,
-    bytes_max: usize,
-}
-
-impl WholeRoom {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(bytes_max)), bytes_max }
-    }
-
-    /// Waits for so many bytes, or for all there are. Whoever came first is first, so nobody starves.
-    ///
-    /// # Cancel safety
-    /// Dropping the future gives the place in the queue up.
-    pub(crate) async fn enter(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.permits).acquire_many_owned(weight).await;
-        permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
-    }
 }
 
 /// The room that one body takes.
 #[derive(Debug)]
 struct Room {
     _own: OwnedSemaphorePermit,
-    _whole: Option<OwnedSemaphorePermit>,
+    _whole: Option<HeldRoom>,
 }
 
 /// Bodies from this size on get pages of their own from the system, which takes them back at once. The allocator would
@@ -84,8 +62,8 @@ impl UploadRoom {
 
     /// Takes what is held from a room that others share, too.
     #[must_use]
-    pub(crate) fn within(self, whole: &WholeRoom) -> Self {
-        Self { whole: Some(whole.clone()), ..self }
+    pub(crate) fn within(self, whole: UserRoom) -> Self {
+        Self { whole: Some(whole), ..self }
     }
 
     /// Makes room for all sessions of one store: requests to a bucket take long, so many bodies have to be under way at
@@ -323,6 +301,7 @@ mod tests {
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
+    use super::super::room::WholeRoom;
     use super::*;
 
     fn body(blocks: &[&'static [u8]]) -> RequestBody {
@@ -383,22 +362,18 @@ mod tests {
     #[tokio::test]
     async fn sessions_share_the_whole_room() {
         let whole = WholeRoom::new(8);
-        let [one, two] = [(); 2].map(|()| UploadRoom::new(8, Duration::from_secs(5)).within(&whole));
+        let user = "al@pbs".parse().unwrap();
+        let room =
+            |whole: &WholeRoom| UploadRoom::new(99, Duration::from_secs(5)).within(whole.of_user(&user));
+        let (one, two) = (room(&whole), room(&whole));
         let first = upload(&[b"abcde"], &one).read_exact(5).await.unwrap();
         let mut second = Box::pin(upload(&[b"abcde"], &two).read_exact(5));
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         assert_eq!(second.await.unwrap().bytes().len(), 5);
         // What is larger than the whole waits for all of it, not for ever.
-        assert_eq!(
-            upload(&[b"abcdefgh"], &UploadRoom::new(99, Duration::from_secs(5)).within(&WholeRoom::new(4)))
-                .read_exact(8)
-                .await
-                .unwrap()
-                .bytes()
-                .len(),
-            8
-        );
+        let small = room(&WholeRoom::new(4));
+        assert_eq!(upload(&[b"abcdefgh"], &small).read_exact(8).await.unwrap().bytes().len(), 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -174,11 +174,17 @@ impl Line {
     }
 
     /// Sends an upgrade request; either the connection speaks HTTP/2 then, or the answer says why not.
-    pub(crate) async fn upgrade(
+    pub(crate) async fn upgrade(self, wire: &Wire, path: &str, protocol: &str) -> Result<Session, Answer> {
+        self.upgrade_with(wire, path, protocol, (1 << 31) - 2).await
+    }
+
+    /// The same, taking at most so many bytes of an answer until it is read.
+    pub(crate) async fn upgrade_with(
         mut self,
         wire: &Wire,
         path: &str,
         protocol: &str,
+        window: u32,
     ) -> Result<Session, Answer> {
         let mut request = wire.request(Method::GET, path, FORM, Bytes::new());
         request.headers_mut().insert("connection", "upgrade".parse().unwrap());
@@ -190,7 +196,7 @@ impl Line {
         assert_eq!(response.headers()["upgrade"], protocol);
         let upgraded = hyper::upgrade::on(response).await.unwrap();
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.initial_stream_window_size((1 << 31) - 2).initial_connection_window_size((1 << 31) - 2);
+        builder.initial_stream_window_size(window).initial_connection_window_size((1 << 31) - 2);
         let (sender, connection) = builder.max_frame_size(4 << 20).handshake(upgraded).await.unwrap();
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok(Session { sender, connection })
@@ -219,6 +225,13 @@ impl Session {
 
     pub(crate) async fn put_json(&self, path: &str, body: &Value) -> Answer {
         self.call(Method::PUT, path, JSON, body.to_string().into()).await
+    }
+
+    /// Asks for something, and waits for the head of the answer alone.
+    pub(crate) async fn head_of(&self, path: &str) -> http::Response<hyper::body::Incoming> {
+        let uri = format!("https://localhost:8007{path}");
+        let request = Request::get(uri).body(Full::default()).unwrap();
+        self.sender.clone().send_request(request).await.unwrap()
     }
 
     pub(crate) async fn call(&self, method: Method, path: &str, content_type: &str, body: Bytes) -> Answer {

@@ -89,7 +89,7 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
     let server = Arc::clone(&call.state);
     let bounds = Bounds {
         limits: server.limits().clone(),
-        room: server.session_room(&store_name),
+        room: server.session_room(&store_name, &call.caller),
         meter: RequestMeter::new(Arc::clone(server.metrics()), "backup"),
         pace: server.pace(&call.caller, Some(store_name.as_str())),
         audit: Arc::clone(server.audit()),

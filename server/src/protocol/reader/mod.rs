@@ -1,6 +1,7 @@
 //! The reader protocol (backup-protocol.md §5): the upgrade and the session behind it.
 
 mod endpoints;
+mod holds;
 mod prefetch;
 mod session;
 
@@ -71,12 +72,17 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         audit: Arc::clone(server.audit()),
         caller: call.caller.clone(),
     };
+    let who = call.caller.auth_id().clone();
     let work = |task: TaskHandle| async move {
         let _place = place;
         task.log(format!("starting reader of datastore '{store_name}': \"{snapshot}\""));
-        let session = Arc::new(ReaderSession::new(Arc::clone(&server), &store, reader, task.clone()));
+        let log = (task.clone(), &who);
+        let session = Arc::new(ReaderSession::new(Arc::clone(&server), &store, reader, log));
         tokio::select! {
-            () = serve(bounds, upgrade, session) => {}
+            () = serve(bounds, upgrade, Arc::clone(&session)) => {}
+            () = session.is_in_the_way() => {
+                task.log("the client took nothing of what it asked for, and others wait: ended");
+            }
             () = task.cancelled() => task.log("stopped by request"),
         }
         task.log("reader finished successfully");

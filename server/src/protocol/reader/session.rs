@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coldkeep_chunk_store::Digest;
@@ -9,15 +10,19 @@ use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, Blob};
 use coldkeep_datastore::{ArchiveKind, ArchiveName, Datastore, ReadError, SnapshotReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::holds::{Hold, Holds};
 use super::prefetch::{CHUNKS_MAX, Prefetch};
 use crate::Server;
-use crate::api::{ApiError, WholeRoom};
+use crate::api::{ApiError, HeldRoom, UserRoom};
+use crate::auth::AuthId;
 use crate::tasks::TaskHandle;
 
 /// Most chunks of one session in memory: enough that the disk and the network work at the same time, 4 × 16 MiB at worst.
 const CHUNKS_IN_MEMORY_MAX: usize = 4;
 /// The same for a store in a bucket, where each takes a round trip: 16 × 4 MiB in a usual image.
 const CHUNKS_OF_BUCKET_IN_MEMORY_MAX: usize = 16;
+/// How often a session looks whether it is in the way of others.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One reader session.
 pub(crate) struct ReaderSession {
@@ -26,7 +31,8 @@ pub(crate) struct ReaderSession {
     task: TaskHandle,
     room: Arc<Semaphore>,
     /// What all sessions have together, for stores in folders.
-    whole: Option<WholeRoom>,
+    whole: Option<UserRoom>,
+    holds: Arc<Holds>,
     /// What is fetched ahead from a bucket.
     prefetch: Option<Prefetch>,
 }
@@ -35,6 +41,7 @@ pub(crate) struct ReaderSession {
 struct Held {
     bytes: Bytes,
     _room: Room,
+    _hold: Hold,
 }
 
 impl AsRef<[u8]> for Held {
@@ -46,7 +53,8 @@ impl AsRef<[u8]> for Held {
 /// Room for one chunk.
 pub(super) struct Room {
     _own: OwnedSemaphorePermit,
-    whole: Option<OwnedSemaphorePermit>,
+    whole: Option<HeldRoom>,
+    holds: Arc<Holds>,
 }
 
 impl Room {
@@ -54,8 +62,11 @@ impl Room {
     /// that a client that asks for many chunks and takes none cannot fill the memory.
     pub(super) fn hold(mut self, bytes: Bytes) -> Bytes {
         // Room was taken for a chunk of the greatest size; most are smaller.
-        self.whole = self.whole.and_then(|mut whole| whole.split(bytes.len().min(whole.num_permits())));
-        Bytes::from_owner(Held { bytes, _room: self })
+        if let Some(whole) = &mut self.whole {
+            whole.shrink_to(bytes.len());
+        }
+        let hold = self.holds.begin();
+        Bytes::from_owner(Held { bytes, _room: self, _hold: hold })
     }
 }
 
@@ -64,17 +75,18 @@ impl ReaderSession {
         server: Arc<Server>,
         store: &Datastore,
         reader: SnapshotReader,
-        task: TaskHandle,
+        (task, who): (TaskHandle, &AuthId),
     ) -> Self {
         let bucket = store.chunks().as_bucket();
         let chunks_max = if bucket.is_some() { CHUNKS_OF_BUCKET_IN_MEMORY_MAX } else { CHUNKS_IN_MEMORY_MAX };
         let prefetch = bucket.and_then(Prefetch::new);
-        let whole = bucket.is_none().then(|| server.download_room().clone());
+        let whole = bucket.is_none().then(|| server.download_room(who));
         Self {
             server,
             reader,
             task,
             whole,
+            holds: Arc::default(),
             room: Arc::new(Semaphore::new(chunks_max)),
             prefetch,
         }
@@ -119,27 +131,52 @@ impl ReaderSession {
             Some(whole) => Some(whole.enter(BLOB_ENCODED_BYTES_MAX).await?),
             None => None,
         };
-        Ok(Room { _own: own, whole })
+        Ok(Room { _own: own, whole, holds: Arc::clone(&self.holds) })
+    }
+
+    /// Waits until this session is in the way of others: somebody waits for room, and it holds a chunk that the client asked for as long
+    /// ago as an upload may take, and did not take since.
+    ///
+    /// R18 leaves readers that are merely slow alone, and so does this.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub(super) async fn is_in_the_way(&self) {
+        let patience = self.server.limits().upload;
+        let Some(whole) = &self.whole else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL.min(patience)).await;
+            if whole.is_wanted() && self.holds.oldest().is_some_and(|age| age >= patience) {
+                return;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::WholeRoom;
 
     #[tokio::test]
     async fn room_is_free_again_when_the_last_copy_is_dropped() {
         let room = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&room).acquire_owned().await.unwrap();
-        let whole = Arc::new(Semaphore::new(9));
-        let of_whole = Arc::clone(&whole).acquire_many_owned(9).await.unwrap();
-        let bytes = Room { _own: permit, whole: Some(of_whole) }.hold(Bytes::from_static(b"chunk"));
-        assert_eq!(whole.available_permits(), 4);
+        let whole = WholeRoom::new(9);
+        let user = whole.of_user(&"al@pbs".parse().unwrap());
+        let holds = Arc::<Holds>::default();
+        let held = user.enter(9).await.unwrap();
+        let bytes = Room { _own: permit, whole: Some(held), holds: Arc::clone(&holds) }
+            .hold(Bytes::from_static(b"chunk"));
+        let _rest = user.enter(4).await.unwrap();
         let tail = bytes.slice(3..);
         drop(bytes);
         assert_eq!(room.available_permits(), 0);
+        assert!(holds.oldest().is_some());
         assert_eq!(tail, "nk");
         drop(tail);
-        assert_eq!((room.available_permits(), whole.available_permits()), (1, 9));
+        assert_eq!(room.available_permits(), 1);
+        assert!(holds.oldest().is_none());
+        user.enter(5).await.unwrap();
     }
 }

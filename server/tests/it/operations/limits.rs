@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use coldkeep_chunk_store::blob::{BLOB_ENCODED_BYTES_MAX, CHUNK_BYTES_MAX};
 use coldkeep_server::Bandwidth;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -13,7 +14,7 @@ use crate::material::{
     write_dynamic,
 };
 use crate::process::Serve;
-use crate::wire::{self, Auth, Wire};
+use crate::wire::{self, Auth, Session, Wire};
 
 #[tokio::test]
 async fn connections_of_one_address_beyond_its_limit_are_told_so() {
@@ -137,6 +138,69 @@ async fn uploads_that_trickle_are_given_up() {
     assert!(tokio::time::timeout(Duration::from_secs(30), trickle).await.is_ok(), "the peer was kept");
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body took too long"), "{answer}");
+}
+
+/// Room for eight of the largest chunks.
+const ROOM_BYTES: usize = 8 * BLOB_ENCODED_BYTES_MAX;
+
+/// Four answers with a chunk each, of which their session takes nothing.
+type Stuck = (Session, Vec<http::Response<hyper::body::Incoming>>);
+
+/// Opens a session that takes nothing, and asks for the chunk four times: as much as one session gets at once.
+async fn hold_four(wire: &Wire, chunk: &Chunk) -> Stuck {
+    let path = reader_path("h1", 1_700_000_000);
+    // Enough for the index.
+    let session = wire.line().await.upgrade_with(wire, &path, READER, 5000).await.unwrap();
+    session.get("/download?file-name=a.bin.didx").await.ok();
+    let path = format!("/chunk?digest={}", chunk.digest);
+    let heads = futures_util::future::join_all((0..4).map(|_| session.head_of(&path))).await;
+    assert!(heads.iter().all(|head| head.status() == 200));
+    (session, heads)
+}
+
+// Goal: nobody can keep others from their backups by taking none of what was asked for.
+// Method: one user holds all that a user can; another one restores meanwhile.
+#[tokio::test]
+async fn a_reader_that_takes_nothing_holds_up_no_other_user() {
+    let mut limits = limits();
+    limits.download_bytes_max = ROOM_BYTES;
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let chunk = Chunk::of(noise(9, CHUNK_BYTES_MAX));
+    backup(&root, "h1", 1_700_000_000, &[&chunk]).await;
+    let al = server.user("al@pbs", "DatastoreAdmin").await;
+    let _first = hold_four(&al, &chunk).await;
+    let second = al.upgrade(&reader_path("h1", 1_700_000_000), READER).await.unwrap();
+    second.get("/download?file-name=a.bin.didx").await.ok();
+    let path = format!("/chunk?digest={}", chunk.digest);
+    let waits = tokio::spawn({
+        let path = path.clone();
+        async move { second.get(&path).await }
+    });
+    let reader = open(&root, "h1", 1_700_000_000).await;
+    reader.get("/download?file-name=a.bin.didx").await.ok();
+    let answer = tokio::time::timeout(Duration::from_secs(60), reader.get(&path)).await;
+    assert!(answer.expect("one user holds up another").body == chunk.encoded);
+    assert!(!waits.is_finished(), "a user has more than a share");
+}
+
+// Goal: several users together cannot do it either, for longer than an upload may take.
+#[tokio::test]
+async fn readers_that_take_nothing_while_others_wait_are_ended() {
+    let mut limits = limits();
+    (limits.download_bytes_max, limits.upload) = (ROOM_BYTES, Duration::from_secs(1));
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let chunk = Chunk::of(noise(9, CHUNK_BYTES_MAX));
+    backup(&root, "h1", 1_700_000_000, &[&chunk]).await;
+    let [al, bo] =
+        [server.user("al@pbs", "DatastoreAdmin").await, server.user("bo@pbs", "DatastoreAdmin").await];
+    let _held = [hold_four(&al, &chunk).await, hold_four(&bo, &chunk).await];
+    let reader = open(&root, "h1", 1_700_000_000).await;
+    reader.get("/download?file-name=a.bin.didx").await.ok();
+    let path = format!("/chunk?digest={}", chunk.digest);
+    let answer = tokio::time::timeout(Duration::from_secs(60), reader.get(&path)).await;
+    assert!(answer.expect("nobody is ended").body == chunk.encoded);
 }
 
 #[tokio::test]
