@@ -70,17 +70,24 @@ impl Authenticator {
         peer: Option<IpAddr>,
     ) -> Result<Login, ApiError> {
         let now = self.now();
-        let is_right = match self.key.check_ticket(&password, now) {
-            Ok(of) if of == *user && self.identities.is_active_user(user, now) => true,
+        let mut of_ticket = None;
+        let stored = |of: &AuthId| {
+            of_ticket = self.identities.active_password(of, now);
+            of_ticket.clone()
+        };
+        let stored_password = match self.key.check_ticket(&password, stored, now) {
+            Ok(of) if of == *user => of_ticket,
             // Whoever shows what this server signed once does not guess, so nothing is counted.
-            Err(TicketRefused::Expired) => false,
+            Err(TicketRefused::Expired) => None,
             _ => self.check_password(user, password, now, peer).await?,
         };
-        if !is_right || user.token().is_some() {
+        // Of the password that was shown, which may have been exchanged since.
+        let Some(stored_password) = stored_password.filter(|_| user.token().is_none()) else {
             tracing::warn!(%user, peer = peer.map(tracing::field::display), "login refused");
             return Err(refused());
-        }
-        let (ticket, csrf_token) = (self.key.ticket(user, now), self.key.csrf_token(user, now));
+        };
+        let ticket = self.key.ticket(user, &stored_password, now);
+        let csrf_token = self.key.csrf_token(user, now);
         Ok(Login { user: user.clone(), ticket, csrf_token })
     }
 
@@ -107,14 +114,14 @@ impl Authenticator {
         password: Zeroizing<String>,
         now: i64,
         peer: Option<IpAddr>,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<Option<String>, ApiError> {
         let attempt = self.begin(user, peer).await?;
-        let is_right = self.identities.check_password(user, password, now).await;
-        let is_right = is_right.map_err(|error| ApiError::failed(&error))?;
-        if is_right {
+        let stored = self.identities.check_password(user, password, now).await;
+        let stored = stored.map_err(|error| ApiError::failed(&error))?;
+        if stored.is_some() {
             attempt.succeed();
         }
-        Ok(is_right)
+        Ok(stored)
     }
 
     async fn check_token(
@@ -153,11 +160,9 @@ impl Authenticator {
         if tickets.is_empty() {
             return Err(ApiError::unauthorized("authentication failed - no credentials"));
         }
-        let user =
-            tickets.iter().find_map(|ticket| self.key.check_ticket(ticket, now).ok()).ok_or_else(refused)?;
-        if !self.identities.is_active_user(&user, now) {
-            return Err(refused());
-        }
+        let stored = |user: &AuthId| self.identities.active_password(user, now);
+        let user = tickets.iter().find_map(|ticket| self.key.check_ticket(ticket, stored, now).ok());
+        let user = user.ok_or_else(refused)?;
         if method != Method::GET {
             let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
             let token = token.ok_or_else(|| ApiError::unauthorized("missing CSRF prevention token"))?;

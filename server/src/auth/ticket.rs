@@ -29,7 +29,7 @@ pub enum TicketRefused {
     /// It does not have the form of one.
     #[error("malformed ticket")]
     Malformed,
-    /// It was not signed by this server, or was changed.
+    /// It was not signed by this server, or was changed, or the user has another password now or is no more.
     #[error("wrong signature")]
     Signature,
     /// It is too old, or from the future.
@@ -43,10 +43,12 @@ impl TicketKey {
         Self(bytes)
     }
 
-    /// Signs a ticket for `user` at `now` (seconds since the Unix epoch).
-    pub fn ticket(&self, user: &AuthId, now: i64) -> String {
+    /// Signs a ticket for `user`, whose stored password this is, at `now` (seconds since the Unix epoch).
+    ///
+    /// The stored password goes into the signature, so that a new one ends all tickets, and so does a new user of that name.
+    pub fn ticket(&self, user: &AuthId, stored_password: &str, now: i64) -> String {
         let text = format!("PBS:{}:{now:08X}", utf8_percent_encode(&user.to_string(), ESCAPED));
-        let signature = self.sign("ticket", &text);
+        let signature = self.sign("ticket", &bound(&text, stored_password));
         format!("{text}::{signature}")
     }
 
@@ -57,16 +59,22 @@ impl TicketKey {
         format!("{time}:{signature}")
     }
 
-    /// Checks a ticket and returns whose it is.
+    /// Checks a ticket and returns whose it is; `stored_password` tells a user's, or that there is no such user.
     ///
     /// # Errors
     /// [`TicketRefused`]; a client should log in again.
-    pub fn check_ticket(&self, ticket: &str, now: i64) -> Result<AuthId, TicketRefused> {
+    pub fn check_ticket(
+        &self,
+        ticket: &str,
+        stored_password: impl FnOnce(&AuthId) -> Option<String>,
+        now: i64,
+    ) -> Result<AuthId, TicketRefused> {
         let (text, signature) = ticket.rsplit_once("::").ok_or(TicketRefused::Malformed)?;
-        self.check("ticket", text, signature)?;
-        let (user, time) = parts_of(text).ok_or(TicketRefused::Malformed)?;
+        let Some((Some(user), time)) = parts_of(text) else { return Err(TicketRefused::Malformed) };
+        let stored_password = stored_password(&user).ok_or(TicketRefused::Signature)?;
+        self.check("ticket", &bound(text, &stored_password), signature)?;
         check_age(time, now)?;
-        user.ok_or(TicketRefused::Malformed)
+        Ok(user)
     }
 
     /// Checks the CSRF token that goes with a ticket of `user`.
@@ -97,6 +105,11 @@ impl TicketKey {
         let signature = STANDARD_NO_PAD.decode(signature).map_err(|_| TicketRefused::Malformed)?;
         self.mac(purpose, text).verify_slice(&signature).map_err(|_| TicketRefused::Signature)
     }
+}
+
+/// Returns what is signed of a ticket; there is no zero in its text.
+fn bound(text: &str, stored_password: &str) -> String {
+    format!("{text}\0{stored_password}")
 }
 
 /// Returns whose a ticket claims to be; nothing of it is checked.
@@ -138,40 +151,53 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn hash(_: &AuthId) -> Option<String> {
+        Some("hash".to_owned())
+    }
+
     #[test]
     fn tickets_have_the_form_that_stock_clients_expect() {
-        let ticket = key(1).ticket(&user("alice@pbs"), NOW);
+        let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
         let signature = ticket.strip_prefix("PBS:alice@pbs:6553F100::").unwrap();
         assert!(!signature.contains([':', '=', ' ']) && signature.len() == 43);
         for name in ["alice@pbs", "a%b@pbs", "ü,;\"\\@pbs", "a@b!c@pbs"] {
-            let ticket = key(1).ticket(&user(name), NOW);
-            assert_eq!(key(1).check_ticket(&ticket, NOW).unwrap(), user(name));
+            let ticket = key(1).ticket(&user(name), "hash", NOW);
+            assert_eq!(key(1).check_ticket(&ticket, hash, NOW).unwrap(), user(name));
             assert!(ticket.is_ascii());
         }
     }
 
     #[test]
     fn tickets_are_good_for_two_hours() {
-        let ticket = key(1).ticket(&user("alice@pbs"), NOW);
+        let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
         let csrf = key(1).csrf_token(&user("alice@pbs"), NOW);
         for (age, is_good) in [(-301, false), (-300, true), (0, true), (7200, true), (7201, false)] {
             let expected = if is_good { Ok(()) } else { Err(TicketRefused::Expired) };
-            assert_eq!(key(1).check_ticket(&ticket, NOW + age).map(drop), expected);
+            assert_eq!(key(1).check_ticket(&ticket, hash, NOW + age).map(drop), expected);
             assert_eq!(key(1).check_csrf_token(&csrf, &user("alice@pbs"), NOW + age), expected);
         }
     }
 
     #[test]
     fn a_changed_or_foreign_ticket_is_refused() {
-        let ticket = key(1).ticket(&user("alice@pbs"), NOW);
+        let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
         let csrf = key(1).csrf_token(&user("alice@pbs"), NOW);
-        assert_eq!(key(2).check_ticket(&ticket, NOW), Err(TicketRefused::Signature));
+        assert_eq!(key(2).check_ticket(&ticket, hash, NOW), Err(TicketRefused::Signature));
         let changed = ticket.replace("alice", "root");
-        assert_eq!(key(1).check_ticket(&changed, NOW), Err(TicketRefused::Signature));
-        assert_eq!(key(1).check_ticket(&csrf, NOW), Err(TicketRefused::Malformed));
+        assert_eq!(key(1).check_ticket(&changed, hash, NOW), Err(TicketRefused::Signature));
+        assert_eq!(key(1).check_ticket(&csrf, hash, NOW), Err(TicketRefused::Malformed));
         assert_eq!(key(1).check_csrf_token(&csrf, &user("root@pam"), NOW), Err(TicketRefused::Signature));
         for text in ["", "PBS:a@pbs:6553F100", "PBS:a@pbs:6553F100::!!"] {
-            assert_eq!(key(1).check_ticket(text, NOW), Err(TicketRefused::Malformed));
+            assert_eq!(key(1).check_ticket(text, hash, NOW), Err(TicketRefused::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_ticket_ends_with_the_password() {
+        let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
+        for stored in [None, Some("other"), Some("hash2"), Some("")] {
+            let stored = |_: &AuthId| stored.map(str::to_owned);
+            assert_eq!(key(1).check_ticket(&ticket, stored, NOW), Err(TicketRefused::Signature));
         }
     }
 }

@@ -118,8 +118,9 @@ mod tests {
     fn tickets_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = open(folder.path());
-        let ticket = load_ticket_key(&data_dir).unwrap().ticket(&crate::auth::root(), 5);
-        assert!(load_ticket_key(&data_dir).unwrap().check_ticket(&ticket, 5).is_ok());
+        let ticket = load_ticket_key(&data_dir).unwrap().ticket(&crate::auth::root(), "hash", 5);
+        let stored = |_: &crate::auth::AuthId| Some("hash".to_owned());
+        assert!(load_ticket_key(&data_dir).unwrap().check_ticket(&ticket, stored, 5).is_ok());
     }
 
     #[test]

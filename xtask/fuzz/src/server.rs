@@ -75,24 +75,25 @@ fn round_trip<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) 
 /// No ticket is taken that the server did not sign, every one that it signed is, and a stored hash asks for bounded work.
 pub fn check_proofs(input: &[u8]) {
     let key = TicketKey::new(Zeroizing::new([7; TICKET_KEY_BYTES]));
+    let stored = |_: &AuthId| Some("hash".to_owned());
     if let Ok(value) = HeaderValue::from_bytes(input) {
         check_api_token(value.clone());
         let tickets = tickets(value);
         assert!(tickets.len() <= 2);
         for ticket in tickets {
-            key.check_ticket(&ticket, NOW).expect_err("nobody signed this");
+            key.check_ticket(&ticket, stored, NOW).expect_err("nobody signed this");
         }
     }
     let Ok(text) = str::from_utf8(input) else { return };
-    key.check_ticket(text, NOW).expect_err("nobody signed this");
+    key.check_ticket(text, stored, NOW).expect_err("nobody signed this");
     key.check_csrf_token(text, &auth::root(), NOW).expect_err("nobody signed this");
     if let Some((memory_kib, passes, lanes)) = auth::fuzzing::password_cost(text) {
         assert!(memory_kib <= 1 << 20 && passes <= 16 && lanes <= 4);
     }
     let Ok(user) = text.parse::<AuthId>() else { return };
-    let cookie = format!("a=b; PBSAuthCookie={}; c", key.ticket(&user, NOW));
+    let cookie = format!("a=b; PBSAuthCookie={}; c", key.ticket(&user, "hash", NOW));
     let tickets = tickets(HeaderValue::from_str(&cookie).expect("a ticket fits into a header"));
-    assert!(tickets.iter().any(|ticket| key.check_ticket(ticket, NOW).as_ref() == Ok(&user)), "{cookie}");
+    assert!(tickets.iter().any(|ticket| key.check_ticket(ticket, stored, NOW).as_ref() == Ok(&user)), "{cookie}");
     let token = key.csrf_token(&user, NOW);
     key.check_csrf_token(&token, &user, NOW).expect("it was signed for this user");
 }

@@ -87,6 +87,23 @@ async fn a_ticket_is_good_for_two_hours_and_can_be_renewed() {
 }
 
 #[tokio::test]
+async fn a_new_password_ends_tickets_and_so_does_a_new_user_of_that_name() {
+    let fixture = fixture().await;
+    let login = fixture.log_in(&user(), secret("password")).await.unwrap();
+    let cookie = |login: &Login| format!("PBSAuthCookie={}", login.ticket);
+    assert!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.is_ok());
+    fixture.identities.set_password(&user(), secret("another one")).await.unwrap();
+    assert_eq!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.unwrap_err().0, 401);
+    assert!(fixture.log_in(&user(), secret(&login.ticket)).await.is_err());
+    // In the same second.
+    let login = fixture.log_in(&user(), secret("another one")).await.unwrap();
+    assert!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.is_ok());
+    fixture.identities.remove_user(&user()).await.unwrap();
+    fixture.identities.add_user(user(), secret("another one"), None).await.unwrap();
+    assert_eq!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.unwrap_err().0, 401);
+}
+
+#[tokio::test]
 async fn percent_encoded_cookies_are_taken() {
     let fixture = fixture().await;
     let login = fixture.log_in(&user(), secret("password")).await.unwrap();

@@ -352,16 +352,21 @@ impl Identities {
         .await
     }
 
-    /// Tells whether the user exists, is active at `now`, and has this password.
+    /// Returns the hash of the user's password, if the user exists, is active at `now`, and has this password.
     pub(crate) async fn check_password(
         &self,
         user: &AuthId,
         password: Zeroizing<String>,
         now: i64,
-    ) -> Result<bool, PasswordError> {
-        let stored =
-            self.view().users.get(user).filter(|user| user.is_active(now)).map(|user| user.password.clone());
-        self.hasher.verify(password, stored).await
+    ) -> Result<Option<String>, PasswordError> {
+        let stored = self.active_password(user, now);
+        let is_right = self.hasher.verify(password, stored.clone()).await?;
+        Ok(stored.filter(|_| is_right))
+    }
+
+    /// Returns the hash of a user's password, if the user is active at `now`.
+    pub(crate) fn active_password(&self, user: &AuthId, now: i64) -> Option<String> {
+        self.view().users.get(user).filter(|user| user.is_active(now)).map(|user| user.password.clone())
     }
 
     /// Tells whether the user exists and is active at `now`.
