@@ -10,6 +10,7 @@ pub(super) use tokens::ENDPOINTS as TOKENS;
 pub(super) use users::ENDPOINTS as USERS;
 
 use super::{ApiError, Kind, Param, Params};
+use crate::Server;
 use crate::auth::{AclPath, AuthId, Caller, UserId, is_root};
 use crate::state::{IdentityFacts, IdentityProperty, IdentityUpdate};
 
@@ -17,6 +18,9 @@ use crate::state::{IdentityFacts, IdentityProperty, IdentityUpdate};
 const COMMENT_BYTES_MAX: usize = 512;
 /// The end of the year 9999: later dates cannot be shown.
 const EXPIRE_MAX: i64 = 253_402_300_799;
+
+/// Most jobs that a refusal names.
+const JOBS_NAMED_MAX: usize = 10;
 
 const USER: Param = Param::required("userid", Kind::name::<UserId>("user id"), "The user, `name@realm`.");
 const ENABLE_KIND: Kind = Kind::Boolean;
@@ -69,6 +73,21 @@ fn check_root(caller: &Caller, user: &AuthId) -> Result<(), ApiError> {
         return Err(ApiError::forbidden("root@pam and its tokens are managed by root@pam alone"));
     }
     Ok(())
+}
+
+/// Refuses to remove a user or token that jobs run as: each run would fail, and those of a later user of that name would not.
+fn check_no_jobs(server: &Server, who: &AuthId) -> Result<(), ApiError> {
+    let is_of = |job: &AuthId| if who.token().is_some() { job == who } else { job.user() == who.user() };
+    let jobs = server.jobs().list();
+    let jobs: Vec<_> = jobs.iter().filter(|job| is_of(&job.run_as)).map(|job| job.id.as_str()).collect();
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let named = jobs[..jobs.len().min(JOBS_NAMED_MAX)].join(", ");
+    let more = if jobs.len() > JOBS_NAMED_MAX { ", …" } else { "" };
+    Err(ApiError::bad_request(format!(
+        "jobs run as {who}: {named}{more}; remove them or have them run as another first"
+    )))
 }
 
 fn denied(path: &AclPath) -> ApiError {

@@ -2,7 +2,9 @@
 
 use coldkeep_client::{TokenItem, TokenSecret};
 
-use super::{COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_root, facts, update, user_of};
+use super::{
+    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, facts, update, user_of,
+};
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
 use crate::auth::{AuthId, Privileges, TokenName};
@@ -54,7 +56,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Delete,
         path: "/config/user/{userid}/token/{token-name}",
-        doc: "Removes a token and its rights.",
+        doc: "Removes a token and its rights. Refused while jobs run as it.",
         params: &[USER, TOKEN],
         body: BodyKind::Params,
         access: CHANGE,
@@ -90,7 +92,9 @@ async fn change(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 async fn remove(call: Call<Server>) -> Result<Reply, ApiError> {
-    let removed = call.state.identities().remove_token(&token_to_change(&call)?).await;
+    let token = token_to_change(&call)?;
+    check_no_jobs(&call.state, &token)?;
+    let removed = call.state.identities().remove_token(&token).await;
     removed.map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::null())
 }

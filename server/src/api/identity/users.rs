@@ -3,8 +3,8 @@
 use coldkeep_client::{TokenItem, UserItem};
 
 use super::{
-    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_root, denied, facts, is_self, tokens, update,
-    user_of,
+    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, denied, facts, is_self,
+    tokens, update, user_of,
 };
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Scope};
@@ -77,7 +77,7 @@ pub(in crate::api) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Delete,
         path: "/config/user/{userid}",
-        doc: "Removes a user with all tokens and rights; backups stay, with their owner's name.",
+        doc: "Removes a user with all tokens and rights; backups stay, with their owner's name. Refused while jobs run as the user or a token.",
         params: &[USER],
         body: BodyKind::Params,
         access: Access::At { path: USERS_PATH, any: Privileges::PERMISSIONS_MODIFY },
@@ -132,7 +132,9 @@ async fn change(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 async fn remove(call: Call<Server>) -> Result<Reply, ApiError> {
-    let removed = call.state.identities().remove_user(&user_of(&call.params)?).await;
+    let user = user_of(&call.params)?;
+    check_no_jobs(&call.state, &user)?;
+    let removed = call.state.identities().remove_user(&user).await;
     removed.map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::null())
 }

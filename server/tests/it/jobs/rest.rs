@@ -16,6 +16,7 @@ use crate::harness::{TestServer, limits};
 use crate::wire::Wire;
 
 const JOBS: &str = "/api2/json/config/job";
+const USERS: &str = "/api2/json/config/user";
 const GC: &str = "/api2/json/admin/datastore/default/gc";
 
 fn prune(id: &str) -> Value {
@@ -34,6 +35,25 @@ async fn grant(server: &TestServer, who: &str, path: &str, role: &str) {
     let (path, role) = (path.parse().unwrap(), role.parse().unwrap());
     let entry = AclEntry { path, who: who.parse().unwrap(), role, propagate: true };
     server.server.identities().grant(entry).await.unwrap();
+}
+
+#[tokio::test]
+async fn users_and_tokens_that_jobs_run_as_are_not_removed() {
+    let server = TestServer::start().await;
+    let root = server.root().await;
+    let al = server.user("al@pbs", "DatastoreAdmin").await;
+    al.post_json(&format!("{USERS}/al@pbs/token/ci"), &json!({})).await.ok();
+    grant(&server, "al@pbs!ci", "/datastore", "DatastoreAdmin").await;
+    root.post_json(JOBS, &with(&prune("of-token"), &json!({ "run-as": "al@pbs!ci" }))).await.ok();
+    for path in ["al@pbs", "al@pbs/token/ci"] {
+        root.delete(&format!("{USERS}/{path}")).await.refused(400, "of-token");
+    }
+    al.get("/api2/json/version").await.ok();
+    root.put(&format!("{JOBS}/of-token?run-as=al@pbs")).await.ok();
+    root.delete(&format!("{USERS}/al@pbs/token/ci")).await.ok();
+    root.delete(&format!("{USERS}/al@pbs")).await.refused(400, "of-token");
+    root.delete(&format!("{JOBS}/of-token")).await.ok();
+    root.delete(&format!("{USERS}/al@pbs")).await.ok();
 }
 
 #[tokio::test]
