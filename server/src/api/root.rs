@@ -25,7 +25,7 @@ pub(super) static ENDPOINTS: &[Endpoint<Server>] = &[
     Endpoint {
         method: Method::Get,
         path: "/version",
-        doc: "Tells the version of the interface, and of the server as `repoid`.",
+        doc: "Tells the version of the interface, and as `repoid` that of the server, its text in hexadecimal digits.",
         params: &[],
         body: BodyKind::Params,
         access: Access::Authenticated,
@@ -47,5 +47,6 @@ async fn identity(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 async fn version(_call: Call<Server>) -> Result<Reply, ApiError> {
-    Reply::json(&json!({"version": VERSION, "release": RELEASE, "repoid": env!("CARGO_PKG_VERSION")}))
+    let repoid: String = env!("CARGO_PKG_VERSION").bytes().map(|byte| format!("{byte:02x}")).collect();
+    Reply::json(&json!({"version": VERSION, "release": RELEASE, "repoid": repoid}))
 }

@@ -471,6 +471,26 @@ async fn roles_see_and_do_what_the_table_says() {
 }
 
 #[tokio::test]
+async fn groups_whose_owner_cannot_be_read_are_not_listed() {
+    let server = TestServer::start().await;
+    let root = server.root().await;
+    for id in ["h1", "h2"] {
+        backup(&root, id, 1_700_000_000, &[&Chunk::of("x")]).await;
+    }
+    let owner = server.folder().join("data/stores/default/host/h1/owner");
+    std::fs::write(&owner, "nobody at all\n").unwrap();
+    for list in ["groups", "snapshots", "snapshots?backup-id=h1", "snapshots?backup-id=h2"] {
+        let listed = root.get(&format!("{STORE}/{list}")).await.data();
+        let ids: Vec<_> =
+            listed.as_array().unwrap().iter().map(|item| item["backup-id"].as_str().unwrap()).collect();
+        let expected: &[&str] = if list.ends_with("h1") { &[] } else { &["h2"] };
+        assert_eq!(ids, expected, "{list}");
+    }
+    std::fs::write(&owner, "root@pam\n").unwrap();
+    assert_eq!(root.get(&format!("{STORE}/groups")).await.data().as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn owners_change_within_the_rules() {
     let server = TestServer::start().await;
     let root = server.root().await;

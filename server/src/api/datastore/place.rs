@@ -38,9 +38,9 @@ impl Place {
         })
     }
 
-    /// Tells whether a listing shows the caller a group of this owner; without an owner only to who sees everything.
+    /// Tells whether a listing shows the caller a group of this owner; one whose owner cannot be read it shows nobody (rest-api.md §4.4).
     pub(super) fn shows(&self, owner: Option<&Owner>) -> bool {
-        self.scope == Scope::Full || owner.is_some_and(|owner| owner.is_owned_by(&self.caller))
+        owner.is_some_and(|owner| self.scope == Scope::Full || owner.is_owned_by(&self.caller))
     }
 
     /// Refuses callers whose privileges reach their own groups only, if this is not one of them.
