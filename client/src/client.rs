@@ -206,6 +206,11 @@ impl Ticket {
     }
 }
 
+/// Tells whether a call may be made twice. The beginning of a backup may not: the first one may have begun it.
+fn changes_nothing(call: &Call) -> bool {
+    *call.method() == Method::GET && call.path() != Upgrade::Backup.path()
+}
+
 /// What goes out with one plain call.
 struct Outgoing {
     query: String,
@@ -253,17 +258,24 @@ impl Inner {
     }
 
     /// Sends a request on an idle connection, or on a fresh one if there is none, and waits for the head of its answer.
+    ///
+    /// What changes nothing is sent once more if an idle connection ends under it: the server may have closed it just then.
     async fn send(
         &self,
         call: &Call,
         mut request: Request<Full<Bytes>>,
     ) -> Result<(RestConnection, Response<Incoming>), RequestError> {
         while let Some(mut connection) = self.take_idle() {
-            match connection.send(request).await {
-                Ok(response) => return Ok((connection, response)),
+            let again = changes_nothing(call).then(|| request.clone());
+            match (connection.send(request).await, again) {
+                (Ok(response), _) => return Ok((connection, response)),
                 // The server closed it meanwhile and saw nothing of this request.
-                Err(SendError { unsent: Some(unsent), .. }) => request = unsent,
-                Err(error) => return Err(error.of(call)),
+                (Err(SendError { unsent: Some(unsent), .. }), _) => request = unsent,
+                (Err(_), Some(again)) => {
+                    request = again;
+                    break;
+                }
+                (Err(error), None) => return Err(error.of(call)),
             }
         }
         let mut connection = self.connect(call).await?;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use coldkeep_client::{
-    Client, Credentials, PruneKeep, PullRequest, PushRequest, RequestError, Secret, TaskError, VerifyOptions,
-    VerifyScope,
+    Client, Credentials, PruneKeep, PullRequest, PushRequest, RequestError, Secret, TaskError,
+    TransferLimits, VerifyOptions, VerifyScope,
 };
 use coldkeep_datastore::{GroupName, Namespace, SnapshotName};
+use http::StatusCode;
 use serde_json::json;
 
-use super::server::{Server, data, error, ok};
+use super::server::{GONE, Server, data, error, ok};
 
 fn user() -> Credentials {
     Credentials::new("test@pbs".parse().unwrap(), Secret::new("a b&c"))
@@ -303,4 +305,54 @@ async fn replication_is_asked_for_with_what_is_set_and_nothing_else() {
             "encrypted-only": true, "verified-only": true, "worker-threads": 2, "rate-out": 5, "dry-run": true,
         })
     );
+}
+
+// Goal: a server that closes an idle connection just when it is used again fails no call that may be made twice.
+// Method: every second request loses its connection; the first one on a fresh connection never does.
+#[tokio::test]
+async fn what_changes_nothing_is_tried_again_when_an_idle_connection_ends() {
+    let number = AtomicUsize::new(0);
+    let server = Server::new(move |_| {
+        if number.fetch_add(1, Ordering::Relaxed) % 2 == 1 { (GONE, Bytes::new()) } else { data(&json!([])) }
+    });
+    let client = Client::new(server.clone(), Credentials::Local);
+    let store = client.store("tank".parse().unwrap(), Namespace::root());
+    store.groups().await.unwrap();
+    // The second one is lost, and comes again as the third.
+    store.groups().await.unwrap();
+    assert_eq!((server.connections(), server.log().len()), (2, 3));
+    let removed = store.forget(&snapshot()).await;
+    assert!(matches!(removed, Err(RequestError::Transport { .. })), "{removed:?}");
+    assert_eq!((server.connections(), server.log().len()), (2, 4));
+}
+
+#[tokio::test]
+async fn sessions_begin_again_when_an_idle_connection_ends_but_backups_do_not() {
+    let is_lost = Arc::new(AtomicUsize::new(0));
+    let losing = Arc::clone(&is_lost);
+    let server = Server::new(move |seen| match seen.path() {
+        "/api2/json/reader" | "/api2/json/backup" if losing.swap(0, Ordering::Relaxed) == 1 => {
+            (GONE, Bytes::new())
+        }
+        "/api2/json/reader" => (StatusCode::SWITCHING_PROTOCOLS, Bytes::new()),
+        "/download" => error(404, "no such file"),
+        _ => data(&json!([])),
+    });
+    let client = Client::new(server.clone(), Credentials::Local);
+    let store = client.store("tank".parse().unwrap(), Namespace::root());
+    for path in ["reader", "backup"] {
+        store.groups().await.unwrap();
+        let connections = server.connections();
+        is_lost.store(1, Ordering::Relaxed);
+        let (is_reader, limits) = (path == "reader", TransferLimits::default());
+        let failed = if is_reader {
+            store.open_snapshot(&snapshot(), limits).await.err().map(|error| error.to_string())
+        } else {
+            store.begin_backup(&snapshot(), limits).await.err().map(|error| error.to_string())
+        };
+        assert!(failed.is_some());
+        let asked = server.log().iter().filter(|line| line.contains(&format!("/{path}?"))).count();
+        let more = server.connections() - connections;
+        assert_eq!((asked, more), if is_reader { (2, 1) } else { (1, 0) }, "{path}: {failed:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! A server that hands every request to a function.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,8 +32,11 @@ impl Seen {
     }
 }
 
+/// What a script answers to end the connection without an answer.
+pub(crate) const GONE: StatusCode = StatusCode::IM_A_TEAPOT;
+
 type Answer = (StatusCode, Bytes);
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, hyper::Error>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = io::Result<Response<Full<Bytes>>>> + Send>>;
 type Script = dyn Fn(&Seen) -> Answer + Send + Sync;
 
 /// The server; every connection is one in-memory pipe. Requests after an upgrade are scripted and recorded likewise.
@@ -74,15 +78,18 @@ impl Server {
         Box::pin(self.answer(request))
     }
 
-    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    async fn answer(self, mut request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let upgrade = request.headers().get("upgrade").cloned();
         let upgraded = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = head.uri.path_and_query().unwrap().to_string();
         let seen = Seen { method: head.method, target, headers: head.headers, body };
         self.log.lock().unwrap().push(seen.clone());
         let (status, body) = (self.script)(&seen);
+        if status == GONE {
+            return Err(io::Error::other("the connection ends"));
+        }
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade), Some(upgraded)) = (status, upgrade, upgraded)
