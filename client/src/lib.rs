@@ -66,6 +66,7 @@ mod http;
 mod index;
 mod limits;
 mod progress;
+pub mod pxar;
 mod repository;
 mod restore;
 mod zeros;
