@@ -65,6 +65,7 @@ mod error;
 mod http;
 mod index;
 mod limits;
+pub mod pattern;
 mod progress;
 pub mod pxar;
 mod repository;

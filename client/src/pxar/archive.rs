@@ -153,7 +153,8 @@ impl<S: ReadAt> Archive<S> {
         let mut places = Vec::new();
         for _ in 0..directory.entry_count {
             let mut row = [0; ROW_BYTES];
-            rows.read_exact(&mut row).map_err(|source| DecodeError::Read { at: directory.table_at, source })?;
+            rows.read_exact(&mut row)
+                .map_err(|source| DecodeError::Read { at: directory.table_at, source })?;
             places.push(self.place(directory, Row::parse(&row))?);
         }
         places.sort_unstable_by_key(|place| place.at);
@@ -171,7 +172,11 @@ impl<S: ReadAt> Archive<S> {
     ///
     /// # Errors
     /// [`DecodeError`].
-    pub fn find(&self, directory: &Directory, name: &FileName) -> Result<Option<(Place, Entry)>, DecodeError> {
+    pub fn find(
+        &self,
+        directory: &Directory,
+        name: &FileName,
+    ) -> Result<Option<(Place, Entry)>, DecodeError> {
         let wanted = hash(name.as_bytes());
         let mut nodes = vec![0];
         while let Some(node) = nodes.pop() {
@@ -214,7 +219,11 @@ impl<S: ReadAt> Archive<S> {
     pub fn directory(&self, place: Place, metadata: Metadata) -> Result<Directory, DecodeError> {
         let directory = directory(&self.stream, place, metadata)?;
         // Strictly: so a way down has an end.
-        if directory.at > place.at { Ok(directory) } else { Err(DecodeError::Value { at: directory.table_at, what: "table" }) }
+        if directory.at > place.at {
+            Ok(directory)
+        } else {
+            Err(DecodeError::Value { at: directory.table_at, what: "table" })
+        }
     }
 
     /// Finds the file that a hard link is another name of.
@@ -260,9 +269,12 @@ fn directory(stream: &impl ReadAt, place: Place, metadata: Metadata) -> Result<D
     let mut section = Section { stream, at: table_at, end: place.end };
     section.read_exact(&mut header).map_err(|source| DecodeError::Read { at: table_at, source })?;
     let header = Header::parse(&header, table_at)?;
-    let entry_count = header.content_len.checked_sub(ROW_BYTES as u64).filter(|len| len.is_multiple_of(ROW_BYTES as u64));
+    let entry_count =
+        header.content_len.checked_sub(ROW_BYTES as u64).filter(|len| len.is_multiple_of(ROW_BYTES as u64));
     match entry_count {
-        Some(len) if header.kind == Kind::Goodbye && header.content_len + HEADER_BYTES as u64 == tail.size => {
+        Some(len)
+            if header.kind == Kind::Goodbye && header.content_len + HEADER_BYTES as u64 == tail.size =>
+        {
             Ok(Directory { metadata, at, table_at, entry_count: len / ROW_BYTES as u64 })
         }
         _ => Err(wrong),

@@ -368,7 +368,9 @@ impl<R: Read> Items<R> {
                     return Ok(Node::Device(metadata, (u64_at(&content, 0), u64_at(&content, 8))));
                 }
                 kind => {
-                    let taken = usize::try_from(header.content_len).unwrap_or(usize::MAX).saturating_add(HEADER_BYTES);
+                    let taken = usize::try_from(header.content_len)
+                        .unwrap_or(usize::MAX)
+                        .saturating_add(HEADER_BYTES);
                     left = left.checked_sub(taken).ok_or(DecodeError::TooManyAttributes { at, max })?;
                     let content = self.content(header, at)?;
                     if !metadata.take(kind, &content, at)? {

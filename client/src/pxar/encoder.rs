@@ -190,9 +190,11 @@ impl Encoder {
         metadata: &Metadata,
         payload: PayloadRef,
     ) -> Result<Option<LinkTarget>, EncodeError> {
-        let end = payload.offset.checked_add(HEADER_BYTES as u64).and_then(|end| end.checked_add(payload.size));
+        let end =
+            payload.offset.checked_add(HEADER_BYTES as u64).and_then(|end| end.checked_add(payload.size));
         let is_possible = self.payload.as_ref().is_some_and(|stream| {
-            end.is_some_and(|end| end <= stream.end) && stream.last_offset.is_none_or(|last| last < payload.offset)
+            end.is_some_and(|end| end <= stream.end)
+                && stream.last_offset.is_none_or(|last| last < payload.offset)
         });
         if !is_possible || payload.offset < HEADER_BYTES as u64 {
             return Err(EncodeError::Payload { offset: payload.offset });
@@ -252,7 +254,12 @@ impl Encoder {
     ///
     /// # Errors
     /// As for [`Self::begin_directory`]; [`EncodeError::Target`].
-    pub fn add_symlink(&mut self, name: &FileName, metadata: &Metadata, target: &[u8]) -> Result<(), EncodeError> {
+    pub fn add_symlink(
+        &mut self,
+        name: &FileName,
+        metadata: &Metadata,
+        target: &[u8],
+    ) -> Result<(), EncodeError> {
         check_type(metadata, FileType::Symlink, "symbolic link")?;
         if target.len() > NAME_BYTES_MAX || target.contains(&0) {
             return Err(EncodeError::Target { len: target.len() });
@@ -321,14 +328,21 @@ impl Encoder {
     }
 
     /// Appends what `put` writes, all or nothing.
-    fn append(&mut self, put: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+    fn append(
+        &mut self,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
         if self.open.is_empty() {
             return Err(EncodeError::Nesting);
         }
         let mut item = Vec::new();
         put(&mut item)?;
         self.end += item.len() as u64;
-        if self.out.is_empty() { self.out = item } else { self.out.append(&mut item) }
+        if self.out.is_empty() {
+            self.out = item
+        } else {
+            self.out.append(&mut item)
+        }
         Ok(())
     }
 

@@ -142,7 +142,9 @@ mod tests {
         let mut bytes = Header { kind: Kind::Entry, content_len: 40 }.to_bytes();
         for size in [0, 15, 16, 55, 57, u64::MAX] {
             bytes[8..].copy_from_slice(&size.to_le_bytes());
-            assert!(matches!(Header::parse(&bytes, 7), Err(DecodeError::ItemSize { at: 7, size: s }) if s == size));
+            assert!(
+                matches!(Header::parse(&bytes, 7), Err(DecodeError::ItemSize { at: 7, size: s }) if s == size)
+            );
         }
         bytes[0] ^= 1;
         assert!(matches!(Header::parse(&bytes, 7), Err(DecodeError::UnknownItem { at: 7, .. })));

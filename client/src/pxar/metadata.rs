@@ -211,8 +211,8 @@ impl Metadata {
             Kind::AclGroup => acl.groups.push(parse_entry(content)),
             Kind::AclGroupObj => set(&mut acl.group_obj, u64_at(content, 0), at)?,
             Kind::AclDefault => {
-                let [owner, group, others, mask] =
-                    [0, 8, 16, 24].map(|offset| Some(u64_at(content, offset)).filter(|value| *value != ABSENT));
+                let [owner, group, others, mask] = [0, 8, 16, 24]
+                    .map(|offset| Some(u64_at(content, offset)).filter(|value| *value != ABSENT));
                 set(&mut acl.default, DefaultAcl { owner, group, others, mask }, at)?;
             }
             Kind::AclDefaultUser => acl.default_users.push(parse_entry(content)),

@@ -94,7 +94,11 @@ fn describe(path: &[u8], node: &Node, contents: &[u8]) -> Value {
             if metadata.file_type() == Some(FileType::CharDevice) { "chardev" } else { "blockdev" }
         }
         Node::Special(metadata) => {
-            if metadata.file_type() == Some(FileType::Fifo) { "fifo" } else { "socket" }
+            if metadata.file_type() == Some(FileType::Fifo) {
+                "fifo"
+            } else {
+                "socket"
+            }
         }
         Node::HardLink(link) => {
             item["target"] = String::from_utf8(link.path.clone()).unwrap().into();
@@ -119,8 +123,12 @@ fn describe_attributes(item: &mut Value, metadata: &Metadata) {
     }
     let Acl { users, groups, group_obj, default, default_users, default_groups } = &metadata.acl;
     let mut acl = serde_json::Map::new();
-    let lists =
-        [("users", users), ("groups", groups), ("default_users", default_users), ("default_groups", default_groups)];
+    let lists = [
+        ("users", users),
+        ("groups", groups),
+        ("default_users", default_users),
+        ("default_groups", default_groups),
+    ];
     for (name, entries) in lists {
         if !entries.is_empty() {
             let pairs: Vec<_> = entries.iter().map(|entry| json!([entry.id, entry.permissions])).collect();
@@ -248,7 +256,12 @@ fn stock_split_archives_encode_byte_for_byte() {
 }
 
 /// Lists everything as [`decode`] does, through the tables.
-fn walk<S: ReadAt>(archive: &Archive<S>, directory: &Directory, path: &mut Vec<Vec<u8>>, found: &mut Vec<Found>) {
+fn walk<S: ReadAt>(
+    archive: &Archive<S>,
+    directory: &Directory,
+    path: &mut Vec<Vec<u8>>,
+    found: &mut Vec<Found>,
+) {
     for place in archive.places(directory).unwrap() {
         let entry = archive.entry(place).unwrap();
         assert_eq!(entry.at, place.at());
@@ -303,7 +316,9 @@ fn a_payload_stream_with_reused_chunks_encodes_byte_for_byte() {
     let mut payload = encoder.take_payload();
     for entry in &found {
         let name = FileName::new(entry.path.last().unwrap().clone()).unwrap();
-        let Node::File(metadata, Contents::Elsewhere(place)) = &entry.node else { panic!("{name} is no file") };
+        let Node::File(metadata, Contents::Elsewhere(place)) = &entry.node else {
+            panic!("{name} is no file")
+        };
         let end = encoder.payload_position().unwrap();
         if entry.path == [b"c"] {
             encoder.begin_file(&name, metadata, place.size).unwrap();
