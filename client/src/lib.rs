@@ -60,6 +60,7 @@ mod backup;
 mod client;
 mod connect;
 mod credentials;
+pub mod directory;
 mod encoding;
 mod error;
 mod http;
