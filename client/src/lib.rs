@@ -10,12 +10,14 @@
 //!   a [`LoadChunk`], only those that the previous snapshot does not name are sent, and the manifest comes with them.
 //! - [`ReaderSession`]: a snapshot open for reading, from [`Store::open_snapshot`]; restores to files, with holes, or to
 //!   any writer.
+//! - [`directory`]: a directory of this machine, read as an archive; [`pxar`]: the format of archives, for writing, reading and finding
+//!   single entries; [`pattern`]: what is left out of them.
 //! - [`StoredSnapshot`]: a snapshot open for reading as it is stored, from [`Store::open_stored`]: what replication
 //!   needs. Indexes and blobs are checked against the manifest, with or without a key; chunks are left to the reader.
 //!
 //! # What it is not
 //! No command line, no configuration, no environment, no files but those it is handed. It holds no chunks, and knows
-//! nothing of a server's insides. Directory archives and encryption are not here yet: restoring a snapshot made with
+//! nothing of a server's insides. Directories are not restored yet, and encryption is not here yet: restoring a snapshot made with
 //! a key is refused with [`RestoreError::KeyNeeded`].
 //!
 //! # Example

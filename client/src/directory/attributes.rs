@@ -28,7 +28,7 @@ const FLAGS: [(u64, u32); 10] = [
 
 /// Returns what `stat` says.
 pub(super) fn of_stat(stat: &Stat) -> Metadata {
-    let mtime = FileTime { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 };
+    let mtime = FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
     Metadata { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, mtime, ..Metadata::default() }
 }
 

@@ -155,7 +155,7 @@ impl<S: ReadAt> Archive<S> {
             let mut row = [0; ROW_BYTES];
             rows.read_exact(&mut row)
                 .map_err(|source| DecodeError::Read { at: directory.table_at, source })?;
-            places.push(self.place(directory, Row::parse(&row))?);
+            places.push(place(directory, Row::parse(&row))?);
         }
         places.sort_unstable_by_key(|place| place.at);
         for at in 1..places.len() {
@@ -187,7 +187,7 @@ impl<S: ReadAt> Archive<S> {
             self.read(&mut row, directory.table_at + HEADER_BYTES as u64 + node * ROW_BYTES as u64)?;
             let row = Row::parse(&row);
             if row.hash == wanted {
-                let place = self.place(directory, row)?;
+                let place = place(directory, row)?;
                 let entry = self.entry(place)?;
                 if entry.name == *name {
                     return Ok(Some((place, entry)));
@@ -243,15 +243,15 @@ impl<S: ReadAt> Archive<S> {
         let mut section = Section { stream: &self.stream, at, end: self.stream.len() };
         section.read_exact(buffer).map_err(|source| DecodeError::Read { at, source })
     }
+}
 
-    /// Returns the place that a row names, which is inside its directory.
-    fn place(&self, directory: &Directory, row: Row) -> Result<Place, DecodeError> {
-        let Directory { at: directory_at, table_at, .. } = *directory;
-        let at = table_at.checked_sub(row.offset).filter(|at| (directory_at + 1..table_at).contains(at));
-        let at = at.ok_or(DecodeError::Value { at: table_at, what: "table" })?;
-        // Of a file in a split archive this reaches too far (spec §5.2).
-        Ok(Place { at, end: at.saturating_add(row.size).min(table_at) })
-    }
+/// Returns the place that a row names, which is inside its directory.
+fn place(directory: &Directory, row: Row) -> Result<Place, DecodeError> {
+    let Directory { at: directory_at, table_at, .. } = *directory;
+    let at = table_at.checked_sub(row.offset).filter(|at| (directory_at + 1..table_at).contains(at));
+    let at = at.ok_or(DecodeError::Value { at: table_at, what: "table" })?;
+    // Of a file in a split archive this reaches too far (spec §5.2).
+    Ok(Place { at, end: at.saturating_add(row.size).min(table_at) })
 }
 
 /// Finds the table of the directory that ends where the place does.

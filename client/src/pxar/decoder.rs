@@ -12,7 +12,7 @@ use super::name::FileName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An entry of the directory that was entered last. If it is a directory, its own entries follow.
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// The end of the directory that was entered last; after that of the root there is nothing more.
     End,
 }
@@ -149,7 +149,7 @@ impl<R: Read> Decoder<R> {
                 self.items.peeked = Some(header);
                 let entry = self.items.named(self.is_split)?;
                 self.depth += u64::from(matches!(entry.node, Node::Directory(_)));
-                Ok(Some(Event::Entry(entry)))
+                Ok(Some(Event::Entry(Box::new(entry))))
             }
             Kind::Goodbye => {
                 self.items.skip(header.content_len)?;

@@ -338,11 +338,7 @@ impl Encoder {
         let mut item = Vec::new();
         put(&mut item)?;
         self.end += item.len() as u64;
-        if self.out.is_empty() {
-            self.out = item
-        } else {
-            self.out.append(&mut item)
-        }
+        self.out.append(&mut item);
         Ok(())
     }
 

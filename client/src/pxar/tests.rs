@@ -60,7 +60,7 @@ fn decode(archive: &[u8], payload: &[u8]) -> (Metadata, Option<Vec<u8>>, Vec<Fou
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Describes an entry as the listings do.
@@ -297,7 +297,7 @@ fn tables_lead_to_what_stands_in_order() {
         let (root, prelude, expected) = decode(&bytes, &payload);
         let archive = Archive::open(&bytes[..]).unwrap();
         assert_eq!((&archive.root().metadata, archive.prelude()), (&root, prelude.as_deref()));
-        assert_eq!(archive.is_split(), name.ends_with(".mpxar"));
+        assert_eq!(archive.is_split(), name.contains("mpxar"));
         let mut found = Vec::new();
         walk(&archive, archive.root(), &mut Vec::new(), &mut found);
         assert_eq!(found.len(), expected.len(), "{name}");

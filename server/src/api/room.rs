@@ -84,12 +84,11 @@ impl UserRoom {
         let ending = |_| ApiError::bad_request("the server is shutting down");
         // The share first: who waits for the own one must not stand in the way of others.
         let share = Arc::clone(&self.share).acquire_many_owned(weight).await.map_err(ending)?;
-        let whole = match Arc::clone(&self.whole.permits).try_acquire_many_owned(weight) {
-            Ok(whole) => whole,
-            Err(_) => {
-                let _waiting = Waiting::begin(&self.whole.waiting);
-                Arc::clone(&self.whole.permits).acquire_many_owned(weight).await.map_err(ending)?
-            }
+        let whole = if let Ok(whole) = Arc::clone(&self.whole.permits).try_acquire_many_owned(weight) {
+            whole
+        } else {
+            let _waiting = Waiting::begin(&self.whole.waiting);
+            Arc::clone(&self.whole.permits).acquire_many_owned(weight).await.map_err(ending)?
         };
         Ok(HeldRoom { share, whole })
     }

@@ -47,6 +47,7 @@ async fn identity(call: Call<Server>) -> Result<Reply, ApiError> {
 }
 
 async fn version(_call: Call<Server>) -> Result<Reply, ApiError> {
-    let repoid: String = env!("CARGO_PKG_VERSION").bytes().map(|byte| format!("{byte:02x}")).collect();
+    let digits = |text: String, byte| text + &format!("{byte:02x}");
+    let repoid = env!("CARGO_PKG_VERSION").bytes().fold(String::new(), digits);
     Reply::json(&json!({"version": VERSION, "release": RELEASE, "repoid": repoid}))
 }

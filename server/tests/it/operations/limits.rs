@@ -183,7 +183,7 @@ async fn a_reader_that_takes_nothing_holds_up_no_other_user() {
     }
     let reader = open(&root, "h1", 1_700_000_000).await;
     reader.get("/download?file-name=a.bin.didx").await.ok();
-    let answer = tokio::time::timeout(Duration::from_secs(60), reader.get(&path)).await;
+    let answer = tokio::time::timeout(Duration::from_mins(1), reader.get(&path)).await;
     assert!(answer.expect("one user holds up another").body == chunk.encoded);
 }
 
@@ -202,7 +202,7 @@ async fn readers_that_take_nothing_while_others_wait_are_ended() {
     let reader = open(&root, "h1", 1_700_000_000).await;
     reader.get("/download?file-name=a.bin.didx").await.ok();
     let path = format!("/chunk?digest={}", chunk.digest);
-    let answer = tokio::time::timeout(Duration::from_secs(60), reader.get(&path)).await;
+    let answer = tokio::time::timeout(Duration::from_mins(1), reader.get(&path)).await;
     assert!(answer.expect("nobody is ended").body == chunk.encoded);
 }
 
