@@ -104,14 +104,23 @@ impl Pace {
 
 /// When what passes has had its time.
 #[derive(Debug)]
-struct Schedule {
+pub(crate) struct Schedule {
     bytes_per_second: u64,
     free_at: Mutex<Instant>,
 }
 
 impl Schedule {
-    fn new(bytes_per_second: u64) -> Self {
+    /// Lets so many bytes pass a second, at least one.
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, free_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits until these bytes have had their time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves their time taken.
+    pub(crate) async fn pass(&self, bytes: usize) {
+        tokio::time::sleep_until(self.book(bytes, Instant::now())).await;
     }
 
     /// Takes the time for these bytes; returns when it has passed.

@@ -1,25 +1,15 @@
 //! A bound on bytes a second.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use crate::pace::Schedule;
 
 /// Lets so many bytes pass a second; whoever passes more waits until the average is kept.
 #[derive(Debug)]
-pub(super) struct RateLimit {
-    bytes_per_second: Option<u64>,
-    /// When everything that passed so far will have had its time.
-    free_at: Mutex<Instant>,
-}
+pub(super) struct RateLimit(Option<Schedule>);
 
 impl RateLimit {
     /// None lets everything pass at once.
     pub(super) fn new(bytes_per_second: Option<u64>) -> Self {
-        Self {
-            bytes_per_second: bytes_per_second.filter(|rate| *rate > 0),
-            free_at: Mutex::new(Instant::now()),
-        }
+        Self(bytes_per_second.filter(|rate| *rate > 0).map(Schedule::new))
     }
 
     /// Waits until these bytes have had their time.
@@ -27,19 +17,18 @@ impl RateLimit {
     /// # Cancel safety
     /// Dropping the future leaves their time taken.
     pub(super) async fn pass(&self, bytes: usize) {
-        let Some(rate) = self.bytes_per_second else { return };
-        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        let free_at = {
-            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-            *free_at = (*free_at).max(Instant::now()) + takes;
-            *free_at
-        };
-        tokio::time::sleep_until(free_at).await;
+        if let Some(schedule) = &self.0 {
+            schedule.pass(bytes).await;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
