@@ -23,6 +23,7 @@ struct Target {
 }
 
 const TARGETS: &[Target] = &[
+    Target { name: "archive", seeds: &["pxar"], bytes_max: 16 << 10 },
     Target { name: "blob", seeds: &["blob"], bytes_max: 64 << 10 },
     Target { name: "calendar", seeds: &[], bytes_max: 128 },
     Target { name: "client_answer", seeds: &["json"], bytes_max: 8 << 10 },
@@ -47,6 +48,7 @@ const TARGETS: &[Target] = &[
     Target { name: "s3_probe", seeds: &[], bytes_max: 8 << 10 },
     Target { name: "s3_settings", seeds: &[], bytes_max: 1 << 10 },
     Target { name: "s3_small", seeds: &[], bytes_max: 4 << 10 },
+    Target { name: "server_config", seeds: &[], bytes_max: 4 << 10 },
     Target { name: "server_files", seeds: &[], bytes_max: 4 << 10 },
     Target { name: "server_names", seeds: &[], bytes_max: 1 << 10 },
     Target { name: "server_proofs", seeds: &[], bytes_max: 1 << 10 },

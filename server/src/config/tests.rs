@@ -195,3 +195,25 @@ fn only_a_file_that_was_named_has_to_exist() {
     std::fs::write(&other, vec![b'#'; FILE_BYTES_MAX as usize + 1]).unwrap();
     assert!(Config::load(Some(&other), folder.path()).is_err());
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_an_error(
+        changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), "[ -~\n]{0,6}"), 1..6),
+    ) {
+        let mut text = uncommented();
+        for (at, with) in changes {
+            let at = at.index(text.len());
+            let at = text.floor_char_boundary(at);
+            let end = text.ceil_char_boundary((at + with.len() / 2).min(text.len()));
+            text.replace_range(at..end, &with);
+        }
+        let path = Path::new("/etc/coldkeep.toml");
+        match Config::parse(&text, path) {
+            // What is in force is read again as it is.
+            Ok(config) => proptest::prop_assert_eq!(Config::parse(&effective(&config), path).unwrap(), config),
+            Err(ConfigError::Wrong { problems, .. }) => proptest::prop_assert!(!problems.is_empty()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}

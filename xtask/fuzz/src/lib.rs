@@ -2,6 +2,7 @@
 //!
 //! The targets in `bin/` only hand libFuzzer's input to these functions. Which parser has which target stands in `README.md`.
 
+pub mod archive;
 pub mod blob;
 pub mod index;
 pub mod manifest;

@@ -12,6 +12,7 @@ use coldkeep_server::auth::{
     self, AclPath, AuthId, PASSWORD_BYTES_MAX, PasswordHasher, Role, TICKET_KEY_BYTES, TicketKey,
 };
 use coldkeep_server::bucket::{self, Prefix};
+use coldkeep_server::config::{self, Config};
 use coldkeep_server::jobs::{Jobs, WebhookUrl};
 use coldkeep_server::schedule::CalendarEvent;
 use coldkeep_server::state::{
@@ -72,6 +73,19 @@ fn round_trip<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) 
     Some(name)
 }
 
+/// A configuration is taken or refused with lines that are there, and what is in force can be read again.
+pub fn check_config(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let path = Path::new("/etc/coldkeep.toml");
+    match Config::parse(text, path) {
+        Ok(config) => {
+            let again = Config::parse(&config::effective(&config), path).expect("what is in force is right");
+            assert_eq!(again, config);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 /// No ticket is taken that the server did not sign, every one that it signed is, and a stored hash asks for bounded work.
 pub fn check_proofs(input: &[u8]) {
     let key = TicketKey::new(Zeroizing::new([7; TICKET_KEY_BYTES]));
@@ -93,7 +107,10 @@ pub fn check_proofs(input: &[u8]) {
     let Ok(user) = text.parse::<AuthId>() else { return };
     let cookie = format!("a=b; PBSAuthCookie={}; c", key.ticket(&user, "hash", NOW));
     let tickets = tickets(HeaderValue::from_str(&cookie).expect("a ticket fits into a header"));
-    assert!(tickets.iter().any(|ticket| key.check_ticket(ticket, stored, NOW).as_ref() == Ok(&user)), "{cookie}");
+    assert!(
+        tickets.iter().any(|ticket| key.check_ticket(ticket, stored, NOW).as_ref() == Ok(&user)),
+        "{cookie}"
+    );
     let token = key.csrf_token(&user, NOW);
     key.check_csrf_token(&token, &user, NOW).expect("it was signed for this user");
 }

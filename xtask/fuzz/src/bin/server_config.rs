@@ -1,0 +1,4 @@
+#![no_main]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| coldkeep_fuzz::server::check_config(input));
