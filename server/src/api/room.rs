@@ -22,7 +22,14 @@ pub(crate) struct WholeRoom {
     permits: Arc<Semaphore>,
     bytes_max: usize,
     waiting: Arc<AtomicUsize>,
-    shares: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+    shares: Arc<Mutex<BTreeMap<String, Weak<Share>>>>,
+}
+
+/// What one user can have of it.
+#[derive(Debug)]
+struct Share {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
 }
 
 /// The same for the sessions of one user, with all tokens: at most half of it is theirs, so that whoever holds everything that one user can
@@ -30,7 +37,7 @@ pub(crate) struct WholeRoom {
 #[derive(Debug, Clone)]
 pub(crate) struct UserRoom {
     whole: WholeRoom,
-    share: Arc<Semaphore>,
+    share: Arc<Share>,
     share_bytes: usize,
 }
 
@@ -39,6 +46,8 @@ pub(crate) struct UserRoom {
 pub(crate) struct HeldRoom {
     share: OwnedSemaphorePermit,
     whole: OwnedSemaphorePermit,
+    // A user whose room is held has the same share again.
+    _of: Arc<Share>,
 }
 
 /// Somebody who waits.
@@ -60,16 +69,12 @@ impl WholeRoom {
             if shares.len() >= USERS_MAX {
                 shares.retain(|_, share| share.strong_count() > 0);
             }
-            let share = Arc::new(Semaphore::new(share_bytes));
+            let permits = Arc::new(Semaphore::new(share_bytes));
+            let share = Arc::new(Share { permits, waiting: AtomicUsize::new(0) });
             shares.insert(who.user().to_owned(), Arc::downgrade(&share));
             share
         });
         UserRoom { whole: self.clone(), share, share_bytes }
-    }
-
-    /// Tells whether somebody waits for room that others hold.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -81,22 +86,30 @@ impl UserRoom {
     /// Dropping the future gives the place in the queue up.
     pub(crate) async fn enter(&self, bytes: usize) -> Result<HeldRoom, ApiError> {
         let weight = u32::try_from(bytes.min(self.share_bytes)).unwrap_or(u32::MAX);
-        let ending = |_| ApiError::bad_request("the server is shutting down");
         // The share first: who waits for the own one must not stand in the way of others.
-        let share = Arc::clone(&self.share).acquire_many_owned(weight).await.map_err(ending)?;
-        let whole = if let Ok(whole) = Arc::clone(&self.whole.permits).try_acquire_many_owned(weight) {
-            whole
-        } else {
-            let _waiting = Waiting::begin(&self.whole.waiting);
-            Arc::clone(&self.whole.permits).acquire_many_owned(weight).await.map_err(ending)?
-        };
-        Ok(HeldRoom { share, whole })
+        let share = take(&self.share.permits, weight, &self.share.waiting).await?;
+        let whole = take(&self.whole.permits, weight, &self.whole.waiting).await?;
+        Ok(HeldRoom { share, whole, _of: Arc::clone(&self.share) })
     }
 
-    /// Tells whether somebody waits for room that others hold; those who wait for their own share do not count.
+    /// Tells whether somebody waits for room: another session of the user for that of the share, or anybody for that of all. A session that
+    /// asks for no more than four chunks at once never waits for itself.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.whole.is_wanted()
+        [&self.share.waiting, &*self.whole.waiting].iter().any(|waiting| waiting.load(Ordering::Relaxed) > 0)
     }
+}
+
+async fn take(
+    permits: &Arc<Semaphore>,
+    weight: u32,
+    waiting: &AtomicUsize,
+) -> Result<OwnedSemaphorePermit, ApiError> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_many_owned(weight) {
+        return Ok(permit);
+    }
+    let _waiting = Waiting::begin(waiting);
+    let permit = Arc::clone(permits).acquire_many_owned(weight).await;
+    permit.map_err(|_| ApiError::bad_request("the server is shutting down"))
 }
 
 impl HeldRoom {
@@ -146,7 +159,7 @@ mod tests {
         }
         let mut more = Box::pin(ann.enter(LARGEST));
         assert!(futures_util::poll!(&mut more).is_pending());
-        assert!(!whole.is_wanted(), "who waits for the own share wants nothing of others");
+        assert!(ann.is_wanted() && !bob.is_wanted(), "who waits for the own share wants nothing of others");
         for _ in 0..4 {
             held.push(bob.enter(LARGEST).await.unwrap());
         }
@@ -161,14 +174,14 @@ mod tests {
         let mut held = ann.enter(9 * LARGEST).await.unwrap();
         let mut waits = Box::pin(bob.enter(LARGEST));
         assert!(futures_util::poll!(&mut waits).is_pending());
-        assert!(whole.is_wanted() && ann.is_wanted());
+        assert!(ann.is_wanted() && bob.is_wanted());
         held.shrink_to(3 * LARGEST);
         waits.await.unwrap();
-        assert!(!whole.is_wanted());
+        assert!(!ann.is_wanted());
         let mut gone = Box::pin(bob.enter(2 * LARGEST));
-        assert!(futures_util::poll!(&mut gone).is_pending() && whole.is_wanted());
+        assert!(futures_util::poll!(&mut gone).is_pending() && ann.is_wanted());
         drop(gone);
-        assert!(!whole.is_wanted());
+        assert!(!ann.is_wanted());
     }
 
     #[tokio::test]

@@ -206,6 +206,23 @@ async fn readers_that_take_nothing_while_others_wait_are_ended() {
     assert!(answer.expect("nobody is ended").body == chunk.encoded);
 }
 
+// Goal: nor can one stuck client hold up the others of its user.
+#[tokio::test]
+async fn a_reader_that_takes_nothing_while_its_own_user_waits_is_ended() {
+    let mut limits = limits();
+    (limits.download_bytes_max, limits.upload) = (ROOM_BYTES, Duration::from_secs(1));
+    let server = TestServer::start_with(limits).await;
+    let root = server.root().await;
+    let chunk = Chunk::of(noise(9, CHUNK_BYTES_MAX));
+    backup(&root, "h1", 1_700_000_000, &[&chunk]).await;
+    let _held = hold_four(&root, &chunk).await;
+    let reader = open(&root, "h1", 1_700_000_000).await;
+    reader.get("/download?file-name=a.bin.didx").await.ok();
+    let path = format!("/chunk?digest={}", chunk.digest);
+    let answer = tokio::time::timeout(Duration::from_mins(1), reader.get(&path)).await;
+    assert!(answer.expect("nobody is ended").body == chunk.encoded);
+}
+
 #[tokio::test]
 async fn a_peer_that_reads_no_answer_is_dropped() {
     let mut limits = limits();
