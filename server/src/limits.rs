@@ -23,9 +23,10 @@ pub struct Limits {
     pub upload: Duration,
     /// Most bytes of uploaded bodies that one session holds in memory; at least one chunk of the greatest size.
     pub session_upload_bytes: usize,
-    /// The same for all sessions together; those of stores in buckets have bounds of their own.
+    /// The same for all sessions together; each store in a bucket has 128 MiB, and the sessions of all of them
+    /// 256 MiB beyond that.
     pub upload_bytes_max: usize,
-    /// Most bytes of chunks on their way to readers, all sessions together; those of stores in buckets have bounds of their own.
+    /// Most bytes of chunks on their way to readers, all sessions together; those of stores in buckets have 512 MiB.
     pub download_bytes_max: usize,
     /// Bytes a second.
     pub bandwidth: Bandwidth,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Clock;
+use coldkeep_chunk_store::blob::BLOB_ENCODED_BYTES_MAX;
 use coldkeep_chunk_store::bucket::{RebuildProgress, Takeover};
 use coldkeep_datastore::{Datastore, StoreName};
 use coldkeep_s3_client::Credentials;
@@ -27,6 +28,10 @@ use crate::state::{
 use crate::sync::SyncReports;
 use crate::tasks::Tasks;
 
+/// Most bytes of bodies that sessions of stores in buckets hold beyond the rooms of their stores.
+const OWN_BODY_BYTES: usize = 256 << 20;
+/// Most bytes of chunks on their way to readers of stores in buckets: as many of the largest as are fetched at once.
+const BUCKET_DOWNLOAD_BYTES: usize = 32 * BLOB_ENCODED_BYTES_MAX;
 /// How long after the end of all tasks somebody may still be told how a job ended.
 const JOBS_GRACE: Duration = Duration::from_secs(5);
 /// How often the clocks of the stores are saved (R12).
@@ -51,7 +56,9 @@ pub struct Server {
     metrics: Arc<Metrics>,
     sessions: SessionGate,
     upload_room: WholeRoom,
+    own_body_room: WholeRoom,
     download_room: WholeRoom,
+    bucket_download_room: WholeRoom,
     paces: Paces,
     // Last, so that the folder is given free when everything else is gone.
     data_dir: DataDir,
@@ -190,7 +197,9 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             sessions: SessionGate::new(limits.sessions_max, limits.sessions_per_user_max),
             upload_room: WholeRoom::new(limits.upload_bytes_max),
+            own_body_room: WholeRoom::new(OWN_BODY_BYTES),
             download_room: WholeRoom::new(limits.download_bytes_max),
+            bucket_download_room: WholeRoom::new(BUCKET_DOWNLOAD_BYTES),
             paces: Paces::new(limits.bandwidth),
             limits,
             data_dir,
@@ -355,7 +364,7 @@ impl Server {
     /// Returns the room for the uploads of a new session in a datastore.
     pub(crate) fn session_room(&self, name: &StoreName, caller: &Caller) -> UploadRoom {
         if let Ok(OpenStore { bucket: Some(bucket), .. }) = self.stores.get_open(name) {
-            return bucket.session_room();
+            return bucket.session_room(self.own_body_room.of_user(caller.auth_id()));
         }
         UploadRoom::new(self.limits.session_upload_bytes, self.limits.upload)
             .within(self.upload_room.of_user(caller.auth_id()))
@@ -441,9 +450,10 @@ impl Server {
         &self.data_dir
     }
 
-    /// Returns the room for chunks on their way to the readers of a user.
-    pub(crate) fn download_room(&self, who: &AuthId) -> UserRoom {
-        self.download_room.of_user(who)
+    /// Returns the room for chunks on their way to the readers of a user, from stores in folders or from those in buckets.
+    pub(crate) fn download_room(&self, who: &AuthId, is_from_bucket: bool) -> UserRoom {
+        let whole = if is_from_bucket { &self.bucket_download_room } else { &self.download_room };
+        whole.of_user(who)
     }
 
     /// Takes a place for a session.

@@ -28,13 +28,20 @@ pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + S
 #[derive(Debug, Clone)]
 pub struct UploadRoom {
     permits: Arc<Semaphore>,
-    /// Where `permits` are shared by sessions: one body that this session may hold whatever the others do, so that none
+    /// Where `permits` are shared by sessions: one body that this session may hold whatever the others of its store do, so that none
     /// starves.
-    own_body: Option<Arc<Semaphore>>,
+    own_body: Option<OwnBody>,
     bytes_max: usize,
     /// What all sessions have together, if this is one of several.
     whole: Option<UserRoom>,
     deadline: Duration,
+}
+
+/// Room for one body beyond what sessions share, within what all such bodies of a user and of all users may have.
+#[derive(Debug, Clone)]
+struct OwnBody {
+    one: Arc<Semaphore>,
+    within: UserRoom,
 }
 
 /// The room that one body takes.
@@ -72,29 +79,43 @@ impl UploadRoom {
         Self::new(bytes_max, deadline)
     }
 
-    /// Returns a session's part of the room of its store: what is free there, and room for one body of its own.
-    pub(crate) fn of_session(&self) -> Self {
-        Self { own_body: Some(Arc::new(Semaphore::new(1))), ..self.clone() }
+    /// Returns a session's part of the room of its store: what is free there, and room for one body of its own, within what all such
+    /// bodies have together.
+    pub(crate) fn of_session(&self, own_bodies: UserRoom) -> Self {
+        let own_body = OwnBody { one: Arc::new(Semaphore::new(1)), within: own_bodies };
+        Self { own_body: Some(own_body), ..self.clone() }
     }
 
     async fn enter(&self, bytes: usize) -> Result<Room, ApiError> {
         let weight = u32::try_from(bytes.min(self.bytes_max)).unwrap_or(u32::MAX);
-        let shared = Arc::clone(&self.permits).acquire_many_owned(weight);
-        let permit = match &self.own_body {
+        let shared = async {
+            let own = Arc::clone(&self.permits).acquire_many_owned(weight).await.map_err(|_| ending())?;
+            let whole = match &self.whole {
+                Some(whole) => Some(whole.enter(bytes).await?),
+                None => None,
+            };
+            Ok(Room { _own: own, _whole: whole })
+        };
+        match &self.own_body {
             None => shared.await,
             Some(own_body) => tokio::select! {
                 biased;
-                permit = shared => permit,
-                permit = Arc::clone(own_body).acquire_owned() => permit,
+                room = shared => room,
+                room = own_body.enter(bytes) => room,
             },
-        };
-        let own = permit.map_err(|_| ApiError::bad_request("the server is shutting down"))?;
-        let whole = match &self.whole {
-            Some(whole) => Some(whole.enter(bytes).await?),
-            None => None,
-        };
-        Ok(Room { _own: own, _whole: whole })
+        }
     }
+}
+
+impl OwnBody {
+    async fn enter(&self, bytes: usize) -> Result<Room, ApiError> {
+        let own = Arc::clone(&self.one).acquire_owned().await.map_err(|_| ending())?;
+        Ok(Room { _own: own, _whole: Some(self.within.enter(bytes).await?) })
+    }
+}
+
+fn ending() -> ApiError {
+    ApiError::bad_request("the server is shutting down")
 }
 
 /// A body that has not been read yet.
@@ -339,13 +360,19 @@ mod tests {
     #[tokio::test]
     async fn a_session_gets_one_body_through_however_full_its_store_is() {
         let store = UploadRoom::new(8, Duration::from_secs(5));
-        let (busy, quiet) = (store.of_session(), store.of_session());
+        let beyond = WholeRoom::new(9).of_user(&"al@pbs".parse().unwrap());
+        let session = || store.of_session(beyond.clone());
+        let (busy, quiet, late) = (session(), session(), session());
         let _shared = upload(&[b"abcdefgh"], &busy).read_exact(8).await.unwrap();
         let own = upload(&[b"abcde"], &quiet).read_exact(5).await.unwrap();
-        let mut third = Box::pin(upload(&[b"abcde"], &quiet).read_exact(5));
+        let mut third = Box::pin(upload(&[b"abc"], &quiet).read_exact(3));
         assert!(futures_util::poll!(&mut third).is_pending(), "more than one body beyond the store's room");
+        // All such bodies together are bounded, too.
+        let mut fourth = Box::pin(upload(&[b"abcde"], &late).read_exact(5));
+        assert!(futures_util::poll!(&mut fourth).is_pending(), "more than there is beyond all rooms");
         drop(own);
-        assert_eq!(third.await.unwrap().bytes().len(), 5);
+        assert_eq!(third.await.unwrap().bytes().len(), 3);
+        assert_eq!(fourth.await.unwrap().bytes().len(), 5);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::config::S3Config;
 use super::{Connection, status};
-use crate::api::UploadRoom;
+use crate::api::{UploadRoom, UserRoom};
 
 /// Most bytes of uploads of all sessions of one store that are in memory at once.
 pub(crate) const UPLOAD_BYTES: usize = 128 << 20;
@@ -34,9 +34,9 @@ impl LiveBucket {
         Self { client, config, room, clock, opened_at }
     }
 
-    /// Returns the room for the uploads of a new session.
-    pub(crate) fn session_room(&self) -> UploadRoom {
-        self.room.of_session()
+    /// Returns the room for the uploads of a new session, which may have one body beyond that of the store.
+    pub(crate) fn session_room(&self, own_bodies: UserRoom) -> UploadRoom {
+        self.room.of_session(own_bodies)
     }
 
     /// Returns the space of the store as its quota has it.

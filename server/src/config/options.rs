@@ -127,7 +127,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     Opt {
         section: "limits",
         key: "upload-bytes",
-        doc: "The same for all backups together, of which one user can have half, or four of the largest chunks. Each store in a bucket has 128MiB of its own.",
+        doc: "The same for all backups together, of which one user can have half, or four of the largest chunks. Each store in a bucket has 128MiB of its own, and backups to all of them 256MiB beyond that.",
         field: Field::Bytes {
             of: |config| &mut config.limits.upload_bytes_max,
             min: BLOB_ENCODED_BYTES_MAX,
@@ -137,7 +137,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     Opt {
         section: "limits",
         key: "download-bytes",
-        doc: "Most bytes of chunks on their way to readers of stores in folders, all readers together, of which one user can have half, or four of the largest chunks.",
+        doc: "Most bytes of chunks on their way to readers of stores in folders, all readers together, of which one user can have half, or four of the largest chunks. Readers of stores in buckets have 512MiB.",
         field: Field::Bytes {
             of: |config| &mut config.limits.download_bytes_max,
             min: BLOB_ENCODED_BYTES_MAX,

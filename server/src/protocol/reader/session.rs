@@ -30,8 +30,8 @@ pub(crate) struct ReaderSession {
     pub(super) reader: SnapshotReader,
     task: TaskHandle,
     room: Arc<Semaphore>,
-    /// What all sessions have together, for stores in folders.
-    whole: Option<UserRoom>,
+    /// What all sessions have together.
+    whole: UserRoom,
     holds: Arc<Holds>,
     /// What is fetched ahead from a bucket.
     prefetch: Option<Prefetch>,
@@ -53,7 +53,7 @@ impl AsRef<[u8]> for Held {
 /// Room for one chunk.
 pub(super) struct Room {
     _own: OwnedSemaphorePermit,
-    whole: Option<HeldRoom>,
+    whole: HeldRoom,
     holds: Arc<Holds>,
 }
 
@@ -62,9 +62,7 @@ impl Room {
     /// that a client that asks for many chunks and takes none cannot fill the memory.
     pub(super) fn hold(mut self, bytes: Bytes) -> Bytes {
         // Room was taken for a chunk of the greatest size; most are smaller.
-        if let Some(whole) = &mut self.whole {
-            whole.shrink_to(bytes.len());
-        }
+        self.whole.shrink_to(bytes.len());
         let hold = self.holds.begin();
         Bytes::from_owner(Held { bytes, _room: self, _hold: hold })
     }
@@ -80,7 +78,7 @@ impl ReaderSession {
         let bucket = store.chunks().as_bucket();
         let chunks_max = if bucket.is_some() { CHUNKS_OF_BUCKET_IN_MEMORY_MAX } else { CHUNKS_IN_MEMORY_MAX };
         let prefetch = bucket.and_then(Prefetch::new);
-        let whole = bucket.is_none().then(|| server.download_room(who));
+        let whole = server.download_room(who, bucket.is_some());
         Self {
             server,
             reader,
@@ -127,10 +125,7 @@ impl ReaderSession {
     pub(super) async fn room(&self) -> Result<Room, ApiError> {
         let permit = Arc::clone(&self.room).acquire_owned().await;
         let own = permit.map_err(|_| ApiError::bad_request("the session has ended"))?;
-        let whole = match &self.whole {
-            Some(whole) => Some(whole.enter(BLOB_ENCODED_BYTES_MAX).await?),
-            None => None,
-        };
+        let whole = self.whole.enter(BLOB_ENCODED_BYTES_MAX).await?;
         Ok(Room { _own: own, whole, holds: Arc::clone(&self.holds) })
     }
 
@@ -143,10 +138,9 @@ impl ReaderSession {
     /// Dropping the future changes nothing.
     pub(super) async fn is_in_the_way(&self) {
         let patience = self.server.limits().upload;
-        let Some(whole) = &self.whole else { return std::future::pending().await };
         loop {
             tokio::time::sleep(LOOK_INTERVAL.min(patience)).await;
-            if whole.is_wanted() && self.holds.oldest().is_some_and(|age| age >= patience) {
+            if self.whole.is_wanted() && self.holds.oldest().is_some_and(|age| age >= patience) {
                 return;
             }
         }
@@ -166,8 +160,8 @@ mod tests {
         let user = whole.of_user(&"al@pbs".parse().unwrap());
         let holds = Arc::<Holds>::default();
         let held = user.enter(9).await.unwrap();
-        let bytes = Room { _own: permit, whole: Some(held), holds: Arc::clone(&holds) }
-            .hold(Bytes::from_static(b"chunk"));
+        let bytes =
+            Room { _own: permit, whole: held, holds: Arc::clone(&holds) }.hold(Bytes::from_static(b"chunk"));
         let _rest = user.enter(4).await.unwrap();
         let tail = bytes.slice(3..);
         drop(bytes);
