@@ -1,6 +1,6 @@
 //! Access lists as the kernel keeps them in extended attributes (`acl(5)`, Linux `posix_acl_xattr.h`).
 
-use crate::pxar::{AclEntry, DefaultAcl};
+use crate::pxar::{AclEntry, DefaultAcl, Metadata};
 
 /// Extended attribute with the access list of a file.
 pub(super) const ACCESS_NAME: &[u8] = b"system.posix_acl_access";
@@ -18,6 +18,35 @@ mod tag {
     pub(super) const GROUP: u16 = 0x08;
     pub(super) const MASK: u16 = 0x10;
     pub(super) const OTHER: u16 = 0x20;
+}
+
+/// What stands in the place of a number where an entry names nobody.
+const NOBODY: u64 = u32::MAX as u64;
+
+/// Returns the attribute with the access list of a file, if its mode does not say it all (spec `client.md` §6): where the owning group has
+/// rights of its own, those of the mode are the mask.
+pub(crate) fn access_value(metadata: &Metadata) -> Option<(&'static [u8], Vec<u8>)> {
+    let acl = &metadata.acl;
+    if acl.users.is_empty() && acl.groups.is_empty() && acl.group_obj.is_none() {
+        return None;
+    }
+    let [owner, group, others] = [6, 3, 0].map(|shift| u64::from(metadata.mode >> shift & 0o7));
+    let base = DefaultAcl {
+        owner: Some(owner),
+        group: Some(acl.group_obj.unwrap_or(group)),
+        others: Some(others),
+        // Named ones need a mask.
+        mask: Some(group),
+    };
+    let list = List { users: acl.users.clone(), groups: acl.groups.clone(), base };
+    Some((ACCESS_NAME, list.to_value()))
+}
+
+/// Returns the attribute with what new files in a directory get, if there is anything.
+pub(crate) fn default_value(metadata: &Metadata) -> Option<(&'static [u8], Vec<u8>)> {
+    let acl = &metadata.acl;
+    let (users, groups) = (acl.default_users.clone(), acl.default_groups.clone());
+    acl.default.map(|base| (DEFAULT_NAME, List { users, groups, base }.to_value()))
 }
 
 /// An access list.
@@ -55,6 +84,28 @@ impl List {
         list.groups.sort_unstable();
         Some(list)
     }
+
+    /// Writes the value of the attribute, in the order that Linux wants.
+    fn to_value(&self) -> Vec<u8> {
+        let mut value = VERSION.to_le_bytes().to_vec();
+        let one =
+            |permissions: Option<u64>| permissions.map(|permissions| AclEntry { id: NOBODY, permissions });
+        let DefaultAcl { owner, group, others, mask } = self.base;
+        let mut put = |tag: u16, entries: &mut dyn Iterator<Item = AclEntry>| {
+            for AclEntry { id, permissions } in entries {
+                value.extend(tag.to_le_bytes());
+                value.extend((permissions as u16 & 0o7).to_le_bytes());
+                value.extend((id as u32).to_le_bytes());
+            }
+        };
+        put(tag::USER_OBJ, &mut one(owner).into_iter());
+        put(tag::USER, &mut self.users.iter().copied());
+        put(tag::GROUP_OBJ, &mut one(group).into_iter());
+        put(tag::GROUP, &mut self.groups.iter().copied());
+        put(tag::MASK, &mut one(mask).into_iter());
+        put(tag::OTHER, &mut one(others).into_iter());
+        value
+    }
 }
 
 #[cfg(test)]
@@ -81,10 +132,37 @@ mod tests {
         let [first, second] = [(1000, 5), (1001, 6)].map(|(id, permissions)| AclEntry { id, permissions });
         let groups = vec![AclEntry { id: 50, permissions: 4 }];
         assert_eq!(List::parse(&value), Some(List { users: vec![first, second], groups, base }));
+        // Users were not in the order of their numbers.
+        let [owner, second_user, first_user, rest @ ..] = &entries;
+        let sorted = [owner, first_user, second_user].into_iter().chain(rest).flatten().copied();
+        let sorted: Vec<u8> =
+            VERSION.to_le_bytes().into_iter().chain(sorted).chain(entry(32, 0, none)).collect();
+        assert_eq!(List::parse(&value).unwrap().to_value(), sorted);
         value.pop();
         assert_eq!(List::parse(&value), None);
         assert_eq!(List::parse(&[VERSION.to_le_bytes().to_vec(), entry(3, 0, 0)].concat()), None);
         assert_eq!(List::parse(&1_u32.to_le_bytes()), None);
         assert_eq!(List::parse(b""), None);
+    }
+
+    #[test]
+    fn a_mode_with_a_list_is_a_list() {
+        let mut metadata = Metadata { mode: 0o100_754, ..Metadata::default() };
+        assert_eq!((access_value(&metadata), default_value(&metadata)), (None, None));
+        metadata.acl.group_obj = Some(4);
+        metadata.acl.users = vec![AclEntry { id: 7, permissions: 6 }];
+        let (name, value) = access_value(&metadata).unwrap();
+        let base = DefaultAcl { owner: Some(7), group: Some(4), others: Some(4), mask: Some(5) };
+        let expected = List { users: metadata.acl.users.clone(), groups: Vec::new(), base };
+        assert_eq!((name, List::parse(&value)), (ACCESS_NAME, Some(expected)));
+        metadata.acl.group_obj = None;
+        let (_, value) = access_value(&metadata).unwrap();
+        assert_eq!(List::parse(&value).unwrap().base.group, Some(5));
+        metadata.acl.default = Some(DefaultAcl { mask: None, ..base });
+        let (name, value) = default_value(&metadata).unwrap();
+        assert_eq!(
+            (name, List::parse(&value).unwrap().base),
+            (DEFAULT_NAME, DefaultAcl { mask: None, ..base })
+        );
     }
 }

@@ -26,6 +26,11 @@ const FLAGS: [(u64, u32); 10] = [
     (0x200_0000, 0x2000_0000),
 ];
 
+/// Returns the bits of `FS_IOC_SETFLAGS` for the attributes of the format.
+pub(crate) fn bits_of(flags: u64) -> u32 {
+    FLAGS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, bit)| bit).sum()
+}
+
 /// Returns what `stat` says.
 pub(super) fn of_stat(stat: &Stat) -> Metadata {
     let mtime = FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
@@ -49,6 +54,10 @@ pub(super) fn add_extended(
     };
     let is_directory = metadata.file_type() == Some(FileType::Directory);
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let is_acl = name == acl::ACCESS_NAME || (name == acl::DEFAULT_NAME && is_directory);
+        if !is_acl && name != b"security.capability" && !is_stored(name) {
+            continue;
+        }
         let Some(value) = value(&file, name)? else { continue };
         if name == acl::ACCESS_NAME {
             if let Some(list) = List::parse(&value) {
@@ -57,7 +66,7 @@ pub(super) fn add_extended(
                 // Without a mask the mode has the rights of the owning group.
                 metadata.acl.group_obj = list.base.mask.and(list.base.group);
             }
-        } else if name == acl::DEFAULT_NAME && is_directory {
+        } else if name == acl::DEFAULT_NAME {
             if let Some(list) = List::parse(&value) {
                 metadata.acl.default = Some(list.base);
                 metadata.acl.default_users = list.users;
@@ -65,7 +74,7 @@ pub(super) fn add_extended(
             }
         } else if name == b"security.capability" {
             metadata.fcaps = Some(value);
-        } else if is_stored(name) {
+        } else {
             metadata.xattrs.push(Xattr { name: name.to_vec(), value });
         }
     }
