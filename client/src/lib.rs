@@ -10,7 +10,7 @@
 //!   a [`LoadChunk`], only those that the previous snapshot does not name are sent, and the manifest comes with them.
 //! - [`ReaderSession`]: a snapshot open for reading, from [`Store::open_snapshot`]; restores to files, with holes, or to
 //!   any writer.
-//! - [`directory`]: a directory of this machine, read as an archive; [`extract`]: an archive, restored into a directory; [`pxar`]: the format of archives, for writing, reading and finding
+//! - [`directory`]: a directory of this machine, read as an archive; [`extract`]: an archive, restored into a directory; [`catalog`]: the names of all files; [`pxar`]: the format of archives, for writing, reading and finding
 //!   single entries; [`pattern`]: what is left out of them.
 //! - [`StoredSnapshot`]: a snapshot open for reading as it is stored, from [`Store::open_stored`]: what replication
 //!   needs. Indexes and blobs are checked against the manifest, with or without a key; chunks are left to the reader.
@@ -59,6 +59,7 @@ mod api;
 mod archive;
 mod auth_id;
 mod backup;
+pub mod catalog;
 mod client;
 mod connect;
 mod credentials;

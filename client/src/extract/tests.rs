@@ -129,6 +129,7 @@ fn only_what_patterns_match_is_restored_with_the_directories_on_the_way() {
         fs::create_dir_all(source.path().join(path)).unwrap();
         fs::write(source.path().join(path).join("conf"), path).unwrap();
     }
+    fs::write(source.path().join("etc/ssh/key"), "below what matches").unwrap();
     filetime::set_file_mtime(source.path().join("etc"), filetime::FileTime::from_unix_time(5, 0)).unwrap();
     let archive = archive(source.path());
     let patterns =
@@ -137,7 +138,7 @@ fn only_what_patterns_match_is_restored_with_the_directories_on_the_way() {
     restore(&archive, target.path(), &options).unwrap();
     let paths: Vec<_> =
         list(target.path()).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(paths, ["etc", "etc/ssh", "usr", "usr/share", "usr/share/conf"]);
+    assert_eq!(paths, ["etc", "etc/ssh", "etc/ssh/key", "usr", "usr/share", "usr/share/conf"]);
     assert_eq!(fs::metadata(target.path().join("etc")).unwrap().mtime(), 5);
 }
 
