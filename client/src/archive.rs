@@ -13,6 +13,8 @@ pub enum ArchiveContent {
     Image,
     /// Any file or stream: `NAME.bin`, stored as `NAME.bin.didx`.
     Stream,
+    /// A directory: `NAME.pxar`, stored as `NAME.pxar.didx`.
+    Directory,
     /// A small file: `NAME.conf`, `NAME.log`, …, stored as `NAME.conf.blob`.
     Blob,
 }
@@ -49,7 +51,7 @@ pub enum ParseArchiveError {
         text: String,
     },
     /// The type is unknown.
-    #[error("{text:?} has none of the types img, bin, conf, json, key and log")]
+    #[error("{text:?} has none of the types img, bin, pxar, conf, json, key and log")]
     Type {
         /// The name.
         text: String,
@@ -60,7 +62,7 @@ pub enum ParseArchiveError {
 }
 
 impl BackupItem {
-    /// Parses `NAME.img:PATH`, `NAME.bin:PATH`, `NAME.conf:PATH` and their like; the path may hold colons.
+    /// Parses `NAME.img:PATH`, `NAME.bin:PATH`, `NAME.pxar:PATH`, `NAME.conf:PATH` and their like; the path may hold colons.
     ///
     /// # Errors
     /// See [`ParseArchiveError`].
@@ -77,6 +79,7 @@ impl BackupItem {
         let content = match local_type(name).ok_or_else(unknown)? {
             "img" => ArchiveContent::Image,
             "bin" => ArchiveContent::Stream,
+            "pxar" => ArchiveContent::Directory,
             "conf" | "json" | "key" | "log" => ArchiveContent::Blob,
             _ => return Err(unknown()),
         };
@@ -139,6 +142,8 @@ mod tests {
         assert_eq!(item.path, PathBuf::from("/x:y"));
         let item = BackupItem::parse("s.bin:-".as_ref()).unwrap();
         assert_eq!((item.archive.as_str(), item.content), ("s.bin.didx", ArchiveContent::Stream));
+        let item = BackupItem::parse("root.pxar:/".as_ref()).unwrap();
+        assert_eq!((item.archive.as_str(), item.content), ("root.pxar.didx", ArchiveContent::Directory));
     }
 
     #[test]
@@ -149,7 +154,7 @@ mod tests {
         assert!(matches!(parse(b"a.img:"), E::Form { .. }));
         assert!(matches!(parse(b":/x"), E::Form { .. }));
         assert!(matches!(parse(b"\xff.img:/x"), E::Form { .. }));
-        assert!(matches!(parse(b"a.pxar:/x"), E::Type { .. }));
+        assert!(matches!(parse(b"a.mpxar:/x"), E::Type { .. }));
         assert!(matches!(parse(b"a.fidx:/x"), E::Type { .. }));
         assert!(matches!(parse(b"-a.img:/x"), E::Name(_)));
         assert!(matches!(parse(b"a b.img:/x"), E::Name(_)));

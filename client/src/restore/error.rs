@@ -72,6 +72,15 @@ pub enum RestoreError {
         /// The snapshot in the manifest.
         got: SnapshotName,
     },
+    /// The archive could not be restored into a directory.
+    #[error("cannot restore {archive} into a directory")]
+    Extract {
+        /// The archive.
+        archive: ArchiveName,
+        /// Why.
+        #[source]
+        source: crate::extract::ExtractError,
+    },
     /// The snapshot has no such archive.
     #[error("{snapshot} has no archive {archive}")]
     NoArchive {

@@ -3,6 +3,7 @@
 mod cache;
 mod error;
 mod fetch;
+mod pipe;
 mod session;
 mod stored;
 mod target;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,9 +12,11 @@ use coldkeep_datastore::{ArchiveKind, ArchiveName, Manifest, SnapshotName};
 
 use super::error::RestoreError;
 use super::fetch::Restore;
+use super::pipe::pipe;
 use super::stored::StoredSnapshot;
 use super::target::{FileTarget, Target, WriterTarget};
 use crate::api::Store;
+use crate::extract::{ExtractOptions, Extracted, extract};
 use crate::limits::TransferLimits;
 use crate::progress::Progress;
 
@@ -98,6 +101,34 @@ impl ReaderSession {
         writer: W,
     ) -> Result<W, RestoreError> {
         self.restore(archive, WriterTarget(writer)).await.map(|target| target.0)
+    }
+
+    /// Restores an archive of a directory (`NAME.pxar.didx`) into the directory `target`.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]; what was restored before stays.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the restore soon after; what was restored before stays.
+    pub async fn restore_directory(
+        &self,
+        archive: &ArchiveName,
+        target: &Path,
+        options: ExtractOptions,
+    ) -> Result<Extracted, RestoreError> {
+        let (blocks, reader) = pipe();
+        let target = target.to_owned();
+        let extracting = tokio::task::spawn_blocking(move || extract(reader, None, &target, &options));
+        let restored = self.restore(archive, blocks).await.map(drop);
+        let extracted = extracting.await.map_err(RestoreError::Worker)?;
+        match (restored, extracted) {
+            (Ok(()), Ok(extracted)) => Ok(extracted),
+            // Whoever reads the archive gave up first.
+            (Ok(()) | Err(RestoreError::Write { .. }), Err(source)) => {
+                Err(RestoreError::Extract { archive: archive.clone(), source })
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// Fetches and decodes a blob. The client's log, which no manifest lists, is checked by its CRC only.

@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use coldkeep_client::directory::{DirectoryOptions, DirectoryReport, DirectoryWarning, Filesystems};
+use coldkeep_client::pattern::{Pattern, PatternError};
 use coldkeep_client::{
     ArchiveContent, BackupError, BackupSession, ImageSource, ProgressSnapshot, Store, TransferLimits,
     Uploaded,
@@ -26,10 +29,12 @@ use super::target::{Missing, Target};
 /// The arguments of `coldkeep backup`.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
-    /// What to back up: NAME.img:PATH for a disk image or block device, NAME.bin:PATH for any other file (- is
-    /// standard input), NAME.conf:PATH for a small file.
+    /// What to back up: NAME.pxar:PATH for a directory, NAME.img:PATH for a disk image or block device, NAME.bin:PATH
+    /// for any other file (- is standard input), NAME.conf:PATH for a small file.
     #[arg(required = true, value_name = "NAME.TYPE:PATH")]
     items: Vec<OsString>,
+    #[command(flatten)]
+    directories: Directories,
     #[command(flatten)]
     target: Target,
     /// Kind of source: host, vm or ct.
@@ -41,6 +46,54 @@ pub(crate) struct Backup {
     /// Time of the snapshot, as 2026-01-31T12:00:00Z or in seconds since 1970; default: now.
     #[arg(long = "backup-time", value_name = "TIME", value_parser = parse_time)]
     time: Option<BackupTime>,
+}
+
+/// How directories are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Directories")]
+struct Directories {
+    /// Leave out what matches, as `*.tmp`, `/var/cache` or `node_modules/`; `!` in front takes in again. The last
+    /// pattern that matches decides; those in files `.pxarexclude` come later still.
+    #[arg(long, value_name = "PATTERN", value_parser = parse_pattern)]
+    exclude: Vec<Pattern>,
+    /// Stay on the filesystem of the directory, which is the default.
+    #[arg(long, conflicts_with_all = ["include_dev", "all_file_systems"])]
+    one_file_system: bool,
+    /// Read the filesystem that this path is on, too.
+    #[arg(long, value_name = "PATH")]
+    include_dev: Vec<PathBuf>,
+    /// Read all filesystems but those without files of their own, such as /proc.
+    #[arg(long, conflicts_with = "include_dev")]
+    all_file_systems: bool,
+    /// Leave out the directories `lost+found`.
+    #[arg(long)]
+    skip_lost_and_found: bool,
+    /// Store files without their attributes if those are too many for the system to list.
+    #[arg(long)]
+    skip_e2big_xattr: bool,
+    /// Most entries in memory: those of all directories on the way to the one that is read.
+    #[arg(long, value_name = "COUNT", default_value_t = 1 << 20)]
+    entries_max: usize,
+}
+
+impl Directories {
+    fn options(self) -> Result<DirectoryOptions> {
+        let mut excludes = self.exclude;
+        if self.skip_lost_and_found {
+            excludes.push(Pattern::new("lost+found")?);
+        }
+        let filesystems = match (self.all_file_systems, self.include_dev) {
+            (true, _) => Filesystems::All,
+            (false, paths) if paths.is_empty() => Filesystems::One,
+            (false, paths) => Filesystems::Also(paths),
+        };
+        let (entries_max, may_skip_long_xattrs) = (self.entries_max, self.skip_e2big_xattr);
+        Ok(DirectoryOptions { excludes, filesystems, entries_max, may_skip_long_xattrs })
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<Pattern, PatternError> {
+    Pattern::new(text)
 }
 
 /// What a backup did.
@@ -69,6 +122,40 @@ struct Archive {
     #[serde(flatten)]
     amounts: Amounts,
     duration_seconds: f64,
+    #[serde(flatten)]
+    directory: Option<Entries>,
+}
+
+/// Entries of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Entries {
+    files: u64,
+    folders: u64,
+    others: u64,
+    excluded: u64,
+    /// What was not stored as it is.
+    warnings: u64,
+}
+
+impl Entries {
+    /// Counts what was seen, and tells of what was not stored as it is.
+    fn of(report: &DirectoryReport, path: &str) -> Self {
+        let told = report.take_warnings();
+        for DirectoryWarning { path: below, kind } in &told {
+            eprintln!("warning: {path}{} {kind}", String::from_utf8_lossy(below));
+        }
+        let warnings = report.warning_count();
+        if warnings > told.len() as u64 {
+            eprintln!("warning: {} more of {path} are not shown", warnings - told.len() as u64);
+        }
+        Self {
+            files: report.files(),
+            folders: report.folders(),
+            others: report.others(),
+            excluded: report.excluded(),
+            warnings,
+        }
+    }
 }
 
 /// Bytes of an archive or of a whole backup.
@@ -98,7 +185,7 @@ impl Amounts {
 
 impl Backup {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
-        let sources = open_all(&self.items)?;
+        let sources = open_all(&self.items, &self.directories.options()?)?;
         let id = match self.id {
             Some(id) => id,
             None => host_name()?,
@@ -133,6 +220,10 @@ async fn back_up(
         let (began_at, before) = (Instant::now(), progress.snapshot());
         bar.name(source.item.archive.as_str());
         let path = source.item.path.display().to_string();
+        let report = match &source.input {
+            Input::Directory(directory) => Some(directory.report()),
+            _ => None,
+        };
         let uploaded = bar.watch(Measure::Read, &progress, upload(&session, source)).await;
         let uploaded = uploaded.with_context(|| format!("cannot back up {path}"))?;
         archives.push(Archive {
@@ -141,6 +232,7 @@ async fn back_up(
             name: uploaded.archive,
             amounts: Amounts::between(before, progress.snapshot()),
             duration_seconds: began_at.elapsed().as_secs_f64(),
+            directory: report.map(|report| Entries::of(&report, path.trim_end_matches('/'))),
         });
     }
     session.finish().await.with_context(failed)?;
@@ -172,6 +264,11 @@ async fn upload(session: &BackupSession, source: Source) -> Result<Uploaded, Bac
         (ArchiveContent::Blob, Input::Sized(file, _) | Input::Endless(file)) => {
             let data = read_blob(file).await.map_err(read_error)?;
             session.upload_blob(&item.archive, data.into()).await
+        }
+        (_, Input::Directory(directory)) => session.upload_stream(&item.archive, *directory).await,
+        // Directories are opened as such.
+        (ArchiveContent::Directory, Input::Sized(file, _) | Input::Endless(file)) => {
+            session.upload_stream(&item.archive, file).await
         }
         // The items were checked: nothing but a stream comes from standard input.
         (_, Input::Stdin) => {
@@ -274,6 +371,7 @@ mod tests {
             incremental: true,
             amounts,
             duration_seconds: 0.5,
+            directory: None,
         };
         let summary = Summary {
             snapshot: "host/a/2023-11-14T22:13:20Z".to_owned(),

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use coldkeep_client::extract::{ExtractOptions, Extracted};
+use coldkeep_client::pattern::{Pattern, PatternError};
 use coldkeep_client::{ReaderSession, Store, TransferLimits, server_name};
 use coldkeep_datastore::{ArchiveKind, ArchiveName};
 use serde::Serialize;
@@ -22,6 +24,9 @@ use super::target::{Missing, Target};
 /// The target that stands for standard output.
 const STDOUT: &str = "-";
 
+/// How the names of directories' archives end on the server.
+const PXAR_SUFFIX: &str = ".pxar.didx";
+
 /// The arguments of `coldkeep restore`.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
@@ -29,14 +34,63 @@ pub(crate) struct Restore {
     snapshot: Place,
     /// Name of the archive, as disk.img; `coldkeep ls` lists them.
     archive: String,
-    /// File to write, or - for standard output.
+    /// File to write, or - for standard output; of a directory's archive, the directory to restore into.
     #[arg(value_name = "TARGET")]
     path: PathBuf,
-    /// Replace the content of a file, or write to a block device, that is there already.
+    /// Replace the content of a file, or write to a block device, that is there already; in a directory, restore into
+    /// directories and over files and links that are there.
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
+    directories: Directories,
+    #[command(flatten)]
     target: Target,
+}
+
+/// How archives of directories are restored.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Directories")]
+struct Directories {
+    /// Restore only what matches and what is below it, as `etc/**` or `*.conf`; `!` in front leaves out again.
+    #[arg(long, value_name = "PATTERN", value_parser = parse_pattern)]
+    include: Vec<Pattern>,
+    /// Restore into directories that are there already; their files are not overwritten.
+    #[arg(long)]
+    allow_existing_dirs: bool,
+    /// Leave owners and groups as they come; the default for everybody but root.
+    #[arg(long)]
+    ignore_ownership: bool,
+    /// Leave permissions as they come.
+    #[arg(long)]
+    ignore_permissions: bool,
+    /// Restore no access lists.
+    #[arg(long)]
+    ignore_acls: bool,
+    /// Restore no extended attributes and file capabilities.
+    #[arg(long)]
+    ignore_xattrs: bool,
+    /// Go on where a device cannot be made.
+    #[arg(long)]
+    ignore_extract_device_errors: bool,
+}
+
+impl Directories {
+    fn options(self, overwrite: bool) -> ExtractOptions {
+        let mut options = ExtractOptions::default();
+        options.patterns = self.include;
+        options.allow_existing_dirs = self.allow_existing_dirs || overwrite;
+        // Nobody else may give files away.
+        options.ignore_ownership = self.ignore_ownership || !rustix::process::geteuid().is_root();
+        options.ignore_permissions = self.ignore_permissions;
+        options.ignore_acls = self.ignore_acls;
+        options.ignore_xattrs = self.ignore_xattrs;
+        options.ignore_device_errors = self.ignore_extract_device_errors;
+        if overwrite { options.overwriting() } else { options }
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<Pattern, PatternError> {
+    Pattern::new(text)
 }
 
 /// What a restore did.
@@ -49,13 +103,30 @@ struct Summary {
     size: u64,
     duration_seconds: f64,
     bytes_per_second: u64,
+    #[serde(flatten)]
+    directory: Option<Entries>,
+}
+
+/// Entries that were restored into a directory.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entries {
+    files: u64,
+    folders: u64,
+    others: u64,
+    skipped_devices: u64,
 }
 
 impl Restore {
     pub(crate) async fn run(self, shell: &Shell) -> Result<()> {
-        let Self { snapshot, archive, path, overwrite, target } = self;
+        let Self { snapshot, archive, path, overwrite, directories, target } = self;
         let archive = server_name(&archive).with_context(|| format!("archive {archive:?}"))?;
-        let place = Output::check(&path, overwrite)?;
+        let is_directory = archive.as_str().ends_with(PXAR_SUFFIX) && path != Path::new(STDOUT);
+        let place = if is_directory {
+            Output::Directory(path, Box::new(directories.options(overwrite)))
+        } else {
+            Output::check(&path, overwrite)?
+        };
         let summary = target
             .run(shell, Missing::Refuse, async |store| restore(&store, snapshot, archive, place).await)
             .await?;
@@ -75,6 +146,8 @@ enum Output {
     New(PathBuf),
     /// A file or block device that may be overwritten.
     Existing(PathBuf),
+    /// A directory, there or not.
+    Directory(PathBuf, Box<ExtractOptions>),
 }
 
 impl Output {
@@ -100,7 +173,7 @@ impl Output {
     fn path(&self) -> &Path {
         match self {
             Self::Stdout => Path::new(STDOUT),
-            Self::New(path) | Self::Existing(path) => path,
+            Self::New(path) | Self::Existing(path) | Self::Directory(path, _) => path,
         }
     }
 }
@@ -116,7 +189,8 @@ async fn restore(store: &Store, place: Place, archive: ArchiveName, output: Outp
     bar.name(archive.as_str());
     let progress = session.progress();
     let path = output.path().to_owned();
-    bar.watch(Measure::Written, &progress, write(&session, &archive, output)).await.with_context(failed)?;
+    let written = bar.watch(Measure::Written, &progress, write(&session, &archive, output)).await;
+    let directory = written.with_context(failed)?;
     let (size, duration) = (progress.snapshot().written_bytes, started_at.elapsed());
     Ok(Summary {
         snapshot: snapshot.to_string(),
@@ -125,6 +199,7 @@ async fn restore(store: &Store, place: Place, archive: ArchiveName, output: Outp
         size,
         duration_seconds: duration.as_secs_f64(),
         bytes_per_second: human::per_second(size, duration),
+        directory,
     })
 }
 
@@ -142,7 +217,7 @@ fn size_of(session: &ReaderSession, archive: &ArchiveName) -> Result<Option<u64>
     Ok(matches!(archive.kind(), ArchiveKind::Index(_)).then_some(entry.size))
 }
 
-async fn write(session: &ReaderSession, archive: &ArchiveName, output: Output) -> Result<()> {
+async fn write(session: &ReaderSession, archive: &ArchiveName, output: Output) -> Result<Option<Entries>> {
     match output {
         Output::Stdout => {
             // Without the buffer of `io::stdout`, which would look for line ends.
@@ -161,8 +236,13 @@ async fn write(session: &ReaderSession, archive: &ArchiveName, output: Output) -
             session.restore_to_file(archive, file).await?;
             unfinished.keep();
         }
+        Output::Directory(path, options) => {
+            let done = session.restore_directory(archive, &path, *options).await?;
+            let Extracted { files, folders, others, skipped_devices, .. } = done;
+            return Ok(Some(Entries { files, folders, others, skipped_devices }));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn cannot_write(path: &Path) -> String {
@@ -189,8 +269,11 @@ impl Drop for Unfinished {
 
 fn describe(summary: &Summary) -> String {
     let duration = std::time::Duration::from_secs_f64(summary.duration_seconds);
+    let entries = summary.directory.map_or(String::new(), |entries| {
+        format!(", {} files, {} directories", entries.files, entries.folders)
+    });
     format!(
-        "{} of {} to {}: {} in {} ({})\n",
+        "{} of {} to {}: {} in {} ({}){entries}\n",
         summary.archive,
         summary.snapshot,
         summary.target.display(),

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use coldkeep_client::directory::{DirectoryOptions, DirectorySource};
 use coldkeep_client::{ArchiveContent, BackupItem};
 
 /// The path that stands for standard input.
@@ -30,6 +31,8 @@ pub(crate) enum Input {
     Endless(File),
     /// Standard input.
     Stdin,
+    /// A directory.
+    Directory(Box<DirectorySource>),
 }
 
 impl Source {
@@ -37,13 +40,13 @@ impl Source {
     pub(crate) fn size(&self) -> Option<u64> {
         match self.input {
             Input::Sized(_, size) => Some(size),
-            Input::Endless(_) | Input::Stdin => None,
+            Input::Endless(_) | Input::Stdin | Input::Directory(_) => None,
         }
     }
 }
 
-/// Opens every item; a name may be used once.
-pub(crate) fn open_all(items: &[OsString]) -> Result<Vec<Source>> {
+/// Opens every item, directories with these options; a name may be used once.
+pub(crate) fn open_all(items: &[OsString], options: &DirectoryOptions) -> Result<Vec<Source>> {
     let mut sources: Vec<Source> = Vec::with_capacity(items.len());
     for text in items {
         let item = parse(text)?;
@@ -51,7 +54,7 @@ pub(crate) fn open_all(items: &[OsString]) -> Result<Vec<Source>> {
             bail!("{} is given twice; each name may be used once", local_name(&item));
         }
         let failed = || format!("cannot back up {}", text.to_string_lossy());
-        let input = open(&item).with_context(failed)?;
+        let input = open(&item, options).with_context(failed)?;
         sources.push(Source { item, input });
     }
     Ok(sources)
@@ -59,16 +62,10 @@ pub(crate) fn open_all(items: &[OsString]) -> Result<Vec<Source>> {
 
 fn parse(text: &OsString) -> Result<BackupItem> {
     let shown = text.to_string_lossy();
-    let name = shown.split(':').next().unwrap_or_default();
-    if Path::new(name).extension().is_some_and(|extension| extension == "pxar") {
-        bail!(
-            "{shown}: directories (NAME.pxar) come with a later version; NAME.bin takes any file, such as a tar archive"
-        );
-    }
     let failed = || {
         format!(
-            "{shown:?} is no item; write NAME.img:PATH for a disk image, NAME.bin:PATH for any other file or \
-                 - for standard input, NAME.conf:PATH for a small file"
+            "{shown:?} is no item; write NAME.pxar:PATH for a directory, NAME.img:PATH for a disk image, NAME.bin:PATH \
+             for any other file or - for standard input, NAME.conf:PATH for a small file"
         )
     };
     BackupItem::parse(text).with_context(failed)
@@ -80,20 +77,20 @@ fn local_name(item: &BackupItem) -> &str {
     name.rsplit_once('.').map_or(name, |(name, _)| name)
 }
 
-fn open(item: &BackupItem) -> Result<Input> {
+fn open(item: &BackupItem, options: &DirectoryOptions) -> Result<Input> {
     if item.path == Path::new(STDIN) {
         if item.content == ArchiveContent::Stream {
             return Ok(Input::Stdin);
         }
         bail!("only NAME.bin can come from standard input");
     }
+    if item.content == ArchiveContent::Directory {
+        return Ok(Input::Directory(Box::new(DirectorySource::open(&item.path, options.clone())?)));
+    }
     let metadata = std::fs::metadata(&item.path).with_context(|| cannot_open(&item.path))?;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        bail!(
-            "{} is a directory; directories come with a later version, a tar archive can go into NAME.bin",
-            item.path.display()
-        );
+        bail!("{} is a directory; write NAME.pxar:PATH for it", item.path.display());
     }
     let is_device = kind.is_block_device();
     let is_stream = item.content == ArchiveContent::Stream;
@@ -136,7 +133,7 @@ mod tests {
 
     fn errors(items: &[&str]) -> String {
         let items: Vec<OsString> = items.iter().map(OsString::from).collect();
-        format!("{:#}", open_all(&items).unwrap_err())
+        format!("{:#}", open_all(&items, &DirectoryOptions::default()).unwrap_err())
     }
 
     #[test]
@@ -145,7 +142,8 @@ mod tests {
         let path = folder.path().join("a:b");
         std::fs::write(&path, b"12345").unwrap();
         let item = |name: &str| OsString::from(format!("{name}:{}", path.display()));
-        let sources = open_all(&[item("d.img"), item("s.bin"), item("s.conf"), "in.bin:-".into()]).unwrap();
+        let items = [item("d.img"), item("s.bin"), item("s.conf"), "in.bin:-".into()];
+        let sources = open_all(&items, &DirectoryOptions::default()).unwrap();
         let sizes: Vec<_> = sources.iter().map(|source| (local_name(&source.item), source.size())).collect();
         assert_eq!(sizes, [("d.img", Some(5)), ("s.bin", Some(5)), ("s.conf", Some(5)), ("in.bin", None)]);
     }
@@ -156,7 +154,7 @@ mod tests {
             let error = errors(&[bad]);
             assert!(error.contains("NAME.img:PATH") && error.contains(bad), "{error}");
         }
-        assert!(errors(&["root.pxar:/etc"]).contains("later version"));
+        assert!(errors(&["root.pxar:/etc/passwd"]).contains("open the directory"));
         assert!(errors(&["a.img:-"]).contains("NAME.bin"));
     }
 
@@ -168,7 +166,7 @@ mod tests {
         let directory = folder.path().display().to_string();
         for name in ["d.img", "d.bin", "d.conf"] {
             let error = errors(&[&format!("{name}:{directory}")]);
-            assert!(error.contains("is a directory") && error.contains("later version"), "{error}");
+            assert!(error.contains("is a directory") && error.contains("NAME.pxar"), "{error}");
         }
         let empty = folder.path().join("empty").display().to_string();
         std::fs::write(&empty, b"").unwrap();

@@ -307,8 +307,8 @@ fn bad_items_are_refused_before_anything_is_made() {
         (&["x"][..], "NAME.img:PATH"),
         (&["a.img:missing"], "missing"),
         (&["a.img:x", "a.img:x"], "twice"),
-        (&["a.img:."], "directories come with a later version"),
-        (&["a.pxar:."], "later version"),
+        (&["a.img:."], "write NAME.pxar:PATH"),
+        (&["a.pxar:x"], "open the directory"),
         (&["../a.img:x"], "../a.img"),
     ] {
         let error = place.failure(&[&["backup"], items].concat());

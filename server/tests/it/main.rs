@@ -11,6 +11,7 @@ mod bucket;
 mod cli;
 mod contract;
 mod conversation;
+mod directories;
 mod disk_full;
 mod embedded;
 mod harness;
