@@ -17,7 +17,7 @@
 //!
 //! # What it is not
 //! No command line, no configuration, no environment, no files but those it is handed. It holds no chunks, and knows
-//! nothing of a server's insides. Directories are not restored yet, and encryption is not here yet: restoring a snapshot made with
+//! nothing of a server's insides. Encryption is not here yet: restoring a snapshot made with
 //! a key is refused with [`RestoreError::KeyNeeded`].
 //!
 //! # Example

@@ -5,6 +5,7 @@ use crate::pattern::{Pattern, PatternVerdict, judge};
 /// What is restored, and what may be overwritten (spec `client.md` §6).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, as on the command line")]
 pub struct ExtractOptions {
     /// What is restored: what a pattern matches, and all that is below a directory that one matches. Without any, everything.
     pub patterns: Vec<Pattern>,

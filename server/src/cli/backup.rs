@@ -51,6 +51,7 @@ pub(crate) struct Backup {
 /// How directories are read.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Directories")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 struct Directories {
     /// Leave out what matches, as `*.tmp`, `/var/cache` or `node_modules/`; `!` in front takes in again. The last
     /// pattern that matches decides; those in files `.pxarexclude` come later still.
@@ -258,18 +259,15 @@ async fn upload(session: &BackupSession, source: Source) -> Result<Uploaded, Bac
             let image = ImageSource::file(file).map_err(read_error)?;
             session.upload_image(&item.archive, image).await
         }
-        (ArchiveContent::Stream, Input::Sized(file, _) | Input::Endless(file)) => {
-            session.upload_stream(&item.archive, file).await
-        }
+        (
+            ArchiveContent::Stream | ArchiveContent::Directory,
+            Input::Sized(file, _) | Input::Endless(file),
+        ) => session.upload_stream(&item.archive, file).await,
         (ArchiveContent::Blob, Input::Sized(file, _) | Input::Endless(file)) => {
             let data = read_blob(file).await.map_err(read_error)?;
             session.upload_blob(&item.archive, data.into()).await
         }
         (_, Input::Directory(directory)) => session.upload_stream(&item.archive, *directory).await,
-        // Directories are opened as such.
-        (ArchiveContent::Directory, Input::Sized(file, _) | Input::Endless(file)) => {
-            session.upload_stream(&item.archive, file).await
-        }
         // The items were checked: nothing but a stream comes from standard input.
         (_, Input::Stdin) => {
             // Without the buffer of `io::stdin`, which would only copy everything once more.

@@ -50,6 +50,7 @@ pub(crate) struct Restore {
 /// How archives of directories are restored.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Directories")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 struct Directories {
     /// Restore only what matches and what is below it, as `etc/**` or `*.conf`; `!` in front leaves out again.
     #[arg(long, value_name = "PATTERN", value_parser = parse_pattern)]
