@@ -123,6 +123,12 @@ impl Restore {
         let Self { snapshot, archive, path, overwrite, directories, target } = self;
         let archive = server_name(&archive).with_context(|| format!("archive {archive:?}"))?;
         let is_directory = archive.as_str().ends_with(PXAR_SUFFIX) && path != Path::new(STDOUT);
+        if !is_directory && !directories.include.is_empty() {
+            bail!(
+                "--include chooses from the archive of a directory that is restored into one; {archive} to {} is not",
+                path.display()
+            );
+        }
         let place = if is_directory {
             Output::Directory(path, Box::new(directories.options(overwrite)))
         } else {

@@ -85,6 +85,9 @@ fn round_trip(place: &Place) {
         ["etc", "etc/ssh", "etc/ssh/key", "var", "var/cache", "var/cache/x.tmp"]
     );
 
+    let error = place.failure(&["restore", "host/h1", "root.pxar", "-", "--include", "etc"]);
+    assert!(error.contains("--include"), "{error}");
+
     // As it is stored, for other tools.
     let raw = place.command(&["restore", "host/h1", "root.pxar", "-"]).output().unwrap();
     assert!(raw.status.success() && raw.stdout.len() as u64 == first["size"].as_u64().unwrap());

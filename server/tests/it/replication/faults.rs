@@ -231,13 +231,14 @@ async fn a_pull_that_is_stopped_leaves_nothing_half() {
 }
 
 /// Goal: a snapshot that is removed from the source after it was listed is passed over.
-/// Method: the last of many is removed when the first is here; only the next few are open by then.
+/// Method: the last of many is removed when they are listed; at this rate it is not opened before seconds later.
 #[tokio::test]
 async fn a_snapshot_that_vanishes_in_the_middle_is_passed_over() {
     let (pair, names) = with_snapshots(Pair::new().await, MANY).await;
-    let upid = until_one_is_copied(&pair).await;
-    pair.source.store().forget(&names[MANY - 1]).await.unwrap();
     let client = pair.target.client();
+    let upid = client.start_pull(&request(|request| request.rate_in = Some(2 << 20))).await.unwrap();
+    wait_for_line(&client, &upid, "snapshots to look at").await;
+    pair.source.store().forget(&names[MANY - 1]).await.unwrap();
     client.wait_task(&upid, |_| {}).await.unwrap();
     let report = report(&client, &upid).await;
     assert_eq!([count(&report, "snapshots"), count(&report, "vanished")], [MANY as u64 - 1, 1], "{report}");
