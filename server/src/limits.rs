@@ -26,7 +26,7 @@ pub struct Limits {
     /// The same for all sessions together; each store in a bucket has 128 MiB, and the sessions of all of them
     /// 256 MiB beyond that.
     pub upload_bytes_max: usize,
-    /// Most bytes of chunks on their way to readers, all sessions together; those of stores in buckets have 512 MiB.
+    /// Most bytes of chunks on their way to readers, all sessions together; each store in a bucket has 512 MiB.
     pub download_bytes_max: usize,
     /// Bytes a second.
     pub bandwidth: Bandwidth,

@@ -112,6 +112,7 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Lets so many bytes pass a second, at least one.
     pub(crate) fn new(bytes_per_second: u64) -> Self {
+        let bytes_per_second = bytes_per_second.max(1);
         Self { bytes_per_second, free_at: Mutex::new(Instant::now()) }
     }
 

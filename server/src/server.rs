@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Clock;
-use coldkeep_chunk_store::blob::BLOB_ENCODED_BYTES_MAX;
 use coldkeep_chunk_store::bucket::{RebuildProgress, Takeover};
 use coldkeep_datastore::{Datastore, StoreName};
 use coldkeep_s3_client::Credentials;
@@ -30,8 +29,6 @@ use crate::tasks::Tasks;
 
 /// Most bytes of bodies that sessions of stores in buckets hold beyond the rooms of their stores.
 const OWN_BODY_BYTES: usize = 256 << 20;
-/// Most bytes of chunks on their way to readers of stores in buckets: as many of the largest as are fetched at once.
-const BUCKET_DOWNLOAD_BYTES: usize = 32 * BLOB_ENCODED_BYTES_MAX;
 /// How long after the end of all tasks somebody may still be told how a job ended.
 const JOBS_GRACE: Duration = Duration::from_secs(5);
 /// How often the clocks of the stores are saved (R12).
@@ -58,7 +55,6 @@ pub struct Server {
     upload_room: WholeRoom,
     own_body_room: WholeRoom,
     download_room: WholeRoom,
-    bucket_download_room: WholeRoom,
     paces: Paces,
     // Last, so that the folder is given free when everything else is gone.
     data_dir: DataDir,
@@ -199,7 +195,6 @@ impl Server {
             upload_room: WholeRoom::new(limits.upload_bytes_max),
             own_body_room: WholeRoom::new(OWN_BODY_BYTES),
             download_room: WholeRoom::new(limits.download_bytes_max),
-            bucket_download_room: WholeRoom::new(BUCKET_DOWNLOAD_BYTES),
             paces: Paces::new(limits.bandwidth),
             limits,
             data_dir,
@@ -450,10 +445,13 @@ impl Server {
         &self.data_dir
     }
 
-    /// Returns the room for chunks on their way to the readers of a user, from stores in folders or from those in buckets.
-    pub(crate) fn download_room(&self, who: &AuthId, is_from_bucket: bool) -> UserRoom {
-        let whole = if is_from_bucket { &self.bucket_download_room } else { &self.download_room };
-        whole.of_user(who)
+    /// Returns the room for chunks on their way to the readers of a user. Each store in a bucket has its own, so that one bucket that does
+    /// not answer holds up no other.
+    pub(crate) fn download_room(&self, name: &StoreName, who: &AuthId) -> UserRoom {
+        match self.stores.get_open(name) {
+            Ok(OpenStore { bucket: Some(bucket), .. }) => bucket.download_room(who),
+            _ => self.download_room.of_user(who),
+        }
     }
 
     /// Takes a place for a session.

@@ -32,8 +32,8 @@ struct Share {
     waiting: AtomicUsize,
 }
 
-/// The same for the sessions of one user, with all tokens: at most half of it is theirs, so that whoever holds everything that one user can
-/// hold, and gives nothing back, keeps nobody else waiting.
+/// The same for the sessions of one user, with all tokens: at most half of it is theirs, or four of the largest chunks, so that whoever
+/// holds everything that one user can hold, and gives nothing back, leaves room for others.
 #[derive(Debug, Clone)]
 pub(crate) struct UserRoom {
     whole: WholeRoom,
@@ -92,8 +92,12 @@ impl UserRoom {
         Ok(HeldRoom { share, whole, _of: Arc::clone(&self.share) })
     }
 
-    /// Tells whether somebody waits for room: another session of the user for that of the share, or anybody for that of all. A session that
-    /// asks for no more than four chunks at once never waits for itself.
+    /// Returns how many of the largest chunks fit at once, at least one: a session that asks for more would wait for itself.
+    pub(crate) fn chunks_max(&self) -> usize {
+        (self.share_bytes / BLOB_ENCODED_BYTES_MAX).max(1)
+    }
+
+    /// Tells whether somebody waits for room: another session of the user for that of the share, or anybody for that of all.
     pub(crate) fn is_wanted(&self) -> bool {
         [&self.share.waiting, &*self.whole.waiting].iter().any(|waiting| waiting.load(Ordering::Relaxed) > 0)
     }

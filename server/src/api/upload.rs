@@ -28,8 +28,8 @@ pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + S
 #[derive(Debug, Clone)]
 pub struct UploadRoom {
     permits: Arc<Semaphore>,
-    /// Where `permits` are shared by sessions: one body that this session may hold whatever the others of its store do, so that none
-    /// starves.
+    /// Where `permits` are shared by sessions: one body that this session may hold beyond that, so that none starves while there is room
+    /// for such bodies.
     own_body: Option<OwnBody>,
     bytes_max: usize,
     /// What all sessions have together, if this is one of several.

@@ -78,7 +78,7 @@ impl Authenticator {
         let stored_password = match self.key.check_ticket(&password, stored, now) {
             Ok(of) if of == *user => of_ticket,
             // Whoever shows what this server signed once does not guess, so nothing is counted.
-            Err(TicketRefused::Expired) => None,
+            Err(TicketRefused::Expired | TicketRefused::Ended) => None,
             _ => self.check_password(user, password, now, peer).await?,
         };
         // Of the password that was shown, which may have been exchanged since.

@@ -16,6 +16,8 @@ const AGE_SECONDS: std::ops::RangeInclusive<i64> = -300..=7200;
 /// What a user id escapes in a ticket, so that `:` and `%` keep their meaning and every client can carry it in a cookie.
 const ESCAPED: &AsciiSet =
     &CONTROLS.add(b'%').add(b':').add(b'/').add(b' ').add(b'"').add(b',').add(b';').add(b'\\');
+/// Bytes of one signature.
+const MAC_BYTES: usize = 32;
 /// Bytes of the signing key.
 pub const TICKET_KEY_BYTES: usize = 32;
 
@@ -29,9 +31,12 @@ pub enum TicketRefused {
     /// It does not have the form of one.
     #[error("malformed ticket")]
     Malformed,
-    /// It was not signed by this server, or was changed, or the user has another password now or is no more.
+    /// It was not signed by this server, or was changed.
     #[error("wrong signature")]
     Signature,
+    /// This server signed it, but the user has another password now, is disabled, or is no more.
+    #[error("ended ticket")]
+    Ended,
     /// It is too old, or from the future.
     #[error("expired ticket")]
     Expired,
@@ -45,11 +50,13 @@ impl TicketKey {
 
     /// Signs a ticket for `user`, whose stored password this is, at `now` (seconds since the Unix epoch).
     ///
-    /// The stored password goes into the signature, so that a new one ends all tickets, and so does a new user of that name.
+    /// The stored password goes into a second signature, so that a new one ends all tickets, and so does a new user of that name; the first
+    /// one still tells that the server signed it.
     pub fn ticket(&self, user: &AuthId, stored_password: &str, now: i64) -> String {
         let text = format!("PBS:{}:{now:08X}", utf8_percent_encode(&user.to_string(), ESCAPED));
-        let signature = self.sign("ticket", &bound(&text, stored_password));
-        format!("{text}::{signature}")
+        let signatures = [self.mac("ticket", &text), self.mac("bound", &bound(&text, stored_password))];
+        let signatures = signatures.map(|mac| mac.finalize().into_bytes().to_vec()).concat();
+        format!("{text}::{}", STANDARD_NO_PAD.encode(signatures))
     }
 
     /// Signs a CSRF token for `user` at `now`.
@@ -71,8 +78,12 @@ impl TicketKey {
     ) -> Result<AuthId, TicketRefused> {
         let (text, signature) = ticket.rsplit_once("::").ok_or(TicketRefused::Malformed)?;
         let Some((Some(user), time)) = parts_of(text) else { return Err(TicketRefused::Malformed) };
-        let stored_password = stored_password(&user).ok_or(TicketRefused::Signature)?;
-        self.check("ticket", &bound(text, &stored_password), signature)?;
+        let signatures = STANDARD_NO_PAD.decode(signature).map_err(|_| TicketRefused::Malformed)?;
+        let (signed, bound_to) = signatures.split_at_checked(MAC_BYTES).ok_or(TicketRefused::Malformed)?;
+        self.mac("ticket", text).verify_slice(signed).map_err(|_| TicketRefused::Signature)?;
+        let stored_password = stored_password(&user).ok_or(TicketRefused::Ended)?;
+        let is_bound = self.mac("bound", &bound(text, &stored_password)).verify_slice(bound_to);
+        is_bound.map_err(|_| TicketRefused::Ended)?;
         check_age(time, now)?;
         Ok(user)
     }
@@ -160,7 +171,7 @@ mod tests {
     fn tickets_have_the_form_that_stock_clients_expect() {
         let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
         let signature = ticket.strip_prefix("PBS:alice@pbs:6553F100::").unwrap();
-        assert!(!signature.contains([':', '=', ' ']) && signature.len() == 43);
+        assert!(!signature.contains([':', '=', ' ']) && signature.len() == 86);
         for name in ["alice@pbs", "a%b@pbs", "ü,;\"\\@pbs", "a@b!c@pbs"] {
             let ticket = key(1).ticket(&user(name), "hash", NOW);
             assert_eq!(key(1).check_ticket(&ticket, hash, NOW).unwrap(), user(name));
@@ -198,7 +209,7 @@ mod tests {
         let ticket = key(1).ticket(&user("alice@pbs"), "hash", NOW);
         for stored in [None, Some("other"), Some("hash2"), Some("")] {
             let stored = |_: &AuthId| stored.map(str::to_owned);
-            assert_eq!(key(1).check_ticket(&ticket, stored, NOW), Err(TicketRefused::Signature));
+            assert_eq!(key(1).check_ticket(&ticket, stored, NOW), Err(TicketRefused::Ended));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coldkeep_chunk_store::Clock;
+use coldkeep_chunk_store::blob::BLOB_ENCODED_BYTES_MAX;
 use coldkeep_chunk_store::bucket::BucketStore;
 use coldkeep_datastore::Usage;
 use coldkeep_s3_client::{Client, Stats};
@@ -11,16 +12,21 @@ use serde_json::Value;
 
 use super::config::S3Config;
 use super::{Connection, status};
-use crate::api::{UploadRoom, UserRoom};
+use crate::api::{UploadRoom, UserRoom, WholeRoom};
+use crate::auth::AuthId;
 
 /// Most bytes of uploads of all sessions of one store that are in memory at once.
 pub(crate) const UPLOAD_BYTES: usize = 128 << 20;
+
+/// Most bytes of chunks on their way to the readers of one store: as many of the largest as are fetched at once.
+const DOWNLOAD_BYTES: usize = 32 * BLOB_ENCODED_BYTES_MAX;
 
 /// What the server keeps beside an opened datastore in a bucket.
 pub(crate) struct LiveBucket {
     client: Client,
     config: S3Config,
     room: UploadRoom,
+    download_room: WholeRoom,
     clock: Arc<dyn Clock>,
     opened_at: Duration,
 }
@@ -31,12 +37,18 @@ impl LiveBucket {
         let client = connection.client;
         let opened_at = clock.monotonic();
         let room = UploadRoom::of_store(UPLOAD_BYTES, upload_deadline);
-        Self { client, config, room, clock, opened_at }
+        let download_room = WholeRoom::new(DOWNLOAD_BYTES);
+        Self { client, config, room, download_room, clock, opened_at }
     }
 
     /// Returns the room for the uploads of a new session, which may have one body beyond that of the store.
     pub(crate) fn session_room(&self, own_bodies: UserRoom) -> UploadRoom {
         self.room.of_session(own_bodies)
+    }
+
+    /// Returns the room for chunks on their way to the readers of a user.
+    pub(crate) fn download_room(&self, who: &AuthId) -> UserRoom {
+        self.download_room.of_user(who)
     }
 
     /// Returns the space of the store as its quota has it.

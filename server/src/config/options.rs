@@ -137,7 +137,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     Opt {
         section: "limits",
         key: "download-bytes",
-        doc: "Most bytes of chunks on their way to readers of stores in folders, all readers together, of which one user can have half, or four of the largest chunks. Readers of stores in buckets have 512MiB.",
+        doc: "Most bytes of chunks on their way to readers of stores in folders, all readers together, of which one user can have half, or four of the largest chunks. Those of each store in a bucket have 512MiB.",
         field: Field::Bytes {
             of: |config| &mut config.limits.download_bytes_max,
             min: BLOB_ENCODED_BYTES_MAX,

@@ -241,6 +241,7 @@ async fn everybody_sees_and_manages_themselves_and_others_need_a_privilege() {
         joe.put(&format!("{own}?password=a+new+password&{more}")).await.refused(403, denied);
     }
     joe.put(&format!("{own}?password=a+new+password")).await.ok();
+    joe.get("/api2/json/version").await.refused(401, "authentication failed");
     let joe = Wire::login(server.address, "joe@pbs", "a new password").await;
 
     // Own tokens, with no more rights than their user.

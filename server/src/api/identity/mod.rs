@@ -75,7 +75,8 @@ fn check_root(caller: &Caller, user: &AuthId) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Refuses to remove a user or token that jobs run as: each run would fail, and those of a later user of that name would not.
+/// Refuses to remove a user or token that jobs run as: each run would fail, and those of a later user of that name would not. A job that
+/// is added meanwhile stays behind; see [`check_unclaimed`].
 fn check_no_jobs(server: &Server, who: &AuthId) -> Result<(), ApiError> {
     let is_of = |job: &AuthId| if who.token().is_some() { job == who } else { job.user() == who.user() };
     let jobs = server.jobs().list();
@@ -88,6 +89,11 @@ fn check_no_jobs(server: &Server, who: &AuthId) -> Result<(), ApiError> {
     Err(ApiError::bad_request(format!(
         "jobs run as {who}: {named}{more}; remove them or have them run as another first"
     )))
+}
+
+/// Refuses to make a user or token that jobs run as already, left by one of that name that was removed.
+fn check_unclaimed(server: &Server, who: &AuthId) -> Result<(), ApiError> {
+    if server.identities().exists(who) { Ok(()) } else { check_no_jobs(server, who) }
 }
 
 fn denied(path: &AclPath) -> ApiError {

@@ -3,7 +3,8 @@
 use coldkeep_client::{TokenItem, TokenSecret};
 
 use super::{
-    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, facts, update, user_of,
+    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, check_unclaimed, facts,
+    update, user_of,
 };
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Params, Reply};
@@ -80,6 +81,7 @@ async fn show(call: Call<Server>) -> Result<Reply, ApiError> {
 
 async fn add(call: Call<Server>) -> Result<Reply, ApiError> {
     let token = token_to_change(&call)?;
+    check_unclaimed(&call.state, &token)?;
     let secret = call.state.identities().add_token_with(token.clone(), facts(&call.params)?).await;
     let secret = secret.map_err(|error| ApiError::failed(&error))?;
     Reply::json(&TokenSecret { tokenid: token.to_string(), value: secret.as_str().to_owned() })

@@ -3,8 +3,8 @@
 use coldkeep_client::{TokenItem, UserItem};
 
 use super::{
-    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, denied, facts, is_self,
-    tokens, update, user_of,
+    COMMENT, DELETE, ENABLE, ENABLE_KIND, EXPIRE, USER, check_no_jobs, check_root, check_unclaimed, denied,
+    facts, is_self, tokens, update, user_of,
 };
 use crate::Server;
 use crate::api::{Access, ApiError, BodyKind, Call, Endpoint, Kind, Method, Param, Reply, Scope};
@@ -106,6 +106,7 @@ async fn list_with_tokens(call: Call<Server>) -> Result<Reply, ApiError> {
 async fn add(call: Call<Server>) -> Result<Reply, ApiError> {
     let params = &call.params;
     let (user, password) = (user_of(params)?, params.get::<String>("password")?);
+    check_unclaimed(&call.state, &user)?;
     let added = call.state.identities().add_user_with(user, password.into(), facts(params)?).await;
     added.map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::null())

@@ -95,6 +95,11 @@ async fn a_new_password_ends_tickets_and_so_does_a_new_user_of_that_name() {
     fixture.identities.set_password(&user(), secret("another one")).await.unwrap();
     assert_eq!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.unwrap_err().0, 401);
     assert!(fixture.log_in(&user(), secret(&login.ticket)).await.is_err());
+    // Whoever renews what was good once does not guess: nothing is counted.
+    for _ in 0..20 {
+        assert!(fixture.log_in_from("10.0.0.1", &login.ticket).await.is_err());
+    }
+    assert!(fixture.log_in_from("10.0.0.1", "another one").await.is_ok());
     // In the same second.
     let login = fixture.log_in(&user(), secret("another one")).await.unwrap();
     assert!(fixture.admit("GET", &[("cookie", &cookie(&login))]).await.is_ok());

@@ -5,7 +5,6 @@ mod holds;
 mod prefetch;
 mod session;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use coldkeep_datastore::{Datastore, Namespace, SnapshotName, StoreName};
@@ -28,6 +27,11 @@ use crate::tasks::{TaskHandle, TaskSpec};
 
 /// The value of the `Upgrade` header.
 const PROTOCOL: &str = "proxmox-backup-reader-protocol-v1";
+
+/// A session was ended for others.
+#[derive(Debug, thiserror::Error)]
+#[error("the client took no chunk of those that it asked for, and others wait for room")]
+struct InTheWay;
 
 /// The request that starts a reader session.
 pub(crate) static UPGRADE: &[Endpoint<Server>] = &[Endpoint {
@@ -80,13 +84,11 @@ async fn start(mut call: Call<Server>) -> Result<Reply, ApiError> {
         let session = Arc::new(ReaderSession::new(Arc::clone(&server), &store, reader, log));
         tokio::select! {
             () = serve(bounds, upgrade, Arc::clone(&session)) => {}
-            () = session.is_in_the_way() => {
-                task.log("the client took nothing of what it asked for, and others wait: ended");
-            }
+            () = session.is_in_the_way() => return Err(InTheWay),
             () = task.cancelled() => task.log("stopped by request"),
         }
         task.log("reader finished successfully");
-        Ok::<(), Infallible>(())
+        Ok(())
     };
     call.state.tasks().start(spec, work).map_err(|error| ApiError::failed(&error))?;
     Ok(Reply::switch_to(PROTOCOL))

@@ -78,7 +78,8 @@ impl ReaderSession {
         let bucket = store.chunks().as_bucket();
         let chunks_max = if bucket.is_some() { CHUNKS_OF_BUCKET_IN_MEMORY_MAX } else { CHUNKS_IN_MEMORY_MAX };
         let prefetch = bucket.and_then(Prefetch::new);
-        let whole = server.download_room(who, bucket.is_some());
+        let whole = server.download_room(store.name(), who);
+        let chunks_max = chunks_max.min(whole.chunks_max());
         Self {
             server,
             reader,
@@ -129,18 +130,21 @@ impl ReaderSession {
         Ok(Room { _own: own, whole, holds: Arc::clone(&self.holds) })
     }
 
-    /// Waits until this session is in the way of others: somebody waits for room, and it holds a chunk that the client asked for as long
-    /// ago as an upload may take, and did not take since.
-    ///
-    /// R18 leaves readers that are merely slow alone, and so does this.
+    /// Waits until this session is in the way of others: somebody waits for room, and for as long as an upload may take the client has taken
+    /// no chunk to its end of those that it asked for. Whoever reads 64 MiB in ten minutes is never in the way; where bandwidth is
+    /// bounded, nobody is, since it may be the server that waits.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn is_in_the_way(&self) {
-        let patience = self.server.limits().upload;
+        let limits = self.server.limits();
+        if limits.bandwidth.user_out > 0 || limits.bandwidth.store_out > 0 {
+            return std::future::pending().await;
+        }
+        let patience = limits.upload;
         loop {
             tokio::time::sleep(LOOK_INTERVAL.min(patience)).await;
-            if self.whole.is_wanted() && self.holds.oldest().is_some_and(|age| age >= patience) {
+            if self.whole.is_wanted() && self.holds.idle_for().is_some_and(|age| age >= patience) {
                 return;
             }
         }
@@ -166,11 +170,11 @@ mod tests {
         let tail = bytes.slice(3..);
         drop(bytes);
         assert_eq!(room.available_permits(), 0);
-        assert!(holds.oldest().is_some());
+        assert!(holds.idle_for().is_some());
         assert_eq!(tail, "nk");
         drop(tail);
         assert_eq!(room.available_permits(), 1);
-        assert!(holds.oldest().is_none());
+        assert!(holds.idle_for().is_none());
         user.enter(5).await.unwrap();
     }
 }
