@@ -453,8 +453,13 @@ impl DirectorySource {
         };
         let mut text = Vec::new();
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        if !is_file || file.take(EXCLUDE_BYTES_MAX).read_to_end(&mut text).is_err() {
+        if !is_file || file.take(EXCLUDE_BYTES_MAX + 1).read_to_end(&mut text).is_err() {
             return self.report.warn(&path, WarningKind::Denied);
+        }
+        if text.len() as u64 > EXCLUDE_BYTES_MAX {
+            // Half a line could leave out what it does not mean.
+            text.truncate(text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0));
+            self.report.warn(&path, WarningKind::BadPattern);
         }
         for line in text.split(|byte| *byte == b'\n') {
             match Pattern::from_line(&self.path, line) {

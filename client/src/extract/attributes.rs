@@ -37,7 +37,9 @@ pub(super) fn apply(file: impl AsFd, metadata: &Metadata, options: &ExtractOptio
         }
     }
     if !options.ignore_permissions {
-        let mode = Mode::from_raw_mode(metadata.mode & 0o7777);
+        // Without its owner, a file must not run as whoever restores it.
+        let kept = if options.ignore_ownership { 0o1777 } else { 0o7777 };
+        let mode = Mode::from_raw_mode(metadata.mode & kept);
         unless_unsupported("set the permissions of", rustix::fs::fchmod(&file, mode))?;
     }
     unless_unsupported("set the time of", rustix::fs::futimens(&file, &times(metadata)))?;

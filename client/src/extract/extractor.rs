@@ -191,17 +191,29 @@ impl Extractor<'_> {
         decoder: &mut Decoder<R>,
     ) -> Result<(), ExtractError> {
         let may_overwrite = self.options.overwrite_files;
+        if matches!(contents, Contents::Elsewhere(_)) && self.payload.is_none() {
+            // Before anything that is there is emptied.
+            return Err(ExtractError::NoPayload { path: self.shown() });
+        }
         let parent = self.make_folders()?;
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let opened =
-            match rustix::fs::openat(parent, name.as_bytes(), flags | OFlags::CREATE | OFlags::EXCL, mode) {
-                Err(Errno::EXIST) if may_overwrite => {
-                    let opened = rustix::fs::openat(parent, name.as_bytes(), flags, mode);
-                    opened.and_then(|fd| if is_file(&fd)? { Ok(fd) } else { Err(Errno::EXIST) })
-                }
-                opened => opened,
-            };
+        let create =
+            || rustix::fs::openat(parent, name.as_bytes(), flags | OFlags::CREATE | OFlags::EXCL, mode);
+        let opened = match create() {
+            Err(Errno::EXIST) if may_overwrite => {
+                let opened = rustix::fs::openat(parent, name.as_bytes(), flags, mode);
+                opened.and_then(|fd| match link_count(&fd)? {
+                    0 => Err(Errno::EXIST),
+                    // Nobody but the owner may read what comes now.
+                    1 => rustix::fs::fchmod(&fd, mode).map(|()| fd),
+                    // Its other names keep what they have, wherever they are.
+                    _ => rustix::fs::unlinkat(parent, name.as_bytes(), AtFlags::empty())
+                        .and_then(|()| create()),
+                })
+            }
+            opened => opened,
+        };
         let fd = match opened {
             Err(Errno::EXIST | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(self.exists()),
             Err(error) => return Err(self.failed("make the file", error)),
@@ -239,7 +251,9 @@ impl Extractor<'_> {
             file.set_len(size).map_err(|source| self.io("write", source))
         })();
         self.buffer = buffer;
-        self.done.bytes += size;
+        if copied.is_ok() {
+            self.done.bytes = self.done.bytes.saturating_add(size);
+        }
         copied
     }
 
@@ -321,7 +335,12 @@ impl Extractor<'_> {
         let mut made = make();
         if made == Err(Errno::EXIST) && may_overwrite && type_of(parent, name) == Some(EntryType::RegularFile)
         {
-            made = rustix::fs::unlinkat(parent, name.as_bytes(), AtFlags::empty()).and_then(|()| make());
+            // What is one file already must not be removed to be linked to itself.
+            made = if is_same(parent, name, &folder, &source_name) {
+                Ok(())
+            } else {
+                rustix::fs::unlinkat(parent, name.as_bytes(), AtFlags::empty()).and_then(|()| make())
+            };
         }
         match made {
             Ok(()) => {
@@ -414,8 +433,20 @@ fn id_of(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
     rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-fn is_file(fd: &OwnedFd) -> Result<bool, Errno> {
-    rustix::fs::fstat(fd).map(|stat| EntryType::from_raw_mode(stat.st_mode) == EntryType::RegularFile)
+/// Returns how many names a regular file has; 0 if it is none.
+fn link_count(fd: &OwnedFd) -> Result<u64, Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    let is_file = EntryType::from_raw_mode(stat.st_mode) == EntryType::RegularFile;
+    Ok(if is_file { stat.st_nlink.max(1) } else { 0 })
+}
+
+/// Tells whether two names are of one file.
+fn is_same(parent: &OwnedFd, name: &FileName, other_parent: &OwnedFd, other: &FileName) -> bool {
+    let id = |folder: &OwnedFd, name: &FileName| {
+        let stat = rustix::fs::statat(folder, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    id(parent, name).is_some_and(|one| id(other_parent, other) == Some(one))
 }
 
 fn type_of(parent: &OwnedFd, name: &FileName) -> Option<EntryType> {

@@ -177,6 +177,38 @@ fn what_exists_is_overwritten_only_where_that_is_allowed() {
 }
 
 #[test]
+fn files_that_share_their_content_in_the_target_are_told_apart() {
+    let (source, target, outside) =
+        (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    for name in ["a", "b"] {
+        fs::write(source.path().join(name), name).unwrap();
+    }
+    let archive = archive(source.path());
+    fs::write(outside.path().join("theirs"), b"old").unwrap();
+    for name in ["a", "b"] {
+        fs::hard_link(outside.path().join("theirs"), target.path().join(name)).unwrap();
+    }
+    restore(&archive, target.path(), &ExtractOptions::default().overwriting()).unwrap();
+    assert_eq!(list(target.path()), list(source.path()));
+    assert_eq!(fs::read(outside.path().join("theirs")).unwrap(), b"old");
+}
+
+#[test]
+fn without_its_owner_no_file_runs_as_whoever_restores_it() {
+    let archive = made(|encoder, bytes| {
+        encoder.begin_file(&name("tool"), &file(0o6755), 0).unwrap();
+        bytes.append(&mut encoder.take());
+    });
+    let mode = |ignore_ownership| {
+        let target = TempDir::new().unwrap();
+        let options = ExtractOptions { ignore_ownership, ..ExtractOptions::default() };
+        restore(&archive, target.path(), &options).unwrap();
+        fs::metadata(target.path().join("tool")).unwrap().mode() & 0o7777
+    };
+    assert_eq!((mode(false), mode(true)), (0o6755, 0o755));
+}
+
+#[test]
 fn nothing_outside_of_the_target_is_written() {
     let place = TempDir::new().unwrap();
     let (outside, target) = (place.path().join("outside"), place.path().join("target"));

@@ -122,6 +122,8 @@ impl BackupWriter {
                 return Ok(manifest);
             }
             decoded.set_chunk_upload_stats(stats);
+            // Only a verification says what it found; an upload that calls itself verified would never be looked at.
+            decoded.clear_verify_state();
             let blob = decoded.to_blob()?;
             inner.check_base()?;
             Ok(blob)

@@ -40,6 +40,20 @@ async fn what_was_backed_up_is_restored() {
 }
 
 #[tokio::test]
+async fn an_upload_cannot_call_itself_verified() {
+    let fixture = super::fixture().await;
+    let writer = fixture.begin(FIRST).await;
+    upload_stream(&writer, "s.bin.didx", &[b"data"]).await;
+    let mut manifest = Manifest::new(writer.snapshot());
+    manifest.set_verify_state(&VerifyState { state: VerifyResult::Ok, upid: "UPID:mine:".into() });
+    let blob = manifest.to_blob().unwrap().into_bytes();
+    writer.upload_blob(&ArchiveName::manifest(), blob).await.unwrap();
+    writer.finish().await.unwrap();
+    let made = fixture.store.manifest(&Namespace::root(), writer.snapshot()).await.unwrap();
+    assert_eq!(made.verify_state(), None);
+}
+
+#[tokio::test]
 async fn an_image_is_written_in_any_order_and_reused_by_checksum() {
     let fixture = super::fixture().await;
     let size = MIB4 as u64 * 2 + 3;
