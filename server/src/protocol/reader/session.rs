@@ -131,7 +131,8 @@ impl ReaderSession {
     }
 
     /// Waits until this session is in the way of others: somebody waits for room, and for as long as an upload may take the client has taken
-    /// no chunk to its end of those that it asked for. Whoever reads 64 MiB in ten minutes is never in the way; where bandwidth is
+    /// no chunk to its end of those that it asked for. Whoever reads in that time what it asked for at once (64 MiB
+    /// at most, of a bucket 256 MiB) is never in the way; where bandwidth is
     /// bounded, nobody is, since it may be the server that waits.
     ///
     /// # Cancel safety

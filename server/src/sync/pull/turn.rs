@@ -32,7 +32,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// Waits until all turns before are over.
+    /// Waits until the turn before is over: those before it are, too, unless it was given up early, which costs the order only.
     ///
     /// # Cancel safety
     /// Dropping the future keeps the place.
